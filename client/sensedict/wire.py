@@ -1,0 +1,257 @@
+"""The HTTP contract: routes, limits, media types, requests and answers. The service and the client both read this file.
+
+Bulk answers exist in two forms. JSON, by default, is for people and small scripts. `application/vnd.safetensors`, by
+`Accept`, is a safetensors file with the tensors named below; per-item errors ride in its metadata under `errors`, a JSON
+list. Bulk requests may be JSON, or safetensors by `Content-Type`, with the field names as tensor names.
+
+    candidateSets  tokens uint32 (n,) · own_first uint32 (n,) · own_count uint16 (n,) · {synonyms,antonyms}_offsets uint32
+                   (n + 1,) · {synonyms,antonyms}_first uint32 (m,) · {synonyms,antonyms}_count uint16 (m,)
+    getSenses      vectors float16 (n, D)
+    nearestSenses  offsets uint32 (n + 1,) · ids uint32 (m,) · distances float32 (m,)
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sensedict.source import Identity
+
+JSON = "application/json"
+SAFETENSORS = "application/vnd.safetensors"
+PROBLEM = "application/problem+json"
+
+# Routes under the service's root. `ref` is `name@version` or `name@alias`; a bare name means its alias `latest`.
+DICTIONARIES = "/v1/dictionaries"
+DICTIONARY = "/v1/dictionaries/{ref}"
+TOKEN_SENSES = "/v1/dictionaries/{ref}/tokens/{token}/senses"
+WORD_SENSES = "/v1/dictionaries/{ref}/senses"  # ?word=…
+RELATIONS = "/v1/dictionaries/{ref}/relations"  # ?word=…&type=…&source=…&cursor=…&limit=…
+SENSE = "/v1/dictionaries/{ref}/senses/{sense}"
+CANDIDATE_SETS = "/v1/dictionaries/{ref}:candidateSets"
+GET_SENSES = "/v1/dictionaries/{ref}:getSenses"
+NEAREST_SENSES = "/v1/dictionaries/{ref}:nearestSenses"
+LIMITS = "/v1/limits"
+LIVEZ = "/livez"
+READYZ = "/readyz"
+
+
+class Model(BaseModel):
+    """Base of every wire model: unknown fields in a request are an error, not a silent typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Model):
+    """What one request may ask for; published at `/v1/limits`, obeyed by the client before it sends."""
+
+    max_items: int = Field(16_384, description="tokens, ids or vectors in one bulk request")
+    max_body_bytes: int = Field(64 * 2**20, description="bytes of one request body")
+    max_nearest: int = Field(100, description="p of nearestSenses")
+    max_page: int = Field(1_000, description="relations in one page")
+    max_word_characters: int = Field(256, description="characters of a word")
+
+
+class SourceInfo(Model):
+    """One source of relations."""
+
+    name: str
+    licence: str
+    version: str
+    relations: int
+
+
+class DictionaryInfo(Model):
+    """A published dictionary: its identity, its size, and where it comes from."""
+
+    name: str
+    version: str
+    aliases: list[str]
+    lexicon: str = Field(description="name@version of the lexicon that this version names")
+    teacher: str
+    teacher_hash: str
+    tokenizer_hash: str
+    vocabulary_size: int
+    dim: int
+    state_point: str
+    key_policy: Literal["next", "predicted", "input"]
+    k: int
+    senses: int
+    tokens_with_senses: int
+    words_with_senses: int
+    content_hash: str
+    published_at: datetime
+    settings: dict[str, Any]
+    sources: list[SourceInfo]
+
+    def identity(self) -> Identity:
+        """The part that decides whether this dictionary fits a teacher."""
+        return Identity(**{name: getattr(self, name) for name in Identity.__dataclass_fields__})
+
+
+class Context(Model):
+    """A passage in which a sense was used; `text[start:end]` is the token or word itself."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Sense(Model):
+    """One sense: a centroid of the teacher's hidden states."""
+
+    id: int
+    ordinal: int = Field(description="0 is the most used sense of its owner")
+    count: int = Field(description="hidden states in the cluster; 0 for a composed word")
+    inertia: float = Field(description="mean d² of the cluster's hidden states to the centroid; 0 for a composed word")
+    contexts: list[Context]
+
+
+class SenseDetail(Sense):
+    """One sense with its owner and vector."""
+
+    owner: Literal["token", "word"]
+    token: int | None
+    text: str = Field(description="the token's or word's text")
+    vector: list[float]
+
+
+class TokenSenses(Model):
+    """The senses of one token of the teacher's vocabulary (DSKD §3.1)."""
+
+    token: int
+    text: str
+    occurrences: int = Field(description="times the corpus had this key, kept or not")
+    senses: list[Sense]
+
+
+class WordSenses(Model):
+    """The senses of a word (DSKD §3.3): its token's where it is one token, composed where it is two or three."""
+
+    word: str
+    tokens: list[int]
+    token_texts: list[str]
+    composed: bool
+    senses: list[Sense]
+    reason: str | None = Field(description="why there are no senses; null where there are some")
+
+
+class Relation(Model):
+    """A lexical relation of the word asked for (DSKD §3.2)."""
+
+    id: int
+    word: str
+    other: str
+    type: str = Field(description="synonym, antonym, reversal or a type of the source's own")
+    source: str
+    licence: str
+    rule: str | None = Field(description="how a derived relation was derived, e.g. `negation:un-`")
+    parent: int | None = Field(description="id of the relation that a derived one comes from")
+    conflict: bool = Field(description="listed both as synonym and as antonym; not used in training")
+
+
+class RelationPage(Model):
+    """Relations of a word, in a stable order."""
+
+    word: str
+    relations: list[Relation]
+    next_cursor: str | None
+
+
+class CandidateSetsRequest(Model):
+    """Token ids whose candidates (own senses, synonyms', antonyms') are wanted."""
+
+    tokens: list[int]
+
+
+class GetSensesRequest(Model):
+    """Sense ids whose vectors are wanted."""
+
+    ids: list[int]
+
+
+class NearestSensesRequest(Model):
+    """Vectors whose nearest senses are wanted, among those of `tokens[i]` where given, else in the whole dictionary."""
+
+    vectors: list[list[float]]
+    p: int = 5
+    tokens: list[int] | None = None
+
+
+class WireItemError(Model):
+    """One item of a bulk request that has no answer."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class SenseRange(Model):
+    """The senses `first .. first + count` of one owner."""
+
+    first: int
+    count: int
+
+
+class CandidateSet(Model):
+    """Candidates of one token."""
+
+    token: int
+    own: SenseRange
+    synonyms: list[SenseRange]
+    antonyms: list[SenseRange]
+
+
+class CandidateSetsAnswer(Model):
+    """Candidates in the order asked for."""
+
+    sets: list[CandidateSet]
+    errors: list[WireItemError]
+
+
+class GetSensesAnswer(Model):
+    """Vectors in the order asked for."""
+
+    vectors: list[list[float]]
+
+
+class NearSense(Model):
+    """One near sense; `distance` is ‖a − b‖² / D."""
+
+    id: int
+    distance: float
+
+
+class NearestSensesAnswer(Model):
+    """Nearest senses of each vector, nearest first."""
+
+    nearest: list[list[NearSense]]
+    errors: list[WireItemError]
+
+
+class ProblemError(Model):
+    """One fault of a request."""
+
+    pointer: str = Field(description="where, as a JSON pointer or parameter name")
+    detail: str
+
+
+class Problem(Model):
+    """RFC 9457 problem document; `type` is `urn:sensedict:problem:` and a code of `sensedict.errors`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[ProblemError] = []
+
+
+class Health(Model):
+    """Answer of `/livez` and `/readyz`."""
+
+    status: Literal["ok"]
+    dictionaries: int | None = None
+    migration: str | None = None

@@ -1,0 +1,186 @@
+"""The tables, in SQLAlchemy Core. The migrations create them; `tests/service` checks that the two agree."""
+
+from __future__ import annotations
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+words = Table(
+    "words",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("language", Text, nullable=False, server_default="en"),
+    Column("text", Text, nullable=False),
+    UniqueConstraint("language", "text"),
+    comment="Every word that stands in a relation, of any lexicon",
+)
+
+lexicons = Table(
+    "lexicons",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="draft"),
+    Column("settings", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("name", "version"),
+    CheckConstraint("state IN ('draft', 'published')", name="state"),
+    comment="Versions of a set of relations; published never changes",
+)
+
+relation_sources = Table(
+    "relation_sources",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("licence", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("skipped", JSONB, nullable=False, server_default=text("'{}'"), comment="reason to count"),
+    UniqueConstraint("lexicon_id", "name"),
+    comment="Where relations come from, and under which licence",
+)
+
+relations = Table(
+    "relations",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("word_id", ForeignKey("words.id"), nullable=False),
+    Column("other_id", ForeignKey("words.id"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("source_id", ForeignKey("relation_sources.id"), nullable=False),
+    Column("rule", Text, comment="how a derived relation was derived"),
+    Column("parent_id", ForeignKey("relations.id"), comment="what a derived relation comes from"),
+    Column("conflict", Boolean, nullable=False, server_default=text("false"), comment="both synonym and antonym"),
+    UniqueConstraint(
+        "lexicon_id", "word_id", "other_id", "type", "source_id", "rule", "parent_id", postgresql_nulls_not_distinct=True
+    ),
+    CheckConstraint("word_id < other_id", name="ends_in_order"),
+    Index(None, "lexicon_id", "other_id"),
+    Index(None, "parent_id"),
+    comment="Symmetric relations, each stored once with the smaller word id first",
+)
+
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("state", Text, nullable=False, server_default="draft"),
+    Column("teacher", Text, nullable=False),
+    Column("teacher_hash", Text, nullable=False),
+    Column("tokenizer_hash", Text, nullable=False),
+    Column("vocabulary_size", Integer, nullable=False),
+    Column("dim", Integer, nullable=False),
+    Column("state_point", Text, nullable=False),
+    Column("key_policy", Text, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("settings", JSONB, nullable=False),
+    Column("senses", BigInteger, nullable=False),
+    Column("tokens_with_senses", Integer, nullable=False),
+    Column("words_with_senses", Integer, nullable=False),
+    Column("content_hash", Text, comment="sha256 over the published vectors and index"),
+    Column("published_at", DateTime(timezone=True)),
+    UniqueConstraint("name", "version"),
+    CheckConstraint("state IN ('draft', 'published')", name="state"),
+    CheckConstraint("key_policy IN ('next', 'predicted', 'input')", name="key_policy"),
+    CheckConstraint("state = 'draft' OR (content_hash IS NOT NULL AND published_at IS NOT NULL)", name="published_whole"),
+    comment="Versions of a teacher's senses; published never changes",
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("alias", Text, primary_key=True),
+    Column("dictionary_id", ForeignKey("dictionaries.id"), nullable=False),
+    comment="Movable names of versions: name@alias",
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("dictionary_id", ForeignKey("dictionaries.id"), primary_key=True),
+    Column("token_id", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("occurrences", BigInteger, nullable=False),
+    Column("first_sense", BigInteger, nullable=False),
+    Column("sense_count", SmallInteger, nullable=False),
+    Index(None, "dictionary_id", "text"),
+    comment="The teacher's vocabulary",
+)
+
+dictionary_words = Table(
+    "dictionary_words",
+    metadata,
+    Column("dictionary_id", ForeignKey("dictionaries.id"), primary_key=True),
+    Column("word_id", ForeignKey("words.id"), primary_key=True),
+    Column("token_ids", ARRAY(Integer), nullable=False),
+    Column("first_sense", BigInteger, nullable=False),
+    Column("sense_count", SmallInteger, nullable=False),
+    Column("reason", Text, comment="why the word has no senses"),
+    comment="The lexicon's words under the dictionary's tokenizer; one token: the token's senses, else composed",
+)
+
+senses = Table(
+    "senses",
+    metadata,
+    Column("dictionary_id", ForeignKey("dictionaries.id"), primary_key=True),
+    Column("sense_id", BigInteger, primary_key=True),
+    Column("token_id", Integer),
+    Column("word_id", ForeignKey("words.id")),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("inertia", Float(24), nullable=False),
+    Column("vector", HALFVEC, nullable=False),
+    ForeignKeyConstraint(["dictionary_id", "token_id"], ["tokens.dictionary_id", "tokens.token_id"]),
+    CheckConstraint("(token_id IS NULL) <> (word_id IS NULL)", name="one_owner"),
+    comment="Centroids, numbered densely in canonical order inside a dictionary",
+)
+
+contexts = Table(
+    "contexts",
+    metadata,
+    Column("dictionary_id", BigInteger, primary_key=True),
+    Column("sense_id", BigInteger, primary_key=True),
+    Column("ordinal", SmallInteger, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    ForeignKeyConstraint(["dictionary_id", "sense_id"], ["senses.dictionary_id", "senses.sense_id"]),
+    comment="Passages in which a sense was used",
+)
