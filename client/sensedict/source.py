@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True)
 class Identity:
     """What makes a dictionary this one and no other; compared before any training step.

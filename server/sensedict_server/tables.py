@@ -85,7 +85,14 @@ relations = Table(
     Column("parent_id", ForeignKey("relations.id"), comment="what a derived relation comes from"),
     Column("conflict", Boolean, nullable=False, server_default=text("false"), comment="both synonym and antonym"),
     UniqueConstraint(
-        "lexicon_id", "word_id", "other_id", "type", "source_id", "rule", "parent_id", postgresql_nulls_not_distinct=True
+        "lexicon_id",
+        "word_id",
+        "other_id",
+        "type",
+        "source_id",
+        "rule",
+        "parent_id",
+        postgresql_nulls_not_distinct=True,
     ),
     CheckConstraint("word_id < other_id", name="ends_in_order"),
     Index(None, "lexicon_id", "other_id"),
@@ -118,7 +125,9 @@ dictionaries = Table(
     UniqueConstraint("name", "version"),
     CheckConstraint("state IN ('draft', 'published')", name="state"),
     CheckConstraint("key_policy IN ('next', 'predicted', 'input')", name="key_policy"),
-    CheckConstraint("state = 'draft' OR (content_hash IS NOT NULL AND published_at IS NOT NULL)", name="published_whole"),
+    CheckConstraint(
+        "state = 'draft' OR (content_hash IS NOT NULL AND published_at IS NOT NULL)", name="published_whole"
+    ),
     comment="Versions of a teacher's senses; published never changes",
 )
 

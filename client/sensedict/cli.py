@@ -1,0 +1,77 @@
+"""The `sensedict` command. Its sub-commands live with the code they run and load only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import click
+
+from sensedict.errors import MissingExtra, SenseDictError
+
+
+class _Command(NamedTuple):
+    target: str  # module:attribute of a click command
+    extras: str  # what `pip install 'sensedict[…]'` must have brought
+    help: str  # one line, here so that `sensedict --help` imports nothing
+
+
+COMMANDS = {
+    "migrate": _Command("sensedict_server.commands:migrate", "server", "Bring the database's schema up to date."),
+    "serve": _Command("sensedict_server.commands:serve", "server", "Serve dictionaries over HTTP."),
+    "database": _Command(
+        "sensedict_server.commands:database", "server", "Start, stop or look at the embedded PostgreSQL."
+    ),
+    "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
+    "lexicon": _Command("sensedict_server.build.commands:lexicon", "server", "Load, list or sample lexical relations."),
+    "teacher": _Command("sensedict_trainer.commands:teacher", "trainer", "Convert or look at a teacher's weights."),
+    "build": _Command(
+        "sensedict_server.build.commands:build", "server,trainer", "Build a dictionary from a teacher and text."
+    ),
+    "train": _Command(
+        "sensedict_trainer.commands:train", "trainer", "Distil a student, with the dictionary or without."
+    ),
+    "compare": _Command(
+        "sensedict_trainer.commands:compare", "trainer", "Train KD, DSKD and a control, and write a report."
+    ),
+    "query": _Command("sensedict.query:query", "", "Ask a service for dictionaries, senses and relations."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as missing:
+            raise MissingExtra(
+                f"`sensedict {cmd_name}` needs the package {missing.name!r}: pip install 'sensedict[{entry.extras}]'"
+            ) from missing
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sensedict")
+def cli() -> None:
+    """A sense dictionary of a language model: build it, serve it, query it, and distil decoders with it."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and exit status 1, never a traceback."""
+    try:
+        cli()
+    except SenseDictError as error:
+        click.echo(f"sensedict: {error.detail}", err=True)
+        sys.exit(1)
