@@ -24,7 +24,7 @@ COMMANDS = {
         "sensedict_server.commands:database", "server", "Start, stop or look at the embedded PostgreSQL."
     ),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
-    "lexicon": _Command("sensedict_server.build.commands:lexicon", "server", "Load, list or sample lexical relations."),
+    "lexicon": _Command("sensedict_server.build.lexicon_command:lexicon", "server", "Load, list or sample relations."),
     "teacher": _Command("sensedict_trainer.commands:teacher", "trainer", "Convert or look at a teacher's weights."),
     "build": _Command(
         "sensedict_server.build.commands:build", "server,trainer", "Build a dictionary from a teacher and text."

@@ -1,7 +1,7 @@
 """What a trainer needs of a sense dictionary, wherever it is: `SenseClient` over HTTP, `Snapshot` over a file set.
 
-A dictionary's senses are numbered densely in canonical order (owner, then cluster by falling count), so the senses of one
-owner, a token or a word, are a range `first .. first + count`. Candidate sets travel as such ranges: six bytes a
+A dictionary's senses are numbered densely in canonical order (owner, then cluster by falling count), so the senses of
+one owner, a token or a word, are a range `first .. first + count`. Candidate sets travel as such ranges: six bytes a
 neighbour word, whatever k is.
 """
 
@@ -21,7 +21,7 @@ class Identity:
     Attributes:
         name, version: its address, `name@version`.
         teacher: name or folder of the teacher, as given to the build.
-        teacher_hash: sha256 over the teacher's weights and config (see `sensedict_trainer.teacher.Teacher.fingerprint`).
+        teacher_hash: sha256 over the teacher's weights and config (`sensedict_trainer.teacher.Teacher.fingerprint`).
         tokenizer_hash: sha256 of the tokenizer's canonical form.
         vocabulary_size: width of the teacher's output head.
         dim: D, width of a sense vector.

@@ -1,11 +1,12 @@
 """The HTTP contract: routes, limits, media types, requests and answers. The service and the client both read this file.
 
 Bulk answers exist in two forms. JSON, by default, is for people and small scripts. `application/vnd.safetensors`, by
-`Accept`, is a safetensors file with the tensors named below; per-item errors ride in its metadata under `errors`, a JSON
-list. Bulk requests may be JSON, or safetensors by `Content-Type`, with the field names as tensor names.
+`Accept`, is a safetensors file with the tensors named below; per-item errors ride in its metadata under `errors`, a
+JSON list. Bulk requests may be JSON, or safetensors by `Content-Type`, with the field names as tensor names (`p` of
+nearestSenses in the metadata).
 
-    candidateSets  tokens uint32 (n,) · own_first uint32 (n,) · own_count uint16 (n,) · {synonyms,antonyms}_offsets uint32
-                   (n + 1,) · {synonyms,antonyms}_first uint32 (m,) · {synonyms,antonyms}_count uint16 (m,)
+    candidateSets  tokens uint32 (n,) · own_first uint32 (n,) · own_count uint16 (n,)
+                   for r of synonyms, antonyms: r_offsets uint32 (n + 1,) · r_first uint32 (m,) · r_count uint16 (m,)
     getSenses      vectors float16 (n, D)
     nearestSenses  offsets uint32 (n + 1,) · ids uint32 (m,) · distances float32 (m,)
 """
