@@ -1,0 +1,96 @@
+"""What the environment decides, read and checked in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sensedict.errors import ConfigurationError
+
+DRIVER = "postgresql+psycopg"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the database and the files are.
+
+    Attributes:
+        home: folder of everything that sensedict keeps on this machine.
+        database_url: any PostgreSQL ≥ 15 with pgvector ≥ 0.8; None: an embedded one in `home/postgres`.
+        pool_size: connections of one process, and so its threads that answer requests.
+    """
+
+    home: Path
+    database_url: URL | None = None
+    pool_size: int = 10
+
+    @property
+    def files(self) -> Path:
+        """Folder of the file sets."""
+        return self.home / "files"
+
+    @property
+    def embedded(self) -> Path:
+        """Data folder of the embedded PostgreSQL."""
+        return self.home / "postgres"
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read `SENSEDICT_HOME`, `SENSEDICT_DATABASE_URL` and `SENSEDICT_POOL_SIZE`.
+
+        Raises:
+            ConfigurationError: naming every fault at once.
+        """
+        faults: list[str] = []
+        home = _home(environment, faults)
+        url = _database_url(environment, faults)
+        pool_size = _pool_size(environment, faults)
+        if faults:
+            raise ConfigurationError("the environment cannot be used: " + "; ".join(faults))
+        return Settings(home=home, database_url=url, pool_size=pool_size)
+
+
+def _home(environment: Mapping[str, str], faults: list[str]) -> Path:
+    named = environment.get("SENSEDICT_HOME", "")
+    if named:
+        home = Path(named).expanduser()
+    elif os.geteuid() == 0:
+        home = Path("/var/lib/sensedict")  # not root's own folder: the embedded server's user must reach it
+    else:
+        share = environment.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+        home = Path(share) / "sensedict"
+    if home.exists() and not home.is_dir():
+        faults.append(f"SENSEDICT_HOME {str(home)!r} is not a folder: name a folder, or one that can be made")
+    return home.absolute()
+
+
+def _database_url(environment: Mapping[str, str], faults: list[str]) -> URL | None:
+    text = environment.get("SENSEDICT_DATABASE_URL", "")
+    if not text:
+        return None
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the text is not repeated: it may hold a password
+        faults.append("SENSEDICT_DATABASE_URL is not a URL: write postgresql://user:password@host:5432/database")
+        return None
+    if url.drivername not in ("postgres", "postgresql", DRIVER):
+        faults.append(
+            f"SENSEDICT_DATABASE_URL names {url.drivername!r}: only PostgreSQL is supported, postgresql://user@host/database"
+        )
+        return None
+    return url.set(drivername=DRIVER)
+
+
+def _pool_size(environment: Mapping[str, str], faults: list[str]) -> int:
+    text = environment.get("SENSEDICT_POOL_SIZE", "")
+    if not text:
+        return Settings.pool_size
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1000:
+        faults.append(f"SENSEDICT_POOL_SIZE is {text!r}: give a number of connections from 1 to 1000")
+        return Settings.pool_size
+    return int(text)
