@@ -1,0 +1,283 @@
+"""Arrays as bytes: the safetensors format, written in a fixed order and read without a copy.
+
+The format's own library copies every tensor when it reads into numpy, and promises no order when it writes; a published
+dictionary's hash needs one, and a bulk answer should become arrays where it lies. `tests/wire` holds the two equal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from mmap import mmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensedict.errors import InvalidInput, MalformedBody
+from sensedict.source import CandidateSets, ItemError, NearestSenses, Ranges
+
+Tensors = dict[str, NDArray[Any]]
+Metadata = dict[str, str]
+
+MAX_HEADER_BYTES = 16 * 2**20  # room for an error on every item of the largest request
+_METADATA = "__metadata__"
+_DTYPES = {
+    name: np.dtype(code)
+    for name, code in {
+        "F64": "<f8",
+        "F32": "<f4",
+        "F16": "<f2",
+        "I64": "<i8",
+        "I32": "<i4",
+        "I16": "<i2",
+        "I8": "i1",
+        "U64": "<u8",
+        "U32": "<u4",
+        "U16": "<u2",
+        "U8": "u1",
+    }.items()
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The tensors as the bytes of a safetensors file; the same arguments always give the same bytes.
+
+    Tensors with wider items stand first and the rest in the given order, so that each one is aligned where it lies.
+
+    Args:
+        tensors: arrays of floats or integers of 1 to 8 bytes, of any shape.
+        metadata: texts that ride in the header.
+
+    Raises:
+        InvalidInput: an array's dtype has no place in the format.
+
+    >>> tensors, metadata = decode(encode({"ids": np.array([3, 1], dtype=np.uint32)}, {"unit": "sense"}))
+    >>> tensors["ids"].tolist(), metadata
+    ([3, 1], {'unit': 'sense'})
+    """
+    header: dict[str, Any] = {} if metadata is None else {_METADATA: dict(metadata)}
+    blocks: list[memoryview] = []
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize):
+        little = tensor.dtype.newbyteorder("<")
+        if little not in _NAMES or name == _METADATA:
+            raise InvalidInput(f"tensor {name!r} of dtype {tensor.dtype} cannot be written as safetensors")
+        block = np.asarray(tensor, dtype=little, order="C")
+        header[name] = {
+            "dtype": _NAMES[little],
+            "shape": list(block.shape),
+            "data_offsets": [end, end := end + block.nbytes],
+        }
+        blocks.append(block.data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *blocks])
+
+
+def decode(data: bytes | bytearray | memoryview | mmap) -> tuple[Tensors, Metadata]:
+    """The tensors and metadata of a safetensors file, as views of `data`: nothing is copied.
+
+    The arrays may be written to where `data` may be.
+
+    Raises:
+        MalformedBody: anything about the bytes that the format does not allow; says what.
+    """
+    view = memoryview(data).cast("B")
+    if len(view) < 8:
+        raise MalformedBody(f"not safetensors: {len(view)} bytes, the length of the header alone takes 8")
+    length = int.from_bytes(view[:8], "little")
+    if length > min(MAX_HEADER_BYTES, len(view) - 8):
+        raise MalformedBody(
+            f"not safetensors: a header of {length} bytes is announced, at most "
+            f"{min(MAX_HEADER_BYTES, len(view) - 8)} can be here"
+        )
+    header = _parse_header(bytes(view[8 : 8 + length]))
+    metadata = header.pop(_METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise MalformedBody("safetensors: `__metadata__` is not an object of texts")
+    body = view[8 + length :]
+    places = {name: _place(name, entry) for name, entry in header.items()}
+    _check_contiguous(places, len(body))
+    return {name: _view(name, body, *place) for name, place in places.items()}, metadata
+
+
+def _parse_header(text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text.decode(), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8, bad JSON, an integer of too many digits
+        raise MalformedBody(f"safetensors: the header is not JSON ({str(error)[:200]})") from error
+    if not text.startswith(b"{") or not isinstance(header, dict):
+        raise MalformedBody("safetensors: the header is not a JSON object")
+    return header
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MalformedBody("safetensors: a name stands twice in the header")
+    return found
+
+
+def _place(name: str, entry: Any) -> tuple[np.dtype[Any], list[int], int, int]:
+    """dtype, shape, begin and end of a tensor, each checked for itself."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise MalformedBody(f"safetensors: tensor {name[:80]!r} needs exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise MalformedBody(
+            f"safetensors: tensor {name[:80]!r} has the dtype {str(dtype)[:40]!r}, known are {', '.join(_DTYPES)}"
+        )
+    if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
+        raise MalformedBody(f"safetensors: shape and two data_offsets of tensor {name[:80]!r} must be whole numbers")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
+        raise MalformedBody(f"safetensors: tensor {name[:80]!r} of shape {shape!s:.80} does not fill its data_offsets")
+    return _DTYPES[dtype], shape, begin, end
+
+
+def _whole_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)
+
+
+def _check_contiguous(places: Mapping[str, tuple[np.dtype[Any], list[int], int, int]], size: int) -> None:
+    """Tensors fill the body from its first byte to its last, without overlap or gap."""
+    reached = 0
+    for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in places.items()):
+        if begin != reached:
+            raise MalformedBody(f"safetensors: tensor {name[:80]!r} begins at byte {begin}, expected {reached}")
+        reached = end
+    if reached != size:
+        raise MalformedBody(f"safetensors: the tensors end at byte {reached}, the body at {size}")
+
+
+def _view(name: str, body: memoryview, dtype: np.dtype[Any], shape: list[int], begin: int, end: int) -> NDArray[Any]:
+    try:
+        # frombuffer takes no empty buffer, and an empty tensor at the very end would have one
+        flat = np.frombuffer(body[begin:end], dtype) if end > begin else np.empty(0, dtype)
+        return flat.reshape(shape)
+    except ValueError as error:  # more dimensions, or larger ones beside a zero, than numpy has room for
+        raise MalformedBody(f"safetensors: tensor {name[:80]!r} has an unusable shape ({error})") from error
+
+
+def tensor(
+    tensors: Mapping[str, NDArray[Any]], name: str, dtypes: Iterable[type[np.generic]], ndim: int
+) -> NDArray[Any]:
+    """The tensor of that name, of one of the dtypes and of `ndim` dimensions.
+
+    Raises:
+        MalformedBody: it is absent or another; says what was expected.
+    """
+    wanted = [np.dtype(dtype) for dtype in dtypes]
+    found = tensors.get(name)
+    if found is None:
+        raise MalformedBody(f"the tensor {name!r} is missing; found {sorted(tensors)!s:.200}")
+    if found.dtype not in wanted or found.ndim != ndim:
+        raise MalformedBody(
+            f"the tensor {name!r} is {found.dtype} of {found.ndim} dimensions, expected "
+            f"{' or '.join(map(str, wanted))} of {ndim}"
+        )
+    return found
+
+
+def ranges_to_tensors(name: str, ranges: Ranges) -> Tensors:
+    """The three tensors of a ragged list of ranges, as the wire and the file set name them."""
+    return {f"{name}_offsets": ranges.offsets, f"{name}_first": ranges.first, f"{name}_count": ranges.count}
+
+
+def ranges_from_tensors(name: str, tensors: Mapping[str, NDArray[Any]], rows: int) -> Ranges:
+    """The ragged list `name` with `rows` rows.
+
+    Raises:
+        MalformedBody: a tensor is missing, or lengths and offsets do not fit.
+    """
+    ranges = Ranges(
+        tensor(tensors, f"{name}_offsets", [np.uint32], 1),
+        tensor(tensors, f"{name}_first", [np.uint32], 1),
+        tensor(tensors, f"{name}_count", [np.uint16], 1),
+    )
+    _check_offsets(f"{name}_offsets", ranges.offsets, rows, len(ranges.first))
+    _check_lengths(len(ranges.first), {f"{name}_count": ranges.count})
+    return ranges
+
+
+def candidate_sets_to_tensors(sets: CandidateSets) -> tuple[Tensors, Metadata]:
+    """A bulk answer as tensors and metadata for `encode`; `wire` lists their names."""
+    tensors: Tensors = {
+        "tokens": sets.tokens,
+        "own_first": sets.own_first,
+        "own_count": sets.own_count,
+        **ranges_to_tensors("synonyms", sets.synonyms),
+        **ranges_to_tensors("antonyms", sets.antonyms),
+    }
+    return tensors, _errors_to_metadata(sets.errors)
+
+
+def candidate_sets_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> CandidateSets:
+    """The bulk answer of `decode`'s two results, on the same memory.
+
+    Raises:
+        MalformedBody: a tensor is missing, or shapes, offsets or errors do not fit together.
+    """
+    tokens = tensor(tensors, "tokens", [np.uint32], 1)
+    own_first = tensor(tensors, "own_first", [np.uint32], 1)
+    own_count = tensor(tensors, "own_count", [np.uint16], 1)
+    n = len(tokens)
+    _check_lengths(n, {"own_first": own_first, "own_count": own_count})
+    synonyms = ranges_from_tensors("synonyms", tensors, n)
+    antonyms = ranges_from_tensors("antonyms", tensors, n)
+    return CandidateSets(tokens, own_first, own_count, synonyms, antonyms, _errors_from_metadata(metadata, n))
+
+
+def nearest_senses_to_tensors(nearest: NearestSenses) -> tuple[Tensors, Metadata]:
+    """A bulk answer as tensors and metadata for `encode`; `wire` lists their names."""
+    tensors: Tensors = {"offsets": nearest.offsets, "ids": nearest.ids, "distances": nearest.distances}
+    return tensors, _errors_to_metadata(nearest.errors)
+
+
+def nearest_senses_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> NearestSenses:
+    """The bulk answer of `decode`'s two results, on the same memory.
+
+    Raises:
+        MalformedBody: a tensor is missing, or shapes, offsets or errors do not fit together.
+    """
+    offsets = tensor(tensors, "offsets", [np.uint32], 1)
+    ids = tensor(tensors, "ids", [np.uint32], 1)
+    distances = tensor(tensors, "distances", [np.float32], 1)
+    n = len(offsets) - 1
+    _check_offsets("offsets", offsets, n, len(ids))
+    _check_lengths(len(ids), {"distances": distances})
+    return NearestSenses(offsets, ids, distances, _errors_from_metadata(metadata, n))
+
+
+def _check_offsets(name: str, offsets: NDArray[np.uint32], rows: int, size: int) -> None:
+    fits = len(offsets) == rows + 1 and rows >= 0 and offsets[0] == 0 and offsets[-1] == size
+    if not fits or bool((offsets[1:] < offsets[:-1]).any()):
+        raise MalformedBody(f"the tensor {name!r} does not cut {size} items into {rows} rows")
+
+
+def _check_lengths(n: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+    for name, found in tensors.items():
+        if len(found) != n:
+            raise MalformedBody(f"the tensor {name!r} holds {len(found)} items, expected {n}")
+
+
+def _errors_to_metadata(errors: Iterable[ItemError]) -> Metadata:
+    listed = [{"index": error.index, "code": error.code, "detail": error.detail} for error in errors]
+    return {"errors": json.dumps(listed, separators=(",", ":"))} if listed else {}
+
+
+def _errors_from_metadata(metadata: Mapping[str, str], n: int) -> tuple[ItemError, ...]:
+    try:
+        listed = json.loads(metadata.get("errors", "[]"))
+        errors = tuple(ItemError(entry["index"], entry["code"], entry["detail"]) for entry in listed)
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise MalformedBody(f"the metadata `errors` is not a JSON list of item errors ({error!s:.200})") from error
+    for entry in errors:
+        if type(entry.index) is not int or not 0 <= entry.index < n:
+            raise MalformedBody(f"the metadata `errors` names the item {entry.index!s:.40} of {n}")
+        if not isinstance(entry.code, str) or not isinstance(entry.detail, str):
+            raise MalformedBody("the metadata `errors` holds a code or detail that is no text")
+    return errors
