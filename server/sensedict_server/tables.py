@@ -5,12 +5,12 @@ from __future__ import annotations
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     ARRAY,
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
-    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -44,6 +44,7 @@ words = Table(
     UniqueConstraint("language", "text"),
     comment="Every word that stands in a relation, of any lexicon",
 )
+Index("ix_words_folded", func.lower(words.c.text))
 
 lexicons = Table(
     "lexicons",
@@ -92,6 +93,7 @@ relations = Table(
         "source_id",
         "rule",
         "parent_id",
+        name="uq_relations_once",
         postgresql_nulls_not_distinct=True,
     ),
     CheckConstraint("word_id < other_id", name="ends_in_order"),
@@ -152,6 +154,7 @@ tokens = Table(
     Index(None, "dictionary_id", "text"),
     comment="The teacher's vocabulary",
 )
+Index("ix_tokens_folded", tokens.c.dictionary_id, func.lower(tokens.c.text))
 
 dictionary_words = Table(
     "dictionary_words",
@@ -174,7 +177,7 @@ senses = Table(
     Column("word_id", ForeignKey("words.id")),
     Column("ordinal", SmallInteger, nullable=False),
     Column("count", BigInteger, nullable=False),
-    Column("inertia", Float(24), nullable=False),
+    Column("inertia", REAL, nullable=False),
     Column("vector", HALFVEC, nullable=False),
     ForeignKeyConstraint(["dictionary_id", "token_id"], ["tokens.dictionary_id", "tokens.token_id"]),
     CheckConstraint("(token_id IS NULL) <> (word_id IS NULL)", name="one_owner"),
