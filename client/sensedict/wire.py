@@ -48,11 +48,11 @@ class Model(BaseModel):
 class Limits(Model):
     """What one request may ask for; published at `/v1/limits`, obeyed by the client before it sends."""
 
-    max_items: int = Field(16_384, description="tokens, ids or vectors in one bulk request")
-    max_body_bytes: int = Field(64 * 2**20, description="bytes of one request body")
-    max_nearest: int = Field(100, description="p of nearestSenses")
-    max_page: int = Field(1_000, description="relations in one page")
-    max_word_characters: int = Field(256, description="characters of a word")
+    max_items: int = Field(default=16_384, description="tokens, ids or vectors in one bulk request")
+    max_body_bytes: int = Field(default=64 * 2**20, description="bytes of one request body")
+    max_nearest: int = Field(default=100, description="p of nearestSenses")
+    max_page: int = Field(default=1_000, description="relations in one page")
+    max_word_characters: int = Field(default=256, description="characters of a word")
 
 
 class SourceInfo(Model):

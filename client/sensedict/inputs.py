@@ -1,0 +1,121 @@
+"""What a bulk request may hold. `SenseClient`, `Snapshot` and the service check with these, and so say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sensedict.errors import InvalidInput, NotFinite, SenseNotFound, TokenNotFound, WrongDimension
+from sensedict.source import Identity, ItemError
+
+_WIDEST = 2**32 - 1  # ids travel as uint32
+
+
+def token_ids(tokens: ArrayLike) -> NDArray[np.uint32]:
+    """The token ids as (n,) uint32; ids outside the vocabulary pass, they are errors of single items.
+
+    Raises:
+        InvalidInput: no ids, other than one dimension, no whole numbers, or numbers that no vocabulary holds.
+    """
+    found = _whole_numbers(tokens, "token ids")
+    outside = (found < 0) | (found > _WIDEST)
+    if outside.any():
+        at = int(outside.argmax())
+        raise InvalidInput(f"token ids are 0 .. {_WIDEST}, got {found[at]} at index {at}")
+    return found.astype(np.uint32)
+
+
+def sense_ids(ids: ArrayLike, identity: Identity) -> NDArray[np.uint32]:
+    """The sense ids as (n,) uint32, each of them in the dictionary.
+
+    Raises:
+        InvalidInput: no ids, other than one dimension, or no whole numbers.
+        SenseNotFound: an id is out of range; names the first.
+    """
+    found = _whole_numbers(ids, "sense ids")
+    outside = (found < 0) | (found >= identity.senses)
+    if outside.any():
+        at = int(outside.argmax())
+        raise SenseNotFound(f"sense {found[at]} at index {at} is not in {_address(identity)}; {_run(identity.senses)}")
+    return found.astype(np.uint32)
+
+
+def query_vectors(vectors: ArrayLike, identity: Identity) -> NDArray[np.float32]:
+    """The vectors as (n, D) float32.
+
+    Raises:
+        InvalidInput: no vectors, other than two dimensions, or no floating-point numbers.
+        WrongDimension: their width is not the dictionary's.
+        NotFinite: NaN, infinity, or a number too large for float32; names the first row.
+    """
+    found = np.asarray(vectors)
+    if found.size == 0 or found.ndim != 2:
+        raise InvalidInput(f"vectors must be of shape (n, {identity.dim}) with n ≥ 1, got {found.shape}")
+    if not np.issubdtype(found.dtype, np.floating):
+        raise InvalidInput(f"vectors must be floating-point numbers, got {found.dtype}")
+    if found.shape[1] != identity.dim:
+        raise WrongDimension(
+            f"vectors of width {found.shape[1]} cannot be compared with the senses of {_address(identity)}, "
+            f"whose width is {identity.dim}"
+        )
+    with np.errstate(over="ignore"):  # becomes infinity, and an error three lines on
+        narrow = found.astype(np.float32)
+    finite = np.isfinite(narrow).all(axis=1)
+    if not finite.all():
+        raise NotFinite(f"the vector at index {int(finite.argmin())} holds NaN, infinity or more than float32 can hold")
+    return narrow
+
+
+def nearest_count(p: int, limit: int) -> int:
+    """p, when it is between 1 and the limit.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not 1 <= p <= limit:
+        raise InvalidInput(f"p is the number of nearest senses, 1 .. {limit}, got {p}")
+    return p
+
+
+def owner_tokens(tokens: ArrayLike, vectors: int) -> NDArray[np.uint32]:
+    """The owners of so many vectors as (n,) uint32.
+
+    Raises:
+        InvalidInput: as `token_ids`, or another number of owners than of vectors.
+    """
+    owners = token_ids(tokens)
+    if len(owners) != vectors:
+        raise InvalidInput(f"{len(owners)} owner tokens were given for {vectors} vectors; give one for each")
+    return owners
+
+
+def outside_vocabulary(tokens: NDArray[np.uint32], identity: Identity) -> tuple[ItemError, ...]:
+    """An error for each token that the vocabulary does not hold."""
+    outside: Sequence[int] = np.flatnonzero(tokens >= identity.vocabulary_size).tolist()
+    return tuple(
+        ItemError(
+            index,
+            TokenNotFound.code,
+            f"token {tokens[index]} is not in {_address(identity)}; {_run(identity.vocabulary_size)}",
+        )
+        for index in outside
+    )
+
+
+def _whole_numbers(values: ArrayLike, what: str) -> NDArray[np.integer]:
+    found = np.asarray(values)
+    if found.size == 0 or found.ndim != 1:
+        raise InvalidInput(f"{what} must be a list of at least one, got shape {found.shape}")
+    if not np.issubdtype(found.dtype, np.integer):
+        raise InvalidInput(f"{what} must be whole numbers, got {found.dtype}")
+    return found
+
+
+def _address(identity: Identity) -> str:
+    return f"{identity.name}@{identity.version}"
+
+
+def _run(n: int) -> str:
+    return f"ids run 0 .. {n - 1}" if n else "it has none"

@@ -1,0 +1,212 @@
+"""A published dictionary read from its file set: the bulk reads of `SenseSource`, without a service.
+
+The file set's two binary files are mapped into memory, so that opening costs little, several processes share the
+pages, and a dictionary larger than memory still answers. The service's bulk routes answer from this same class.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensedict import arrays, inputs
+from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, MalformedBody
+from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file
+from sensedict.nearest import nearest, nearest_of_owners, ragged_offsets
+from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
+from sensedict.wire import Limits
+
+
+class Snapshot:
+    """A `SenseSource` over a file set on disk.
+
+    ```python
+    with Snapshot.open("files/smollm2@1") as senses:
+        sets = senses.candidate_sets([1234, 567])
+        vectors = senses.get_senses(sets.own_first)
+    ```
+
+    Attributes:
+        folder: where the file set is.
+        manifest: what it says of itself.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, vectors: NDArray[np.float16], index: Index) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._content: tuple[NDArray[np.float16], Index] | None = (vectors, index)
+
+    @classmethod
+    def open(cls, folder: str | Path, verify: bool = False) -> Self:
+        """The file set in the folder, mapped into memory; sizes and shapes are checked, contents with `verify`.
+
+        Raises:
+            ConfigurationError: there is no file set in the folder.
+            Corrupt: a file is missing, cut off, of another format, or with `verify` has another hash; names it.
+        """
+        folder = Path(folder)
+        path = folder / MANIFEST
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{folder} is not a dictionary's file set: {path.name} cannot be read ({error.strerror})"
+            ) from error
+        try:
+            manifest = Manifest.from_json(text)
+        except Corrupt as error:
+            raise Corrupt(f"{path}: {error.detail}") from error
+        for name, entry in manifest.files.items():
+            _check_size(folder / name, entry)
+        if verify:
+            _check_hashes(folder, manifest)
+        vectors = _map_vectors(folder / VECTORS, manifest.identity)
+        index = _map_index(folder / INDEX, manifest.identity)
+        return cls(folder, manifest, vectors, index)
+
+    @property
+    def identity(self) -> Identity:
+        """The dictionary that answers."""
+        return self.manifest.identity
+
+    def verify(self) -> None:
+        """Hash every file and compare it with the manifest.
+
+        Raises:
+            Corrupt: a file differs; names it and both hashes.
+        """
+        for name, entry in self.manifest.files.items():
+            _check_size(self.folder / name, entry)
+        _check_hashes(self.folder, self.manifest)
+
+    def candidate_sets(self, tokens: NDArray[np.integer]) -> CandidateSets:
+        """Own, synonym and antonym senses of each token id; see `SenseSource`.
+
+        Raises:
+            InvalidInput: no tokens, or no whole numbers.
+        """
+        _, index = self._open_content()
+        asked = inputs.token_ids(tokens)
+        known = asked < self.identity.vocabulary_size
+        rows = np.where(known, asked, 0)
+        return CandidateSets(
+            asked,
+            np.where(known, index.token_first[rows], np.uint32(0)),
+            np.where(known, index.token_count[rows], np.uint16(0)),
+            _gather(index.synonyms, rows, known),
+            _gather(index.antonyms, rows, known),
+            inputs.outside_vocabulary(asked, self.identity),
+        )
+
+    def get_senses(self, ids: NDArray[np.integer]) -> NDArray[np.float16]:
+        """(n, D) float16 vectors of the sense ids, in order; the caller's own copy.
+
+        Raises:
+            InvalidInput: no ids, or no whole numbers.
+            SenseNotFound: an id is out of range; names the first.
+        """
+        vectors, _ = self._open_content()
+        return vectors.take(inputs.sense_ids(ids, self.identity), axis=0)
+
+    def nearest_senses(
+        self, vectors: NDArray[np.floating], p: int, tokens: NDArray[np.integer] | None = None
+    ) -> NearestSenses:
+        """The p nearest senses of each vector, exactly, of its owner token where `tokens` is given; see `SenseSource`.
+
+        Raises:
+            InvalidInput: no vectors, p out of range, or another number of tokens than of vectors.
+            WrongDimension: vectors of another width than D.
+            NotFinite: NaN or infinity.
+        """
+        held, index = self._open_content()
+        queries = inputs.query_vectors(vectors, self.identity)
+        p = inputs.nearest_count(p, Limits().max_nearest)
+        if tokens is None:
+            ids, distances = nearest(queries, held, p)
+            offsets = np.arange(len(ids) + 1, dtype=np.uint32) * np.uint32(ids.shape[1])
+            return NearestSenses(offsets, ids.ravel(), distances.ravel())
+        owners = inputs.owner_tokens(tokens, len(queries))
+        known = owners < self.identity.vocabulary_size
+        count = np.zeros(len(owners), np.uint16)
+        first = np.zeros(len(owners), np.uint32)
+        first[known], count[known] = index.token_first[owners[known]], index.token_count[owners[known]]
+        found = nearest_of_owners(queries, held, first, count, p)
+        return NearestSenses(*found, inputs.outside_vocabulary(owners, self.identity))
+
+    def close(self) -> None:
+        """Give the mapped files back; answers already given stay valid."""
+        self._content = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open_content(self) -> tuple[NDArray[np.float16], Index]:
+        if self._content is None:
+            raise InvalidInput(f"the snapshot {self.folder} is closed")
+        return self._content
+
+
+def _map(path: Path) -> arrays.Tensors:
+    """The tensors of a safetensors file, read-only, on pages that the system brings in when they are looked at."""
+    try:
+        with path.open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+        raise Corrupt(f"{path} cannot be mapped into memory ({error})") from error
+    tensors, _ = arrays.decode(mapped)
+    return {name: np.require(tensor, requirements="A") for name, tensor in tensors.items()}
+
+
+def _map_vectors(path: Path, identity: Identity) -> NDArray[np.float16]:
+    try:
+        vectors = arrays.tensor(_map(path), "vectors", [np.float16], 2)
+    except MalformedBody as error:
+        raise Corrupt(f"{path}: {error.detail}") from error
+    if vectors.shape != (identity.senses, identity.dim):
+        raise Corrupt(f"{path}: vectors of shape {vectors.shape}, expected {(identity.senses, identity.dim)}")
+    return vectors
+
+
+def _map_index(path: Path, identity: Identity) -> Index:
+    try:
+        return Index.from_tensors(_map(path), identity)
+    except MalformedBody as error:
+        raise Corrupt(f"{path}: {error.detail}") from error
+
+
+def _check_size(path: Path, entry: FileEntry) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise Corrupt(f"{path} is in the manifest and cannot be read ({error.strerror})") from error
+    if size != entry.bytes:
+        raise Corrupt(f"{path} has {size} bytes, its manifest says {entry.bytes}")
+
+
+def _check_hashes(folder: Path, manifest: Manifest) -> None:
+    for name, entry in manifest.files.items():
+        found = hash_file(folder / name)
+        if found != entry:
+            raise Corrupt(f"{folder / name} has the sha256 {found.sha256}, its manifest says {entry.sha256}")
+    if content_hash(manifest.files) != manifest.identity.content_hash:
+        raise Corrupt(
+            f"{folder / MANIFEST}: the content hash of {VECTORS} and {INDEX} is {content_hash(manifest.files)}, "
+            f"the identity says {manifest.identity.content_hash}"
+        )
+
+
+def _gather(ranges: Ranges, rows: NDArray[np.uint32], known: NDArray[np.bool_]) -> Ranges:
+    """The rows in the order asked for, those not known empty; no loop over tokens."""
+    starts = ranges.offsets[rows]
+    lengths = np.where(known, ranges.offsets[rows + 1] - starts, np.uint32(0))
+    offsets = ragged_offsets(lengths)
+    # uint32 wraps around below zero, and the sum wraps back
+    places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1], dtype=np.uint32)
+    return Ranges(offsets, ranges.first[places], ranges.count[places])
