@@ -83,7 +83,8 @@ VIEWS = {
         "Senses of published dictionaries with their owner, the token or the composed word",
         """
         SELECT d.name AS dictionary, d.version, s.sense_id, CASE WHEN s.word_id IS NULL THEN 'token' ELSE 'word' END
-               AS owner, s.token_id, s.word_id, coalesce(w.text, t.text) AS text, s.ordinal, s.count, s.inertia, s.vector
+               AS owner, s.token_id, s.word_id, coalesce(w.text, t.text) AS text, s.ordinal, s.count, s.inertia,
+               s.vector
         FROM senses s
         JOIN dictionaries d ON d.id = s.dictionary_id AND d.state = 'published'
         LEFT JOIN tokens t ON t.dictionary_id = s.dictionary_id AND t.token_id = s.token_id

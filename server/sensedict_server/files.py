@@ -1,0 +1,343 @@
+"""A dictionary's file set: written from the database, which stays the record, and verified by hash.
+
+A set is written to a temporary folder and renamed, so a folder `<root>/<name>@<version>` is whole whenever it exists.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, Select
+
+from sensedict import arrays
+from sensedict.errors import Corrupt, NotFound
+from sensedict.source import Identity
+from sensedict_server.queries import export
+from sensedict_server.queries.dictionaries import Dictionary, list_sources
+from sensedict_server.queries.relations import neighbours
+
+FORMAT = 1
+IDENTITY_FIELDS = tuple(name for name in Identity.__dataclass_fields__ if name != "content_hash")
+MANIFEST, VECTORS, INDEX = "manifest.json", "vectors.safetensors", "index.safetensors"
+# What training counts as a synonym and as an antonym, where the build's settings say nothing else.
+SYNONYM_TYPES = ("synonym",)
+ANTONYM_TYPES = ("antonym", "negation")
+_ROWS = 10_000  # rows held at once while a table is written
+
+_SCHEMAS = {
+    "tokens.parquet": pa.schema(
+        {
+            "token_id": pa.int32(),
+            "text": pa.string(),
+            "occurrences": pa.int64(),
+            "first_sense": pa.int64(),
+            "sense_count": pa.int16(),
+        }
+    ),
+    "words.parquet": pa.schema(
+        {
+            "word_id": pa.int64(),
+            "word": pa.string(),
+            "language": pa.string(),
+            "token_ids": pa.list_(pa.int32()),
+            "first_sense": pa.int64(),
+            "sense_count": pa.int16(),
+            "reason": pa.string(),
+        }
+    ),
+    "senses.parquet": pa.schema(
+        {
+            "sense_id": pa.int64(),
+            "token_id": pa.int32(),
+            "word_id": pa.int64(),
+            "ordinal": pa.int16(),
+            "count": pa.int64(),
+            "inertia": pa.float32(),
+        }
+    ),
+    "relations.parquet": pa.schema(
+        {
+            "relation_id": pa.int64(),
+            "word_id": pa.int64(),
+            "word": pa.string(),
+            "other_id": pa.int64(),
+            "other": pa.string(),
+            "type": pa.string(),
+            "source": pa.string(),
+            "licence": pa.string(),
+            "rule": pa.string(),
+            "parent_id": pa.int64(),
+            "conflict": pa.bool_(),
+        }
+    ),
+    "contexts.parquet": pa.schema(
+        {
+            "sense_id": pa.int64(),
+            "ordinal": pa.int16(),
+            "text": pa.string(),
+            "start": pa.int32(),
+            "end": pa.int32(),
+        }
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file set is written about: a published dictionary, or one in the middle of being published.
+
+    Attributes:
+        identity: the fields of `sensedict.source.Identity` but the content hash, which comes of the writing.
+        lexicon: name@version.
+    """
+
+    dictionary_id: int
+    lexicon_id: int
+    identity: dict[str, Any]
+    lexicon: str
+    settings: dict[str, Any]
+
+    @staticmethod
+    def of(dictionary: Dictionary) -> Content:
+        """The content of a published dictionary."""
+        identity = {name: getattr(dictionary, name) for name in IDENTITY_FIELDS}
+        return Content(dictionary.id, dictionary.lexicon_id, identity, dictionary.lexicon, dict(dictionary.settings))
+
+
+def folder(root: Path, ref: str) -> Path:
+    """Where the file set of `name@version` stands."""
+    return root / ref
+
+
+def ensure(engine: Engine, root: Path, dictionary: Dictionary) -> Path:
+    """Give the folder of a published dictionary's file set, written anew from the database where it is missing.
+
+    A set of another dictionary that had the same name and version (in a database that is no more) is replaced.
+
+    Raises:
+        Corrupt: what was written has another hash than what was published.
+        Unavailable: the database is needed and cannot be reached.
+    """
+    place = folder(root, dictionary.ref)
+    if _content_hash_of(place) == dictionary.content_hash:
+        return place
+    with locked(root, dictionary.ref):
+        if _content_hash_of(place) == dictionary.content_hash:  # another process was quicker
+            return place
+        with temporary(root, dictionary.ref) as new, engine.begin() as connection:
+            found = write(connection, Content.of(dictionary), new)
+            if found != dictionary.content_hash:
+                raise Corrupt(
+                    f"the database gives {dictionary.ref} the content hash {found}, published was "
+                    f"{dictionary.content_hash}: restore the database from a backup"
+                )
+            put_in_place(new, place)
+    return place
+
+
+def write(connection: Connection, content: Content, target: Path) -> str:
+    """Write the file set into the empty folder `target` and give its content hash.
+
+    The manifest comes last and names the bytes and sha256 of every other file.
+    """
+    hashes = {
+        VECTORS: _write_bytes(target / VECTORS, arrays.encode({"vectors": _vectors(connection, content)})),
+        INDEX: _write_bytes(target / INDEX, arrays.encode(_index(connection, content))),
+    }
+    of_dictionary, of_lexicon = content.dictionary_id, content.lexicon_id
+    for name, query in (
+        ("tokens.parquet", export.all_tokens(of_dictionary)),
+        ("words.parquet", export.all_words(of_dictionary)),
+        ("senses.parquet", export.all_senses(of_dictionary)),
+        ("relations.parquet", export.all_relations(of_lexicon)),
+        ("contexts.parquet", export.all_contexts(of_dictionary)),
+    ):
+        hashes[name] = _write_table(connection, query, target / name, _SCHEMAS[name])
+    content_hash = content_hash_of(hashes[VECTORS]["sha256"], hashes[INDEX]["sha256"])
+    manifest = {
+        "format": FORMAT,
+        "identity": {**content.identity, "content_hash": content_hash},
+        "lexicon": content.lexicon,
+        "sources": [asdict(source) for source in list_sources(connection, of_lexicon)],
+        "settings": content.settings,
+        "files": hashes,
+    }
+    _write_bytes(target / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+    return content_hash
+
+
+def content_hash_of(vectors_sha256: str, index_sha256: str) -> str:
+    """sha256 over the hashes of the two files that decide what a client computes."""
+    return hashlib.sha256(f"{VECTORS} {vectors_sha256}\n{INDEX} {index_sha256}\n".encode()).hexdigest()
+
+
+def verify(place: Path) -> None:
+    """Read every file of a set and compare it with the manifest.
+
+    Raises:
+        NotFound: there is no file set.
+        Corrupt: naming the first file that differs.
+    """
+    manifest = _manifest(place)
+    if manifest is None:
+        raise NotFound(f"{place} holds no file set: `sensedict files write {place.name}` makes it")
+    for name, stated in manifest["files"].items():
+        file = place / name
+        found = _hash_of(file) if file.is_file() else None
+        if found != stated:
+            raise Corrupt(
+                f"{file} is {found or 'missing'}, the manifest states {stated}: remove the folder, "
+                f"`sensedict files write {place.name}` makes it anew"
+            )
+    stated = manifest["identity"]["content_hash"]
+    found_hash = content_hash_of(manifest["files"][VECTORS]["sha256"], manifest["files"][INDEX]["sha256"])
+    if found_hash != stated:
+        raise Corrupt(f"{place / MANIFEST} states the content hash {stated}, its files have {found_hash}")
+
+
+def list_sets(root: Path) -> list[Path]:
+    """Folders of whole file sets, by name."""
+    return sorted(path.parent for path in root.glob(f"*@*/{MANIFEST}") if not path.parent.name.startswith("."))
+
+
+@contextmanager
+def locked(root: Path, ref: str) -> Iterator[None]:
+    """Let one process at a time write the file set of `ref`; a killed one's lock ends with it."""
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / f".{ref}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def temporary(root: Path, ref: str) -> Iterator[Path]:
+    """A folder to write the set of `ref` in; gone afterwards unless it was put in place. Only under `locked`."""
+    for left in root.glob(f".{ref}.new-*"):  # of a killed process: nobody else writes while we hold the lock
+        shutil.rmtree(left)
+    new = Path(tempfile.mkdtemp(prefix=f".{ref}.new-", dir=root))
+    new.chmod(0o755)
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def put_in_place(new: Path, place: Path) -> None:
+    """Rename the finished folder to its name, in place of what stands there."""
+    if place.exists():
+        place.rename(new.with_name(f"{new.name}-old"))
+    new.rename(place)
+    shutil.rmtree(new.with_name(f"{new.name}-old"), ignore_errors=True)
+    _sync(place.parent)
+
+
+def _vectors(connection: Connection, content: Content) -> NDArray[np.float16]:
+    """(N, D) float16, row i is sense i."""
+    vectors = np.empty((content.identity["senses"], content.identity["dim"]), dtype=np.float16)
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise Corrupt("the connection to the database is closed")
+    with driver.cursor(name="vectors", binary=True) as cursor:  # named: the server keeps the rows, not we
+        cursor.itersize = _ROWS
+        cursor.execute(export.VECTORS, (content.dictionary_id,))
+        row = -1
+        for row, (vector,) in enumerate(cursor):
+            vectors[row] = vector.to_numpy()
+    if row + 1 != len(vectors):
+        raise Corrupt(f"the database holds {row + 1} senses of a dictionary of {len(vectors)}")
+    return vectors
+
+
+def _index(connection: Connection, content: Content) -> dict[str, NDArray[Any]]:
+    """The tensors of `index.safetensors`: each token's senses, and the senses of its neighbours."""
+    size = content.identity["vocabulary_size"]
+    first, count = np.zeros(size, dtype=np.uint32), np.zeros(size, dtype=np.uint16)
+    for part in _partitions(connection, export.all_tokens(content.dictionary_id)):
+        ids = [row.token_id for row in part]
+        first[ids] = [row.first_sense for row in part]
+        count[ids] = [row.sense_count for row in part]
+    tensors: dict[str, NDArray[Any]] = {"token_first": first, "token_count": count}
+    for name, setting, usual in (
+        ("synonyms", "synonym_types", SYNONYM_TYPES),
+        ("antonyms", "antonym_types", ANTONYM_TYPES),
+    ):
+        query = neighbours(content.dictionary_id, content.lexicon_id, content.settings.get(setting, usual))
+        parts = [
+            np.array([(row.token, row.first_sense, row.sense_count) for row in part], dtype=np.int64)
+            for part in _partitions(connection, query)
+        ]
+        found = np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
+        offsets = np.zeros(size + 1, dtype=np.uint32)
+        offsets[1:] = np.cumsum(np.bincount(found[:, 0], minlength=size))
+        tensors[f"{name}_offsets"] = offsets
+        tensors[f"{name}_first"] = found[:, 1].astype(np.uint32)
+        tensors[f"{name}_count"] = found[:, 2].astype(np.uint16)
+    return tensors
+
+
+def _write_table(connection: Connection, query: Select[Any], file: Path, schema: pa.Schema) -> dict[str, Any]:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for part in _partitions(connection, query):
+            columns = zip(*part, strict=True)
+            arrays_ = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(arrays_, schema=schema))
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())
+    return _hash_of(file)
+
+
+def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:
+    """The rows of `query`, a few thousand at a time; the server keeps the rest."""
+    return connection.execution_options(yield_per=_ROWS).execute(query).partitions()
+
+
+def _write_bytes(file: Path, data: bytes) -> dict[str, Any]:
+    with open(file, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())  # the rename must not come to the disk before the data
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _hash_of(file: Path) -> dict[str, Any]:
+    with open(file, "rb") as handle:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _manifest(place: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Corrupt(f"{place / MANIFEST} is not JSON ({error}): remove the folder {place}") from error
+    if not isinstance(manifest, dict):
+        raise Corrupt(f"{place / MANIFEST} is not a JSON object: remove the folder {place}")
+    return manifest
+
+
+def _content_hash_of(place: Path) -> str | None:
+    manifest = _manifest(place)
+    return None if manifest is None else str(manifest.get("identity", {}).get("content_hash"))
