@@ -302,7 +302,7 @@ def _write_table(connection: Connection, query: Select[Any], file: Path, schema:
 
 def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:
     """The rows of `query`, a few thousand at a time; the server keeps the rest."""
-    return connection.execution_options(yield_per=_ROWS).execute(query).partitions()
+    return connection.execute(query, execution_options={"yield_per": _ROWS}).partitions()
 
 
 def _write_bytes(file: Path, data: bytes) -> dict[str, Any]:

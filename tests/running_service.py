@@ -1,0 +1,84 @@
+"""The service in a process of its own, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensedict_server.settings import Settings
+
+SENSEDICT = (sys.executable, "-c", "from sensedict.cli import main; main()")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service.
+
+    Attributes:
+        url: where it listens, `http://127.0.0.1:<port>`.
+        process: for tests that end it.
+        log: what it writes to stdout and stderr.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment in which the `sensedict` command finds the database and files of `settings`."""
+    url = settings.database_url
+    named = {} if url is None else {"SENSEDICT_DATABASE_URL": url.render_as_string(hide_password=False)}
+    return {**os.environ, "SENSEDICT_HOME": str(settings.home), **named}
+
+
+@contextmanager
+def running_service(settings: Settings, log: Path, port: int | None = None) -> Iterator[Service]:
+    """`sensedict serve` over the database of `settings`, on a free port of loopback; begins once it answers."""
+    port = port or free_port()
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            [*SENSEDICT, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment_of(settings),
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        service = Service(f"http://127.0.0.1:{port}", process, log)
+        _wait(service)
+        yield service
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(service: Service) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"{service.url}/livez", timeout=5).close()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            if service.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the service did not start:\n{service.log.read_text()}") from None
+            time.sleep(0.05)
