@@ -40,7 +40,13 @@ READYZ = "/readyz"
 
 
 class Model(BaseModel):
-    """Base of every wire model: unknown fields in a request are an error, not a silent typo."""
+    """Base of every answer: a client reads the answers of a later service, whose new fields it passes over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Request(Model):
+    """Base of every request: an unknown field is an error, not a silent typo."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -161,19 +167,19 @@ class RelationPage(Model):
     next_cursor: str | None
 
 
-class CandidateSetsRequest(Model):
+class CandidateSetsRequest(Request):
     """Token ids whose candidates (own senses, synonyms', antonyms') are wanted."""
 
     tokens: list[int]
 
 
-class GetSensesRequest(Model):
+class GetSensesRequest(Request):
     """Sense ids whose vectors are wanted."""
 
     ids: list[int]
 
 
-class NearestSensesRequest(Model):
+class NearestSensesRequest(Request):
     """Vectors whose nearest senses are wanted, among those of `tokens[i]` where given, else in the whole dictionary."""
 
     vectors: list[list[float]]

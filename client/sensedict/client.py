@@ -1,0 +1,364 @@
+"""The client of a sensedict service. The only module that speaks HTTP as a client."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import tenacity
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from sensedict import arrays, bulk, errors, inputs, wire
+from sensedict.errors import ConfigurationError, InvalidInput, MalformedBody, SenseDictError, Unavailable
+from sensedict.source import CandidateSets, Identity, NearestSenses
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_BUSY = {502, 503, 504}  # what a proxy or the service answers while something behind it is away
+_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.5)
+
+
+class SenseClient:
+    """A `SenseSource` over HTTP, and the questions that people ask: words, tokens, relations, single senses.
+
+    An alias, as `latest`, is looked up once; from then on the client names the version, so that a long training run
+    has one dictionary whatever the alias does meanwhile. Safe to use from several threads.
+
+    ```python
+    with SenseClient("http://127.0.0.1:8000", "smollm2@latest") as senses:
+        for sense in senses.word("bank").senses:
+            print(sense.count, sense.contexts[0].text)
+        sets = senses.candidate_sets(np.array([1234, 567]))
+        vectors = senses.get_senses(sets.own_first)
+    ```
+
+    Args:
+        base_url: the service's root, e.g. `http://127.0.0.1:8000`.
+        dictionary: `name@version` or `name@alias`; a bare name means its alias `latest`.
+        timeout: seconds to wait for a connection, and for each next piece of an answer.
+        patience: seconds in which a service that is away is asked again; no attempt starts later.
+        transport: what carries the requests, where it is not the network.
+
+    Raises:
+        ConfigurationError: base_url is not an http address.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        dictionary: str = "smollm2@latest",
+        *,
+        timeout: float = 30.0,
+        patience: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._dictionary = dictionary
+        self._service = _Service(base_url, timeout, patience, transport)
+        self._lock = threading.Lock()
+        self._info: wire.DictionaryInfo | None = None
+        self._limits: wire.Limits | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The dictionary that answers; fixed from the first use on.
+
+        Raises:
+            DictionaryNotFound: the service has no such dictionary, version or alias.
+            Unavailable: the service did not answer in time.
+        """
+        return self.info().identity()
+
+    def info(self) -> wire.DictionaryInfo:
+        """The dictionary's identity, size, licences and settings; fixed from the first use on."""
+        with self._lock:
+            if self._info is None:
+                path = wire.DICTIONARY.format(ref=quote(self._dictionary, safe="@"))
+                self._info = self._service.get(wire.DictionaryInfo, path)
+            return self._info
+
+    def limits(self) -> wire.Limits:
+        """What one request may ask for; larger bulk requests are split."""
+        with self._lock:
+            if self._limits is None:
+                self._limits = self._service.get(wire.Limits, wire.LIMITS)
+            return self._limits
+
+    def dictionaries(self) -> list[wire.DictionaryInfo]:
+        """Every published dictionary of the service."""
+        return self._service.get(list[wire.DictionaryInfo], wire.DICTIONARIES)
+
+    def word(self, word: str) -> wire.WordSenses:
+        """The senses of a word, spelt as it stands in text.
+
+        Raises:
+            WordNotFound: it is neither in a relation nor a single token.
+        """
+        return self._service.get(wire.WordSenses, self._path(wire.WORD_SENSES), {"word": word})
+
+    def token(self, token: int) -> wire.TokenSenses:
+        """The senses of a token id.
+
+        Raises:
+            TokenNotFound: the vocabulary does not hold it.
+        """
+        return self._service.get(wire.TokenSenses, self._path(wire.TOKEN_SENSES, token=token))
+
+    def sense(self, sense: int) -> wire.SenseDetail:
+        """One sense with its contexts, its owner and its vector.
+
+        Raises:
+            SenseNotFound: the dictionary does not hold it.
+        """
+        return self._service.get(wire.SenseDetail, self._path(wire.SENSE, sense=sense))
+
+    def relations(self, word: str, type: str | None = None) -> Iterator[wire.Relation]:
+        """The relations of a word, of one type where it is given, in a stable order; pages are fetched on the way.
+
+        Raises:
+            WordNotFound: it is neither in a relation nor a single token.
+        """
+        path = self._path(wire.RELATIONS)
+        parameters = {"word": word} if type is None else {"word": word, "type": type}
+        while True:
+            page = self._service.get(wire.RelationPage, path, parameters)
+            yield from page.relations
+            if page.next_cursor is None:
+                return
+            parameters = {**parameters, "cursor": page.next_cursor}
+
+    def candidate_sets(self, tokens: NDArray[np.integer]) -> CandidateSets:
+        """Own, synonym and antonym senses of each token id; see `SenseSource`.
+
+        Raises:
+            InvalidInput: no tokens, or no whole numbers.
+            Unavailable: the service did not answer in time.
+        """
+        asked = inputs.token_ids(tokens)
+        path = self._path(wire.CANDIDATE_SETS)
+        answers = []
+        for part in bulk.parts(len(asked), asked.itemsize, self.limits()):
+            answer = self._service.post(path, {"tokens": asked[part]}, {}, arrays.candidate_sets_from_tensors)
+            _check_rows(len(answer.tokens), part)
+            answers.append(answer)
+        return bulk.join_candidate_sets(answers)
+
+    def get_senses(self, ids: NDArray[np.integer]) -> NDArray[np.float16]:
+        """(n, D) float16 vectors of the sense ids, in order; the caller's own.
+
+        Raises:
+            InvalidInput: no ids, or no whole numbers.
+            SenseNotFound: an id is out of range; names the first.
+            Unavailable: the service did not answer in time.
+        """
+        asked = inputs.sense_ids(ids, self.identity)
+        path = self._path(wire.GET_SENSES)
+        answers = []
+        for part in bulk.parts(len(asked), asked.itemsize, self.limits()):
+            answer = self._service.post(path, {"ids": asked[part]}, {}, _vectors)
+            _check_rows(len(answer), part)
+            answers.append(answer)
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+    def nearest_senses(
+        self, vectors: NDArray[np.floating], p: int, tokens: NDArray[np.integer] | None = None
+    ) -> NearestSenses:
+        """The p nearest senses of each vector, of its owner token where `tokens` is given; see `SenseSource`.
+
+        Raises:
+            InvalidInput: no vectors, p out of range, or another number of tokens than of vectors.
+            WrongDimension: vectors of another width than D.
+            NotFinite: NaN or infinity.
+            Unavailable: the service did not answer in time.
+        """
+        queries = inputs.query_vectors(vectors, self.identity)
+        metadata = {"p": str(inputs.nearest_count(p, self.limits().max_nearest))}
+        owners = None if tokens is None else inputs.owner_tokens(tokens, len(queries))
+        path = self._path(wire.NEAREST_SENSES)
+        answers = []
+        for part in bulk.parts(len(queries), queries[0].nbytes + 4, self.limits()):
+            tensors: arrays.Tensors = {"vectors": queries[part]}
+            if owners is not None:
+                tensors["tokens"] = owners[part]
+            answer = self._service.post(path, tensors, metadata, arrays.nearest_senses_from_tensors)
+            _check_rows(len(answer.offsets) - 1, part)
+            answers.append(answer)
+        return bulk.join_nearest_senses(answers)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._service.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _path(self, route: str, **places: int) -> str:
+        info = self.info()
+        return route.format(ref=quote(f"{info.name}@{info.version}", safe="@"), **places)
+
+
+class _Service:
+    """One service: sends requests again while it is away, and turns what it says into values and errors."""
+
+    def __init__(self, root: str, timeout: float, patience: float, transport: httpx.BaseTransport | None) -> None:
+        try:
+            url = httpx.URL(root)
+        except httpx.InvalidURL as error:
+            raise ConfigurationError(f"{root!r} is not an address: write e.g. http://127.0.0.1:8000") from error
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ConfigurationError(f"{root!r} is not an http address: write e.g. http://127.0.0.1:8000")
+        self._patience = patience
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout,
+            transport=transport,
+            headers={"user-agent": "sensedict", "accept": wire.JSON},
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, kind: type[T], path: str, parameters: Mapping[str, str] | None = None) -> T:
+        """The answer's JSON as a wire model."""
+        try:
+            request = self._http.build_request("GET", path, params=parameters)
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
+        body = self._send(request)
+        try:
+            return TypeAdapter(kind).validate_json(bytes(body))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigurationError(
+                f"the answer of {request.url} is not a sensedict service's of this version "
+                f"({first['msg']} at {'.'.join(map(str, first['loc'])) or 'its start'}): check the address"
+            ) from error
+
+    def post(
+        self,
+        path: str,
+        tensors: arrays.Tensors,
+        metadata: arrays.Metadata,
+        read: Callable[[arrays.Tensors, arrays.Metadata], T],
+    ) -> T:
+        """The answer of a bulk request, safetensors both ways, read where it was received."""
+        request = self._http.build_request(
+            "POST",
+            path,
+            content=arrays.encode(tensors, metadata),
+            # vectors do not compress, and a decompressed answer would be a copy
+            headers={"content-type": wire.SAFETENSORS, "accept": wire.SAFETENSORS, "accept-encoding": "identity"},
+        )
+        body = self._send(request)
+        try:
+            return read(*arrays.decode(body))
+        except MalformedBody as error:
+            raise MalformedBody(f"the answer of {request.url} cannot be read: {error.detail}") from error
+
+    def _send(self, request: httpx.Request) -> bytearray:
+        """The body of a good answer. Every request here only reads, so each may be sent again."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=_pause,
+            stop=tenacity.stop_before_delay(self._patience),
+            before_sleep=_tell,
+            reraise=True,
+        )
+        try:
+            return retrying(self._attempt, request)
+        except Unavailable as error:
+            times = retrying.statistics["attempt_number"]
+            tried = f" (asked {times} times)" if times > 1 else ""
+            raise Unavailable(error.detail + tried, error.retry_after) from error
+
+    def _attempt(self, request: httpx.Request) -> bytearray:
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                body = _read(response)
+            finally:
+                response.close()
+        except httpx.RequestError as error:
+            raise Unavailable(
+                f"{self._http.base_url} does not answer ({str(error) or type(error).__name__}): "
+                "is `sensedict serve` running there?",
+                retry_after=0.0,
+            ) from error
+        if response.is_success:
+            return body
+        raise _failure(response, bytes(body))
+
+
+def _read(response: httpx.Response) -> bytearray:
+    """The body, in memory that the caller may write to, so that a tensor can be made of it where it lies."""
+    length = response.headers.get("content-length", "")
+    if not length.isdecimal() or "content-encoding" in response.headers:
+        return bytearray().join(response.iter_bytes())
+    body = bytearray(int(length))
+    reached = 0
+    for piece in response.iter_raw():
+        body[reached : reached + len(piece)] = piece
+        reached += len(piece)
+    return body
+
+
+def _failure(response: httpx.Response, body: bytes) -> SenseDictError:
+    """The error that a bad answer stands for."""
+    try:
+        problem = json.loads(body)
+        code = problem["type"].removeprefix(errors.PROBLEM_TYPE_PREFIX)
+        faults = [f"{fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
+        detail = "; ".join([problem["detail"], *faults[:5]])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        detail = f"{response.url} answered {response.status_code} {response.reason_phrase}"
+        code = Unavailable.code if response.status_code in _BUSY else ""
+        if not code:
+            return ConfigurationError(f"{detail}, and not as a sensedict service does: check the address")
+    if response.status_code in _BUSY:
+        return Unavailable(detail, _retry_after(response.headers.get("retry-after", "")))
+    if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+        detail += f" (request {problem.get('request_id')})"
+    return errors.by_code().get(code, SenseDictError)(detail)
+
+
+def _retry_after(header: str) -> float:
+    """Seconds that a Retry-After header asks to wait: a number or a date (RFC 9110 §10.2.3)."""
+    if header.isdecimal():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # absent or broken; TypeError: a date without a time zone
+        return 0.0
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Longer with every attempt, never shorter than was asked for; jitter keeps clients from marching in step."""
+    failure = state.outcome.exception() if state.outcome else None
+    asked = failure.retry_after if isinstance(failure, Unavailable) else 0.0
+    return max(asked, _backoff(state))
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    _log.warning("%s; asking again in %.1f s", failure, state.upcoming_sleep)
+
+
+def _vectors(tensors: arrays.Tensors, metadata: arrays.Metadata) -> NDArray[np.float16]:
+    return arrays.tensor(tensors, "vectors", [np.float16], 2)
+
+
+def _check_rows(rows: int, part: slice) -> None:
+    if rows != part.stop - part.start:
+        raise MalformedBody(f"the service answered {rows} items of {part.stop - part.start} asked for")
