@@ -1,0 +1,1 @@
+"""Multiple-choice tasks, scored by likelihood."""
