@@ -1,0 +1,28 @@
+"""Paths that a user types."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from sensedict.errors import ConfigurationError
+
+
+def package_path(spec: str) -> Path:
+    """The path that a `package:NAME/FILE` names inside an installed package, or the plain path itself.
+
+    The package is found, not imported: only its data is wanted.
+
+    Raises:
+        ConfigurationError: the package is not installed, or there is no such file.
+    """
+    path = Path(spec)
+    if spec.startswith("package:"):
+        name, _, rest = spec.removeprefix("package:").partition("/")
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:
+            raise ConfigurationError(f"{spec}: the package {name!r} is not installed")
+        path = Path(found.origin).parent / rest
+    if not path.is_file():
+        raise ConfigurationError(f"there is no file {path}")
+    return path

@@ -1,0 +1,224 @@
+"""A teacher: a causal language model, its tokenizer, and the hashes by which a dictionary knows it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sensedict.errors import ConfigurationError, Mismatch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from sensedict.source import Identity
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# Where a copy of the weights was made (`transformers_version`, the folder's name) says nothing about what they are.
+_CONFIG_NOISE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen causal language model; `hidden_states` and `head` are the two halves of its forward pass.
+
+    Attributes:
+        name: folder or hub name, as given.
+        model: in eval mode, no parameter requires a gradient.
+        tokenizer: a fast tokenizer.
+        fingerprint: sha256 over the weights' names, shapes, dtypes and bytes, and the config.
+        tokenizer_hash: see `tokenizer_hash`.
+        dtype, device: of the weights.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+    tokenizer_hash: str
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def dim(self) -> int:
+        """D, the width of a hidden state."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the width of the output head (it may be padded past the tokenizer's size)."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers."""
+        return int(self.model.config.get_text_config().num_hidden_layers)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The model without its head: embeddings, layers and final norm."""
+        backbone: nn.Module = self.model.get_decoder() or self.model.base_model
+        return backbone
+
+    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Last hidden states after the final norm: the vectors that the head reads.
+
+        Args:
+            input_ids: (B, T) int64.
+            attention_mask: (B, T), 1 where a position is real; None when all are.
+
+        Returns:
+            (B, T, D) in the teacher's dtype.
+        """
+        states: Tensor = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
+        return states
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits (…, V) of hidden states (…, D), with the model's own scaling and soft cap."""
+        config = self.model.config.get_text_config()
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
+            logits = logits * scale
+        if (scaling := getattr(config, "logits_scaling", None)) is not None:  # Granite
+            logits = logits / scaling
+        if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+    def check_state_point(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> None:
+        """Check on real input that `head(hidden_states(x))` are the model's own logits.
+
+        Raises:
+            ConfigurationError: the model puts something between its final norm and its logits that we do not know;
+                senses read there would not be what the head reads.
+        """
+        with torch.inference_mode():
+            ours = self.head(self.hidden_states(input_ids, attention_mask)).float()
+            own = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits.float()
+        real = slice(None) if attention_mask is None else attention_mask.bool()
+        if not torch.isfinite(ours[real]).all():
+            raise ConfigurationError(f"the teacher {self.name!r} gives NaN or infinite logits: its weights are damaged")
+        worst = float((ours[real] - own[real]).abs().max())
+        if worst > 1e-3 * max(1.0, float(own[real].abs().max())):
+            raise ConfigurationError(
+                f"the teacher {self.name!r} ({type(self.model).__name__}) changes its logits after the head by up to "
+                f"{worst:.3g}: its last hidden state is not what its head reads, and this architecture is not supported"
+            )
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 of the tokenizer's vocabulary, merges and normalisation, in a canonical form; not of its chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        content: object = sorted(tokenizer.get_vocab().items())
+    else:
+        content = json.loads(backend.to_str())
+        assert isinstance(content, dict)
+        # Truncation and padding are how it was last called, not what it is.
+        content.pop("truncation", None)
+        content.pop("padding", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """sha256 over the config and every weight (name, shape, dtype, bytes); reads all weights once."""
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _CONFIG_NOISE}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        ggufs = sorted(folder.glob("*.gguf"))
+        if ggufs:
+            raise ConfigurationError(
+                f"{folder} holds a GGUF file: convert it once with `sensedict teacher convert {ggufs[0]} FOLDER`"
+            )
+        raise ConfigurationError(f"{folder} is no model folder: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        pickles = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"))]
+        more = f"; {pickles[0]} is a pickle, which is never loaded" if pickles else ""
+        raise ConfigurationError(f"{folder} has no weights: a *.safetensors file is needed{more}")
+    if not (folder / "tokenizer.json").is_file() and not any(folder.glob("tokenizer*")):
+        raise ConfigurationError(f"{folder} has no tokenizer: tokenizer.json is missing")
+
+
+def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu") -> Teacher:
+    """Load a teacher from a folder, or by its hub name, frozen and ready to run.
+
+    Args:
+        name_or_folder: a folder with config.json, *.safetensors and a tokenizer, or a name for `transformers`.
+        dtype: `float32`, `bfloat16` or `float16`; stated, because what `transformers` takes by default has changed.
+        device: a torch device.
+
+    Raises:
+        ConfigurationError: no such folder or name, no weights, no tokenizer, a pickle, or weights that hold NaN.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if dtype not in DTYPES:
+        raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        _check_folder(folder)
+    elif folder.suffix == ".gguf":
+        raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
+    elif folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
+        raise ConfigurationError(f"there is no folder {name_or_folder}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            name_or_folder, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the teacher {name_or_folder!r} cannot be loaded: {error}") from error
+    if loading["missing_keys"]:
+        missing = sorted(loading["missing_keys"])
+        raise ConfigurationError(
+            f"the teacher {name_or_folder!r} lacks {len(missing)} of its weights, e.g. {missing[0]}: the file is "
+            "damaged or belongs to another architecture"
+        )
+    model.to(device).eval().requires_grad_(False)
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ConfigurationError(f"the teacher {name_or_folder!r} holds NaN or infinity in {name}")
+    return Teacher(
+        name=name_or_folder,
+        model=model,
+        tokenizer=tokenizer,
+        fingerprint=fingerprint(model),
+        tokenizer_hash=tokenizer_hash(tokenizer),
+        dtype=DTYPES[dtype],
+        device=torch.device(device),
+    )
+
+
+def check_identity(teacher: Teacher, identity: Identity) -> None:
+    """Check that a dictionary was built from this teacher; both values are named where it was not.
+
+    Raises:
+        Mismatch: another tokenizer, vocabulary width, dimension or revision of the weights.
+    """
+    pairs = (
+        ("tokenizer", teacher.tokenizer_hash, identity.tokenizer_hash),
+        ("vocabulary width", teacher.vocabulary_size, identity.vocabulary_size),
+        ("dimension", teacher.dim, identity.dim),
+        ("weights", teacher.fingerprint, identity.teacher_hash),
+    )
+    for what, ours, theirs in pairs:
+        if ours != theirs:
+            raise Mismatch(
+                f"the teacher {teacher.name!r} is not the one of {identity.name}@{identity.version} "
+                f"(built from {identity.teacher!r}): {what} {ours} here, {theirs} in the dictionary"
+            )

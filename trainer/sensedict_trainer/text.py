@@ -1,0 +1,157 @@
+"""Text, from files to windows of tokens; the dictionary's builder and the trainer read it the same way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensedict.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SUFFIXES = (".txt", ".jsonl")
+COMPRESSIONS = (".gz", ".xz")
+SHORTEST_WINDOW = 8  # tokens; a shorter tail has too little left context to be worth a pass
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with a name that stays the same whatever is read beside it."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TokenWindow:
+    """Consecutive tokens of one document.
+
+    Attributes:
+        id: document id and number of the window, e.g. `Art#3`: what draws are keyed by.
+        ids: (T,) int32; the target of position i is `ids[i + 1]`, so the last position has none.
+    """
+
+    id: str
+    ids: NDArray[np.int32]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) is not None)
+        if not found:
+            raise InvalidInput(f"{path}: no .txt or .jsonl file (.gz and .xz too) in this folder")
+        return found
+    if not path.exists():
+        raise InvalidInput(f"{path}: there is no such file or folder")
+    if _kind(path) is None:
+        raise InvalidInput(f"{path}: text must be .txt or .jsonl, as it is or as .gz or .xz")
+    return [path]
+
+
+def _kind(path: Path) -> str | None:
+    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+    return suffix if suffix in SUFFIXES else None
+
+
+def _open(path: Path) -> BinaryIO | gzip.GzipFile | lzma.LZMAFile:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rb")
+    return path.open("rb")
+
+
+def _decode(raw: bytes, path: Path, line: int) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line += raw.count(b"\n", 0, error.start)
+        raise InvalidInput(f"{path}, line {line}: not UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _document(raw: bytes, path: Path, line: int) -> Document:
+    try:
+        row = json.loads(_decode(raw, path, line))
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{path}, line {line}: not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise InvalidInput(f"{path}, line {line}: a JSON object with a string `text` is needed")
+    return Document(str(row.get("id", f"{path.name}:{line}")), row["text"])
+
+
+def read_documents(paths: Sequence[Path]) -> Iterator[Document]:
+    """Documents of files and folders, in the order given; folders by file name.
+
+    A `.txt` file is one document; a line of `.jsonl` is one, with `text` and, if it likes, `id`.
+
+    Raises:
+        InvalidInput: a missing, empty, undecodable or broken file; the message names file and line.
+    """
+    for path in (file for given in paths for file in _files(given)):
+        found = 0
+        try:
+            with _open(path) as stream:
+                if _kind(path) == ".txt":
+                    text = _decode(stream.read(), path, 1)
+                    if text.strip():
+                        found += 1
+                        yield Document(path.name, text)
+                else:
+                    for number, raw in enumerate(stream, start=1):
+                        if raw.strip():
+                            found += 1
+                            yield _document(raw, path, number)
+        except (lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+            raise InvalidInput(f"{path}: the compressed file is broken or cut short ({error})") from error
+        if not found:
+            raise InvalidInput(f"{path}: the file holds no text")
+
+
+def cut_windows(
+    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, length: int, max_tokens: int | None = None
+) -> list[TokenWindow]:
+    """Windows of at most `length` tokens, each of one document, until `max_tokens` are reached.
+
+    No special token is added but those that the tokenizer itself puts before a text (`<bos>`), at the head of each
+    window, because a model that wants one wants it there. Tails shorter than `SHORTEST_WINDOW` are dropped.
+
+    Raises:
+        InvalidInput: the text gives no window at all.
+    """
+    prefix = _prefix(tokenizer)
+    body = length - len(prefix)
+    windows: list[TokenWindow] = []
+    total = 0
+    for document in documents:
+        ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        for number, start in enumerate(range(0, len(ids), body)):
+            piece = prefix + ids[start : start + body]
+            if max_tokens is not None:
+                piece = piece[: max_tokens - total]
+            if len(piece) < SHORTEST_WINDOW:
+                continue
+            windows.append(TokenWindow(f"{document.id}#{number}", np.asarray(piece, dtype=np.int32)))
+            total += len(piece)
+        if max_tokens is not None and total > max_tokens - SHORTEST_WINDOW:
+            break
+    if not windows:
+        raise InvalidInput(f"the text has no window of at least {SHORTEST_WINDOW} tokens")
+    return windows
+
+
+def _prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What the tokenizer puts before every text: nothing, or `<bos>`."""
+    with_special: list[int] = tokenizer("a")["input_ids"]
+    without: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+    if with_special == without:
+        return []
+    return with_special[: len(with_special) - len(without)] if with_special[-len(without) :] == without else []
