@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _BUSY = {502, 503, 504}  # what a proxy or the service answers while something behind it is away
-_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.5)
+_backoff = tenacity.wait_exponential(multiplier=0.2, max=10.0) + tenacity.wait_random(0.0, 0.5)
 
 
 class SenseClient:

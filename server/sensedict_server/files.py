@@ -6,8 +6,6 @@ A set is written to a temporary folder and renamed, so a folder `<root>/<name>@<
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -24,15 +22,15 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Select
 
 from sensedict import arrays
-from sensedict.errors import Corrupt, NotFound
-from sensedict.source import Identity
+from sensedict.errors import Corrupt
+from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file
+from sensedict.snapshot import Snapshot
+from sensedict.source import Identity, Ranges
 from sensedict_server.queries import export
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
 from sensedict_server.queries.relations import neighbours
 
-FORMAT = 1
 IDENTITY_FIELDS = tuple(name for name in Identity.__dataclass_fields__ if name != "content_hash")
-MANIFEST, VECTORS, INDEX = "manifest.json", "vectors.safetensors", "index.safetensors"
 # What training counts as a synonym and as an antonym, where the build's settings say nothing else.
 SYNONYM_TYPES = ("synonym",)
 ANTONYM_TYPES = ("antonym", "negation")
@@ -154,10 +152,9 @@ def write(connection: Connection, content: Content, target: Path) -> str:
 
     The manifest comes last and names the bytes and sha256 of every other file.
     """
-    hashes = {
-        VECTORS: _write_bytes(target / VECTORS, arrays.encode({"vectors": _vectors(connection, content)})),
-        INDEX: _write_bytes(target / INDEX, arrays.encode(_index(connection, content))),
-    }
+    vectors = arrays.encode({"vectors": _vectors(connection, content)})
+    index = arrays.encode(_index(connection, content).to_tensors())
+    entries = {VECTORS: _write_bytes(target / VECTORS, vectors), INDEX: _write_bytes(target / INDEX, index)}
     of_dictionary, of_lexicon = content.dictionary_id, content.lexicon_id
     for name, query in (
         ("tokens.parquet", export.all_tokens(of_dictionary)),
@@ -166,47 +163,31 @@ def write(connection: Connection, content: Content, target: Path) -> str:
         ("relations.parquet", export.all_relations(of_lexicon)),
         ("contexts.parquet", export.all_contexts(of_dictionary)),
     ):
-        hashes[name] = _write_table(connection, query, target / name, _SCHEMAS[name])
-    content_hash = content_hash_of(hashes[VECTORS]["sha256"], hashes[INDEX]["sha256"])
-    manifest = {
-        "format": FORMAT,
-        "identity": {**content.identity, "content_hash": content_hash},
-        "lexicon": content.lexicon,
-        "sources": [asdict(source) for source in list_sources(connection, of_lexicon)],
-        "settings": content.settings,
-        "files": hashes,
-    }
-    _write_bytes(target / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
-    return content_hash
-
-
-def content_hash_of(vectors_sha256: str, index_sha256: str) -> str:
-    """sha256 over the hashes of the two files that decide what a client computes."""
-    return hashlib.sha256(f"{VECTORS} {vectors_sha256}\n{INDEX} {index_sha256}\n".encode()).hexdigest()
+        entries[name] = _write_table(connection, query, target / name, _SCHEMAS[name])
+    manifest = Manifest(
+        identity=Identity(**content.identity, content_hash=content_hash(entries)),
+        lexicon=content.lexicon,
+        sources=[asdict(source) for source in list_sources(connection, of_lexicon)],
+        settings=content.settings,
+        files=entries,
+    )
+    _write_bytes(target / MANIFEST, manifest.to_json().encode())
+    return manifest.identity.content_hash
 
 
 def verify(place: Path) -> None:
     """Read every file of a set and compare it with the manifest.
 
     Raises:
-        NotFound: there is no file set.
-        Corrupt: naming the first file that differs.
+        ConfigurationError: there is no file set.
+        Corrupt: naming the first file that differs, and the way to a whole set.
     """
-    manifest = _manifest(place)
-    if manifest is None:
-        raise NotFound(f"{place} holds no file set: `sensedict files write {place.name}` makes it")
-    for name, stated in manifest["files"].items():
-        file = place / name
-        found = _hash_of(file) if file.is_file() else None
-        if found != stated:
-            raise Corrupt(
-                f"{file} is {found or 'missing'}, the manifest states {stated}: remove the folder, "
-                f"`sensedict files write {place.name}` makes it anew"
-            )
-    stated = manifest["identity"]["content_hash"]
-    found_hash = content_hash_of(manifest["files"][VECTORS]["sha256"], manifest["files"][INDEX]["sha256"])
-    if found_hash != stated:
-        raise Corrupt(f"{place / MANIFEST} states the content hash {stated}, its files have {found_hash}")
+    try:
+        Snapshot.open(place, verify=True).close()
+    except Corrupt as error:
+        raise Corrupt(
+            f"{error.detail}; remove {place}, and `sensedict files write {place.name}` makes it anew"
+        ) from error
 
 
 def list_sets(root: Path) -> list[Path]:
@@ -262,42 +243,43 @@ def _vectors(connection: Connection, content: Content) -> NDArray[np.float16]:
     return vectors
 
 
-def _index(connection: Connection, content: Content) -> dict[str, NDArray[Any]]:
-    """The tensors of `index.safetensors`: each token's senses, and the senses of its neighbours."""
+def _index(connection: Connection, content: Content) -> Index:
+    """Each token's senses, and the senses of its neighbours."""
     size = content.identity["vocabulary_size"]
     first, count = np.zeros(size, dtype=np.uint32), np.zeros(size, dtype=np.uint16)
     for part in _partitions(connection, export.all_tokens(content.dictionary_id)):
         ids = [row.token_id for row in part]
         first[ids] = [row.first_sense for row in part]
         count[ids] = [row.sense_count for row in part]
-    tensors: dict[str, NDArray[Any]] = {"token_first": first, "token_count": count}
-    for name, setting, usual in (
-        ("synonyms", "synonym_types", SYNONYM_TYPES),
-        ("antonyms", "antonym_types", ANTONYM_TYPES),
-    ):
-        query = neighbours(content.dictionary_id, content.lexicon_id, content.settings.get(setting, usual))
-        parts = [
-            np.array([(row.token, row.first_sense, row.sense_count) for row in part], dtype=np.int64)
-            for part in _partitions(connection, query)
-        ]
-        found = np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
-        offsets = np.zeros(size + 1, dtype=np.uint32)
-        offsets[1:] = np.cumsum(np.bincount(found[:, 0], minlength=size))
-        tensors[f"{name}_offsets"] = offsets
-        tensors[f"{name}_first"] = found[:, 1].astype(np.uint32)
-        tensors[f"{name}_count"] = found[:, 2].astype(np.uint16)
-    return tensors
+    return Index(
+        token_first=first,
+        token_count=count,
+        synonyms=_neighbours(connection, content, content.settings.get("synonym_types", SYNONYM_TYPES)),
+        antonyms=_neighbours(connection, content, content.settings.get("antonym_types", ANTONYM_TYPES)),
+    )
 
 
-def _write_table(connection: Connection, query: Select[Any], file: Path, schema: pa.Schema) -> dict[str, Any]:
+def _neighbours(connection: Connection, content: Content, types: Any) -> Ranges:
+    """One row a token of the vocabulary, one range a neighbour word."""
+    query = neighbours(content.dictionary_id, content.lexicon_id, types)
+    parts = [
+        np.array([(row.token, row.first_sense, row.sense_count) for row in part], dtype=np.int64)
+        for part in _partitions(connection, query)
+    ]
+    found = np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
+    offsets = np.zeros(content.identity["vocabulary_size"] + 1, dtype=np.uint32)
+    offsets[1:] = np.cumsum(np.bincount(found[:, 0], minlength=len(offsets) - 1))
+    return Ranges(offsets, found[:, 1].astype(np.uint32), found[:, 2].astype(np.uint16))
+
+
+def _write_table(connection: Connection, query: Select[Any], file: Path, schema: pa.Schema) -> FileEntry:
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for part in _partitions(connection, query):
             columns = zip(*part, strict=True)
-            arrays_ = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_batch(pa.record_batch(arrays_, schema=schema))
-    with open(file, "rb") as handle:
-        os.fsync(handle.fileno())
-    return _hash_of(file)
+            typed = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(typed, schema=schema))
+    _sync(file)
+    return hash_file(file)
 
 
 def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:
@@ -305,39 +287,24 @@ def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:
     return connection.execute(query, execution_options={"yield_per": _ROWS}).partitions()
 
 
-def _write_bytes(file: Path, data: bytes) -> dict[str, Any]:
-    with open(file, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())  # the rename must not come to the disk before the data
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _write_bytes(file: Path, data: bytes) -> FileEntry:
+    file.write_bytes(data)
+    _sync(file)
+    return hash_file(file)
 
 
-def _hash_of(file: Path) -> dict[str, Any]:
-    with open(file, "rb") as handle:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Bring a file or folder to the disk: a rename must not come there before the data."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
-def _manifest(place: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise Corrupt(f"{place / MANIFEST} is not JSON ({error}): remove the folder {place}") from error
-    if not isinstance(manifest, dict):
-        raise Corrupt(f"{place / MANIFEST} is not a JSON object: remove the folder {place}")
-    return manifest
-
-
 def _content_hash_of(place: Path) -> str | None:
-    manifest = _manifest(place)
-    return None if manifest is None else str(manifest.get("identity", {}).get("content_hash"))
+    """Content hash that the manifest states; None where there is no manifest, or none that can be read."""
+    try:
+        return Manifest.from_json((place / MANIFEST).read_bytes()).identity.content_hash
+    except (FileNotFoundError, Corrupt):
+        return None

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from sensedict import arrays
 from sensedict.errors import Conflict
+from sensedict.fileset import MANIFEST, VECTORS
 from sensedict_server import files
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
@@ -18,11 +19,11 @@ from sensedict_server.settings import Settings
 
 def test_vectors_come_back_bit_for_bit(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
     dictionary = publish(database, settings.files, tiny_draft)
-    tensors, _ = arrays.decode((settings.files / "tiny@1" / files.VECTORS).read_bytes())
+    tensors, _ = arrays.decode((settings.files / "tiny@1" / VECTORS).read_bytes())
     expected = np.concatenate([tiny_draft.tokens.vectors, tiny_draft.words.vectors])
     assert tensors["vectors"].tobytes() == expected.tobytes()
     assert dictionary.senses == len(expected)
-    manifest = json.loads((settings.files / "tiny@1" / files.MANIFEST).read_text())
+    manifest = json.loads((settings.files / "tiny@1" / MANIFEST).read_text())
     assert manifest["identity"]["content_hash"] == dictionary.content_hash
     files.verify(settings.files / "tiny@1")
 

@@ -21,9 +21,7 @@ def check_name(what: str, name: str) -> None:
         InvalidInput: it cannot; says what can.
     """
     if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{what} {name!r}: use at most 100 letters, digits, '.', '_', '-', first a letter or digit"
-        )
+        raise InvalidInput(f"{what} {name!r}: use at most 100 letters, digits, '.', '_', '-', first a letter or digit")
 
 
 def check(draft: Draft) -> None:

@@ -1,0 +1,76 @@
+"""The service: routes, errors and middleware put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from sqlalchemy import Engine
+
+from sensedict import wire
+from sensedict_server import problems
+from sensedict_server.catalogue import Catalogue
+from sensedict_server.database import engine
+from sensedict_server.middleware import BodyLimit, RequestContext
+from sensedict_server.routes import bulk, dictionaries, health, relations, senses
+from sensedict_server.routes.shared import LIMITS, NotModified
+from sensedict_server.settings import Settings
+
+
+def create_app(database: Engine, settings: Settings) -> FastAPI:
+    """Give the service over that database and the file sets of `settings`; both are closed when it stops."""
+    catalogue = Catalogue(database, settings.files)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # As many threads as connections: no request ever waits for the pool with a thread in its hands.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
+        yield
+        catalogue.close()
+
+    app = FastAPI(
+        title="sensedict",
+        summary="Senses of a language model's tokens and words, and lexical relations between them",
+        version=version("sensedict"),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.catalogue = catalogue
+    # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too
+    for module in (bulk, dictionaries, senses, relations, health):
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_exception_handler(NotModified, _not_modified)
+    app.add_middleware(BodyLimit, limit=LIMITS.max_body_bytes)
+    app.add_middleware(RequestContext)  # the last one added is the outermost
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The service as the environment describes it: what uvicorn's worker processes call."""
+    settings = Settings.from_environment()
+    return create_app(engine(settings), settings)
+
+
+def _not_modified(_request: Request, error: Exception) -> Response:
+    return Response(status_code=304, headers=error.headers if isinstance(error, NotModified) else {})
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with the problem documents that it does not know of in place of its own errors."""
+    if app.openapi_schema is None:
+        described = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schemas = described["components"]["schemas"]
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        problem = wire.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs"))
+        schemas["Problem"] = problem
+        app.openapi_schema = described
+    return app.openapi_schema

@@ -1,0 +1,154 @@
+"""The commands that need a database: migrate, serve, database, files."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+import click
+import uvicorn
+from sqlalchemy import Engine
+
+from sensedict.errors import ConfigurationError
+from sensedict_server import embedded, schema
+from sensedict_server import files as file_sets
+from sensedict_server.app import create_app
+from sensedict_server.catalogue import Catalogue
+from sensedict_server.database import engine
+from sensedict_server.middleware import JsonLines
+from sensedict_server.queries.dictionaries import list_dictionaries
+from sensedict_server.settings import Settings
+
+
+@click.command()
+@click.option("--to", "revision", default="head", show_default=True, help="Revision to go to, up or down; base: none.")
+def migrate(revision: str) -> None:
+    """Bring the database's schema up to date."""
+    before, after = schema.migrate(engine(Settings.from_environment()), revision)
+    was = before or "empty"
+    click.echo(f"The schema is at {after or 'nothing'}" + (" already." if before == after else f", was {was}."))
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that answer.")
+@click.option("--migrate", "migrate_first", is_flag=True, help="Bring the schema up to date first.")
+def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
+    """Serve dictionaries over HTTP."""
+    settings = Settings.from_environment()
+    database = engine(settings)
+    if migrate_first:
+        schema.migrate(database)
+    _require_schema(database)
+    _log_to_stderr()
+    # uvicorn raises the signal again once it has stopped; unhandled, SIGTERM would end the process before the embedded
+    # server is left.
+    signal.signal(signal.SIGTERM, _exit)
+    options = {"host": host, "port": port, "log_config": None, "access_log": False, "server_header": False}
+    if workers == 1:
+        uvicorn.run(create_app(database, settings), **options)
+    else:
+        database.dispose()
+        uvicorn.run("sensedict_server.app:from_environment", factory=True, workers=workers, **options)
+
+
+@click.group()
+def database() -> None:
+    """Start, stop or look at the embedded PostgreSQL."""
+
+
+@database.command()
+def start() -> None:
+    """Start it, and let it run until `stop`."""
+    click.echo(embedded.start(_embedded_settings().embedded).render_as_string())
+
+
+@database.command()
+def stop() -> None:
+    """Stop it, whoever uses it."""
+    folder = _embedded_settings().embedded
+    click.echo(f"{'Stopped' if embedded.stop(folder) else 'Nothing runs in'} {folder}")
+
+
+@database.command()
+def status() -> None:
+    """Say where it is and whether it runs."""
+    found = embedded.status(_embedded_settings().embedded)
+    click.echo(f"folder   {found.folder}")
+    click.echo(f"version  {found.version or 'no data yet'}")
+    click.echo(f"process  {found.pid or 'does not run'}" + (" (kept until `stop`)" if found.kept else ""))
+
+
+@database.command()
+def url() -> None:
+    """Print a URL for psql and its kin; needs a running server."""
+    folder = _embedded_settings().embedded
+    if embedded.status(folder).pid is None:
+        raise ConfigurationError(f"no server runs in {folder}: `sensedict database start`")
+    click.echo(embedded.open_embedded(folder).set(drivername="postgresql").render_as_string())
+
+
+@click.group()
+def files() -> None:
+    """Write, list or verify a dictionary's file set."""
+
+
+@files.command()
+@click.argument("ref")
+def write(ref: str) -> None:
+    """Write the file set of REF (name@version) where it is missing, and print its folder."""
+    settings = Settings.from_environment()
+    database = engine(settings)
+    dictionary = Catalogue(database, settings.files).resolve(ref)
+    click.echo(file_sets.ensure(database, settings.files, dictionary))
+
+
+@files.command("list")
+def list_() -> None:
+    """List the published dictionaries and whether their file sets are here."""
+    settings = Settings.from_environment()
+    with engine(settings).connect() as connection:
+        for dictionary in list_dictionaries(connection):
+            place = file_sets.folder(settings.files, dictionary.ref)
+            click.echo(f"{dictionary.ref}\t{place if place.exists() else 'not written'}")
+
+
+@files.command()
+@click.argument("ref")
+def verify(ref: str) -> None:
+    """Compare the file set of REF (name@version) with the hashes of its manifest."""
+    place = file_sets.folder(Settings.from_environment().files, ref)
+    file_sets.verify(place)
+    click.echo(f"{place} is whole.")
+
+
+@files.command()
+@click.argument("ref")
+def path(ref: str) -> None:
+    """Print the folder of the file set of REF (name@version), there or not."""
+    click.echo(file_sets.folder(Settings.from_environment().files, ref))
+
+
+def _embedded_settings() -> Settings:
+    settings = Settings.from_environment()
+    if settings.database_url is not None:
+        raise ConfigurationError("SENSEDICT_DATABASE_URL names a server, which is not ours to start, stop or look at")
+    return settings
+
+
+def _require_schema(database: Engine) -> None:
+    with database.connect() as connection:
+        schema.require_current(connection)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,170 @@
+"""The trainer's reads: many tokens, senses or vectors at once, answered from the file set mapped into memory.
+
+Vectors go from the map to the bytes of the answer; no row and no model is made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Response
+from numpy.typing import NDArray
+from pydantic_core import to_json
+
+from sensedict import arrays, wire
+from sensedict.errors import InvalidInput, MalformedBody, RequestTooLarge, WrongDimension
+from sensedict.source import CandidateSets, NearestSenses, Ranges
+from sensedict_server.media import Body, accepts_bulk, read_body
+from sensedict_server.problems import described, validate_json
+from sensedict_server.queries.dictionaries import Dictionary
+from sensedict_server.routes.shared import LIMITS, Named, SharedCatalogue
+
+router = APIRouter(
+    tags=["bulk"],
+    responses=described(400, 404, 406, 413, 415, 422, 503),
+    default_response_class=Response,
+)
+
+Asked = Annotated[Body, Depends(read_body)]
+Media = Annotated[str, Depends(accepts_bulk)]
+_IDS = (np.uint32, np.int32, np.uint64, np.int64)
+_BINARY = {"schema": {"type": "string", "format": "binary", "description": "tensors of the names in `sensedict.wire`"}}
+
+
+def _bulk(path: str, request: type[Any], answer: type[Any]) -> Callable[[Callable[..., Response]], Any]:
+    """A POST route whose body and answer are JSON or safetensors, and which says so in OpenAPI."""
+    body = {
+        "required": True,
+        "content": {wire.JSON: {"schema": request.model_json_schema()}, wire.SAFETENSORS: _BINARY},
+    }
+    described_answer = {
+        "description": "in the order asked for",
+        "model": answer,
+        "content": {wire.SAFETENSORS: _BINARY},
+    }
+    return router.post(path, responses={200: described_answer}, openapi_extra={"requestBody": body})
+
+
+@_bulk(wire.CANDIDATE_SETS, wire.CandidateSetsRequest, wire.CandidateSetsAnswer)
+def candidate_sets(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
+    """Own, synonym and antonym senses of tokens, as ranges of ids (DSKD §4.2); a token that is none is an item error."""
+    tokens = _ids(asked, "tokens", wire.CandidateSetsRequest)
+    found = shared.snapshot(named).candidate_sets(tokens)
+    if media == wire.SAFETENSORS:
+        return _tensors(*arrays.candidate_sets_to_tensors(found))
+    return _json({"sets": _sets(found), "errors": [vars(error) for error in found.errors]})
+
+
+@_bulk(wire.GET_SENSES, wire.GetSensesRequest, wire.GetSensesAnswer)
+def get_senses(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
+    """Vectors of senses, float16."""
+    ids = _ids(asked, "ids", wire.GetSensesRequest)
+    vectors = shared.snapshot(named).get_senses(ids)
+    if media == wire.SAFETENSORS:
+        return _tensors({"vectors": vectors}, {})
+    return _json({"vectors": vectors.tolist()})
+
+
+@_bulk(wire.NEAREST_SENSES, wire.NearestSensesRequest, wire.NearestSensesAnswer)
+def nearest_senses(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
+    """The p nearest senses of vectors, each among those of its owner token, or of the whole dictionary."""
+    vectors, p, tokens = _nearest_request(asked, named)
+    found = shared.snapshot(named).nearest_senses(vectors, p, tokens)
+    if media == wire.SAFETENSORS:
+        return _tensors(*arrays.nearest_senses_to_tensors(found))
+    return _json({"nearest": _nearest(found), "errors": [vars(error) for error in found.errors]})
+
+
+def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
+    """The one list of ids that the body holds."""
+    if asked.media == wire.JSON:
+        return _bounded(np.asarray(getattr(validate_json(request, asked.data), field)))
+    tensors, _ = arrays.decode(asked.data)
+    _refuse_others(tensors, {field})
+    return _bounded(arrays.tensor(tensors, field, _IDS, 1))
+
+
+def _nearest_request(asked: Body, named: Dictionary) -> tuple[NDArray[Any], int, NDArray[Any] | None]:
+    """Vectors, p and owners of a request for nearest senses."""
+    if asked.media == wire.JSON:
+        request = validate_json(wire.NearestSensesRequest, asked.data)
+        tokens = None if request.tokens is None else _bounded(np.asarray(request.tokens))
+        return _rows(request.vectors, named), request.p, tokens
+    tensors, metadata = arrays.decode(asked.data)
+    _refuse_others(tensors, {"vectors", "tokens"})
+    vectors = _bounded(arrays.tensor(tensors, "vectors", (np.float16, np.float32, np.float64), 2))
+    owners = _bounded(arrays.tensor(tensors, "tokens", _IDS, 1)) if "tokens" in tensors else None
+    return vectors, _p(metadata), owners
+
+
+def _p(metadata: arrays.Metadata) -> int:
+    text = metadata.get("p", str(wire.NearestSensesRequest.model_fields["p"].default))
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise InvalidInput(f"p in the metadata is {text[:40]!r}: a whole number is needed")
+    return int(text)
+
+
+def _rows(vectors: list[list[float]], named: Dictionary) -> NDArray[np.float64]:
+    """(n, D) of nested lists; numpy makes no array of rows of unequal lengths."""
+    if len(vectors) > LIMITS.max_items:
+        raise _too_many(len(vectors))
+    for index, vector in enumerate(vectors):
+        if len(vector) != named.dim:
+            raise WrongDimension(
+                f"the vector at index {index} has {len(vector)} numbers, senses of {named.ref} have {named.dim}"
+            )
+    return np.asarray(vectors, dtype=np.float64)
+
+
+def _bounded(items: NDArray[Any]) -> NDArray[Any]:
+    if len(items) > LIMITS.max_items:
+        raise _too_many(len(items))
+    return items
+
+
+def _too_many(items: int) -> RequestTooLarge:
+    return RequestTooLarge(f"{items} items in one request; at most {LIMITS.max_items}: split it, see {wire.LIMITS}")
+
+
+def _refuse_others(tensors: arrays.Tensors, known: set[str]) -> None:
+    others = sorted(set(tensors) - known)
+    if others:
+        raise MalformedBody(f"the tensors {', '.join(others)[:200]} have no meaning here; known are {sorted(known)}")
+
+
+def _sets(found: CandidateSets) -> list[dict[str, Any]]:
+    synonyms, antonyms = _range_lists(found.synonyms), _range_lists(found.antonyms)
+    own = zip(found.own_first.tolist(), found.own_count.tolist(), strict=True)
+    return [
+        {"token": token, "own": _range(*own_range), "synonyms": synonym, "antonyms": antonym}
+        for token, own_range, synonym, antonym in zip(found.tokens.tolist(), own, synonyms, antonyms, strict=True)
+    ]
+
+
+def _range_lists(ranges: Ranges) -> list[list[dict[str, int]]]:
+    flat = list(map(_range, ranges.first.tolist(), ranges.count.tolist()))
+    return _cut(flat, ranges.offsets)
+
+
+def _range(first: int, count: int) -> dict[str, int]:
+    return {"first": first, "count": count}
+
+
+def _nearest(found: NearestSenses) -> list[list[dict[str, Any]]]:
+    pairs = zip(found.ids.tolist(), found.distances.tolist(), strict=True)
+    return _cut([{"id": sense, "distance": distance} for sense, distance in pairs], found.offsets)
+
+
+def _cut(flat: list[Any], offsets: NDArray[np.uint32]) -> list[list[Any]]:
+    bounds = offsets.tolist()
+    return [flat[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+
+def _tensors(tensors: arrays.Tensors, metadata: arrays.Metadata) -> Response:
+    return Response(arrays.encode(tensors, metadata), media_type=wire.SAFETENSORS)
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(to_json(content), media_type=wire.JSON)

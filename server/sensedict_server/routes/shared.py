@@ -1,0 +1,84 @@
+"""What every route needs: the catalogue, the dictionary of its address, and the headers of what never changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request, Response
+
+from sensedict.errors import InvalidInput
+from sensedict.wire import Limits
+from sensedict_server.catalogue import Catalogue
+from sensedict_server.queries.dictionaries import Dictionary
+
+LIMITS = Limits()  # type: ignore[call-arg] # every field has a default
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+Ref = Annotated[str, Path(description="`name@version` or `name@alias`; a bare name means its alias `latest`")]
+
+
+class NotModified(Exception):
+    """The caller holds this answer already."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__()
+        self.headers = headers
+
+
+def catalogue(request: Request) -> Catalogue:
+    """The catalogue of the running service."""
+    found: Catalogue = request.app.state.catalogue
+    return found
+
+
+SharedCatalogue = Annotated[Catalogue, Depends(catalogue)]
+
+
+def dictionary(ref: Ref, shared: SharedCatalogue) -> Dictionary:
+    """The dictionary that the path names."""
+    return shared.resolve(ref)
+
+
+Named = Annotated[Dictionary, Depends(dictionary)]
+
+
+def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> Dictionary:
+    """The dictionary that the path names, and the headers that let its answers be kept.
+
+    Under its version an answer holds for ever; under an alias it is to be asked for again, and the tag tells whether
+    the alias moved.
+
+    Raises:
+        NotModified: the caller has the answer.
+    """
+    headers = {
+        "ETag": f'"{named.content_hash}"',
+        "Cache-Control": _FOR_EVER if ref == named.ref else "no-cache",
+        "Vary": "Accept",
+    }
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if headers["ETag"] in known:
+        raise NotModified(headers)
+    response.headers.update(headers)
+    return named
+
+
+Unchanging = Annotated[Dictionary, Depends(unchanging)]
+
+
+def asked_word(word: Annotated[str, Query(description="the word as it is spelt, percent-encoded; case folds")]) -> str:
+    """The word of the query.
+
+    Raises:
+        InvalidInput: it is empty, too long, or holds what no word holds.
+    """
+    if not word.strip():
+        raise InvalidInput("the word is empty")
+    if len(word) > LIMITS.max_word_characters:
+        raise InvalidInput(f"a word of {len(word)} characters; at most {LIMITS.max_word_characters}")
+    if "\x00" in word:
+        raise InvalidInput("the word holds the character U+0000, which no word does")
+    return word
+
+
+Word = Annotated[str, Depends(asked_word)]

@@ -1,0 +1,399 @@
+"""SenseClient against a little HTTP server that misbehaves on purpose."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from running_service import free_port
+from sensedict import arrays, errors, wire
+from sensedict.client import SenseClient
+from sensedict.errors import (
+    ConfigurationError,
+    Corrupt,
+    DictionaryNotFound,
+    InvalidInput,
+    MalformedBody,
+    SenseDictError,
+    Unavailable,
+)
+
+Answer = tuple[int, dict[str, str], bytes]
+
+INFO = {
+    "name": "tiny",
+    "version": "1",
+    "aliases": ["latest"],
+    "lexicon": "pairs@1",
+    "teacher": "random",
+    "teacher_hash": "a",
+    "tokenizer_hash": "b",
+    "vocabulary_size": 40,
+    "dim": 2,
+    "state_point": "final_norm",
+    "key_policy": "next",
+    "k": 5,
+    "senses": 20,
+    "tokens_with_senses": 5,
+    "words_with_senses": 2,
+    "content_hash": "c",
+    "published_at": "2025-01-01T00:00:00Z",
+    "settings": {},
+    "sources": [],
+    "of_a_later_release": "passed over",
+}
+
+
+def ok(value: object) -> Answer:
+    return 200, {"Content-Type": wire.JSON}, json.dumps(value).encode()
+
+
+def safetensors(tensors: arrays.Tensors) -> Answer:
+    return 200, {"Content-Type": wire.SAFETENSORS}, arrays.encode(tensors)
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: object) -> Answer:
+    body = {
+        "type": f"urn:sensedict:problem:{code}",
+        "title": "",
+        "status": status,
+        "detail": detail,
+        "request_id": "r7",
+    }
+    return status, {"Content-Type": wire.PROBLEM, **(headers or {})}, json.dumps(body | more).encode()
+
+
+class Stub:
+    """Answers each request with the next of its answers; `/v1/limits` and the dictionary are always there."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.answers: list[Answer | Callable[[BaseHTTPRequestHandler], None]] = []
+        self.asked: list[str] = []
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                stub.answer(self)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                stub.answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self.thread.start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.asked.append(f"{handler.command} {handler.path}")
+        if handler.path == wire.LIMITS:
+            answer: object = ok({"max_items": 4, "later": 1})
+        elif handler.command == "GET" and handler.path in ("/v1/dictionaries/tiny@latest", "/v1/dictionaries/tiny@1"):
+            answer = ok(INFO)
+        else:
+            answer = self.answers.pop(0)
+        if callable(answer):
+            answer(handler)
+            return
+        status, headers, body = answer  # type: ignore[misc]
+        handler.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    made = Stub()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(stub: Stub) -> Iterator[SenseClient]:
+    with SenseClient(stub.url, "tiny@latest", timeout=5, patience=10) as made:
+        yield made
+
+
+def test_an_alias_is_looked_up_once_and_then_the_version_named(stub: Stub, client: SenseClient) -> None:
+    stub.answers = [safetensors({"vectors": np.ones((1, 2), np.float16)}) for _ in range(2)]
+    client.get_senses(np.array([1]))
+    client.get_senses(np.array([1]))
+    assert stub.asked.count("GET /v1/dictionaries/tiny@latest") == 1
+    assert stub.asked.count(f"GET {wire.LIMITS}") == 1
+    assert stub.asked[-2:] == ["POST /v1/dictionaries/tiny@1:getSenses"] * 2
+
+
+def test_a_busy_service_is_asked_again_when_it_says(
+    stub: Stub, client: SenseClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.answers = [
+        problem(503, "unavailable", "the database is away", {"Retry-After": "1"}),
+        (502, {}, b"<html>bad gateway</html>"),
+        ok([INFO]),
+    ]
+    begun = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert client.dictionaries()[0].name == "tiny"
+    assert 1 <= time.monotonic() - begun < 5
+    assert len(stub.asked) == 3
+    assert "the database is away; asking again in 1.0 s" in caplog.text
+    assert "502" in caplog.text
+
+
+def test_a_date_to_retry_after_is_understood(stub: Stub, client: SenseClient) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)  # whole seconds: 2 to 3 s from now
+    stub.answers = [problem(503, "unavailable", "away", {"Retry-After": later}), ok([])]
+    begun = time.monotonic()
+    assert client.dictionaries() == []
+    assert time.monotonic() - begun > 1
+
+
+@pytest.mark.parametrize("after", ["0", "-5", "soon", ""])
+def test_a_broken_retry_after_is_passed_over(stub: Stub, client: SenseClient, after: str) -> None:
+    stub.answers = [problem(503, "unavailable", "away", {"Retry-After": after}), ok([])]
+    assert client.dictionaries() == []
+
+
+def test_patience_ends_with_what_the_service_said(stub: Stub) -> None:
+    stub.answers = [problem(503, "unavailable", "the database is away") for _ in range(50)]
+    begun = time.monotonic()
+    with (
+        SenseClient(stub.url, "tiny", patience=1.5) as client,
+        pytest.raises(Unavailable, match=r"the database is away \(asked \d+ times\)"),
+    ):
+        client.dictionaries()
+    assert time.monotonic() - begun < 1.5
+    assert len(stub.asked) > 1
+
+
+def test_a_wait_longer_than_the_patience_is_not_begun(stub: Stub, client: SenseClient) -> None:
+    stub.answers = [problem(503, "unavailable", "restoring", {"Retry-After": "3600"})]
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="restoring") as caught:
+        client.dictionaries()
+    assert caught.value.retry_after == 3600
+    assert time.monotonic() - begun < 1
+
+
+def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with (
+        SenseClient(url, "tiny", patience=0) as client,
+        pytest.raises(Unavailable, match=rf"{url} does not answer \(.*refused.*is `sensedict serve` running there"),
+    ):
+        client.dictionaries()
+    assert not caplog.records
+
+
+def test_a_service_that_comes_back_is_found() -> None:
+    port = free_port()
+    started: list[Stub] = []
+
+    def start() -> None:
+        late = Stub(port)
+        late.answers = [ok([INFO])]
+        started.append(late)
+
+    timer = threading.Timer(0.7, start)
+    timer.start()
+    with SenseClient(f"http://127.0.0.1:{port}", "tiny", patience=20) as client:
+        assert len(client.dictionaries()) == 1
+    timer.join()
+    started[0].close()
+
+
+def test_an_answer_cut_off_is_asked_for_again(stub: Stub, client: SenseClient) -> None:
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"half")
+        handler.close_connection = True
+
+    stub.answers = [cut, safetensors({"vectors": np.full((2, 2), 3, np.float16)})]
+    assert client.get_senses(np.array([4, 5])).tolist() == [[3, 3], [3, 3]]
+
+
+def test_a_silent_service_runs_into_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts, nobody answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        with SenseClient(url, "tiny", timeout=0.3, patience=0) as client, pytest.raises(Unavailable, match="timed out"):
+            client.dictionaries()
+        assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize(("code", "kind"), sorted(errors.by_code().items()))
+def test_a_problem_becomes_its_exception(
+    stub: Stub, client: SenseClient, code: str, kind: type[SenseDictError]
+) -> None:
+    if kind.status in (502, 503, 504):
+        pytest.skip("asked again: tested above")
+    stub.answers = [problem(kind.status, code, "what and the fix")]
+    with (
+        SenseClient(stub.url, "tiny", patience=0) as client,
+        pytest.raises(SenseDictError, match="what and the fix") as caught,
+    ):
+        client.dictionaries()
+    assert type(caught.value) is kind
+
+
+def test_a_problem_names_its_faults_and_its_request(stub: Stub, client: SenseClient) -> None:
+    stub.answers = [
+        problem(422, "invalid-input", "two faults", errors=[{"pointer": "/ids/3", "detail": "not a number"}]),
+        problem(500, "corrupt", "a file changed"),
+        problem(418, "of-a-later-release", "something new"),
+    ]
+    with pytest.raises(InvalidInput, match="two faults; /ids/3: not a number"):
+        client.word("x")
+    with pytest.raises(Corrupt, match=r"a file changed \(request r7\)"):
+        client.word("x")
+    with pytest.raises(SenseDictError, match="something new") as caught:
+        client.word("x")
+    assert type(caught.value) is SenseDictError
+
+
+def test_an_unknown_dictionary(stub: Stub) -> None:
+    stub.answers = [problem(404, "dictionary-not-found", "there is no dictionary 'other'")]
+    with SenseClient(stub.url, "other@1") as client, pytest.raises(DictionaryNotFound, match="'other'"):
+        _ = client.identity
+    assert stub.asked == ["GET /v1/dictionaries/other@1"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {}, b"<html>nginx</html>"),
+        (404, {}, b'{"detail":"Not Found"}'),
+        (404, {}, b"[]"),
+        (301, {"Location": "/elsewhere"}, b""),
+        (400, {}, b'{"type": 7, "detail": "x"}'),
+        (200, {}, b"<html>hello</html>"),
+        (200, {}, b'{"name": "tiny"}'),
+    ],
+)
+def test_another_kind_of_service_is_recognised(stub: Stub, answer: Answer) -> None:
+    stub.answers = [answer]
+    with SenseClient(stub.url, "other") as client, pytest.raises(ConfigurationError, match="check the address"):
+        client.info()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "127.0.0.1", "ftp://host", "http://", "http://host:port", "http://\n"]
+)
+def test_no_address(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"write e\.g\. http://127\.0\.0\.1:8000"):
+        SenseClient(url)
+
+
+def test_a_root_below_a_path_is_kept(stub: Stub) -> None:
+    stub.answers = [ok([])]
+    with SenseClient(f"{stub.url}/senses/", "tiny") as client:
+        client.dictionaries()
+    assert stub.asked == ["GET /senses/v1/dictionaries"]
+
+
+@pytest.mark.parametrize(
+    ("word", "sent"),
+    [
+        ("a/b", "a%2Fb"),
+        ("ice cream", "ice+cream"),
+        ("naïve", "na%C3%AFve"),
+        ("c++ & d=e#f?", "c%2B%2B+%26+d%3De%23f%3F"),
+        ("", ""),
+        ("..", ".."),
+    ],
+)
+def test_words_are_sent_whole(stub: Stub, client: SenseClient, word: str, sent: str) -> None:
+    stub.answers = [ok({"word": word, "tokens": [], "token_texts": [], "composed": False, "senses": [], "reason": "x"})]
+    assert client.word(word).word == word
+    assert stub.asked[-1] == f"GET /v1/dictionaries/tiny@1/senses?word={sent}"
+
+
+def test_a_word_that_is_no_text(client: SenseClient) -> None:
+    with pytest.raises(InvalidInput, match="not Unicode"):
+        client.word("half \ud83d")
+
+
+def test_relations_come_page_by_page(stub: Stub, client: SenseClient) -> None:
+    relation = {"word": "a", "type": "synonym", "source": "s", "licence": "l", "rule": None, "parent": None}
+
+    def page(ids: list[int], cursor: str | None) -> Answer:
+        relations = [relation | {"id": i, "other": f"w{i}", "conflict": False} for i in ids]
+        return ok({"word": "a", "relations": relations, "next_cursor": cursor})
+
+    stub.answers = [page([1, 2], "c=/1"), page([], "c2"), page([3], None)]
+    found = client.relations("a", "synonym")
+    assert next(found).id == 1
+    assert len(stub.answers) == 2  # the rest is not asked for before it is wanted
+    assert [entry.id for entry in found] == [2, 3]
+    path = "GET /v1/dictionaries/tiny@1/relations?word=a&type=synonym"
+    assert stub.asked[-3:] == [path, f"{path}&cursor=c%3D%2F1", f"{path}&cursor=c2"]
+
+
+def test_vectors_are_used_where_they_were_received(stub: Stub, client: SenseClient) -> None:
+    stub.answers = [safetensors({"vectors": np.ones((3, 2), np.float16)})]
+    found = client.get_senses(np.array([0, 1, 2]))
+    assert not found.flags.owndata  # a view of the body
+    assert found.flags.writeable  # and a tensor can be made of it without a warning
+    assert found.flags.aligned
+
+
+@pytest.mark.parametrize("encoding", ["chunked", "gzip"])
+def test_answers_of_unknown_length_are_read(stub: Stub, client: SenseClient, encoding: str) -> None:
+    body = arrays.encode({"vectors": np.ones((1, 2), np.float16)})
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        if encoding == "gzip":  # a proxy may do what it was asked not to
+            packed = gzip.compress(body)
+            handler.send_header("Content-Encoding", "gzip")
+            handler.send_header("Content-Length", str(len(packed)))
+            handler.end_headers()
+            handler.wfile.write(packed)
+        else:
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            handler.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+
+    stub.answers = [send]
+    assert client.get_senses(np.array([0])).tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((200, {}, b"no safetensors"), "getSenses cannot be read: not safetensors"),
+        (safetensors({"vectors": np.ones((1, 2), np.float32)}), "'vectors' is float32"),
+        (safetensors({"other": np.ones((1, 2), np.float16)}), "'vectors' is missing"),
+        (safetensors({"vectors": np.ones((2, 2), np.float16)}), "2 items of 1"),
+    ],
+)
+def test_a_bulk_answer_that_does_not_fit(stub: Stub, client: SenseClient, answer: Answer, message: str) -> None:
+    stub.answers = [answer]
+    with pytest.raises(MalformedBody, match=message):
+        client.get_senses(np.array([0]))
