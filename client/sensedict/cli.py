@@ -25,15 +25,17 @@ COMMANDS = {
     ),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
     "lexicon": _Command("sensedict_server.build.lexicon_command:lexicon", "server", "Load, list or sample relations."),
-    "teacher": _Command("sensedict_trainer.commands:teacher", "trainer", "Convert or look at a teacher's weights."),
+    "teacher": _Command(
+        "sensedict_trainer.teacher_command:teacher", "trainer", "Convert or look at a teacher's weights."
+    ),
     "build": _Command(
-        "sensedict_server.build.commands:build", "server,trainer", "Build a dictionary from a teacher and text."
+        "sensedict_server.build.build_command:build", "server,trainer", "Build a dictionary from a teacher and text."
     ),
     "train": _Command(
-        "sensedict_trainer.commands:train", "trainer", "Distil a student, with the dictionary or without."
+        "sensedict_trainer.train_command:train", "trainer", "Distil a student, with the dictionary or without."
     ),
     "compare": _Command(
-        "sensedict_trainer.commands:compare", "trainer", "Train KD, DSKD and a control, and write a report."
+        "sensedict_trainer.compare_command:compare", "trainer", "Train KD, DSKD and a control, and write a report."
     ),
     "query": _Command("sensedict.query:query", "", "Ask a service for dictionaries, senses and relations."),
 }
@@ -51,6 +53,8 @@ class _LazyGroup(click.Group):
         try:
             command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as missing:
+            if (missing.name or "").startswith("sensedict"):  # a fault of ours, not a package left out
+                raise
             raise MissingExtra(
                 f"`sensedict {cmd_name}` needs the package {missing.name!r}: pip install 'sensedict[{entry.extras}]'"
             ) from missing

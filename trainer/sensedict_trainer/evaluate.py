@@ -15,14 +15,11 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from sensedict.errors import InvalidInput
-from sensedict_trainer.teacher import Teacher
-from sensedict_trainer.text import TokenWindow
+from sensedict_trainer.teacher import Teacher, head_logits, logit_rows
+from sensedict_trainer.text import TokenWindow, pad_windows
 
 Measure = Literal["cross_entropy", "kl", "agreement", "distance"]
 MEASURES: tuple[Measure, ...] = ("cross_entropy", "kl", "agreement", "distance")
-
-# Logits are rebuilt for this many (position, vocabulary) cells at once: 32 MiB in float32, whatever V is.
-_CELLS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def evaluate_text(
     was_training = model.training
     model.eval()
     for batch in _batches(windows, usable, batch_size):
-        ids, mask = _pad([windows[i].ids for i in batch], teacher.device)
+        ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
         student_states = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
         teacher_states = _teacher_states(teacher, ids, mask, batch, memo)  # (B, T, D)
         target_mask = mask[:, 1:].bool()  # position i counts when token i + 1 exists
@@ -178,16 +175,6 @@ def _batches(windows: Sequence[TokenWindow], usable: Sequence[int], batch_size: 
         yield order[start : start + batch_size]
 
 
-def _pad(rows: Sequence[NDArray[np.integer]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows padded on the right: ids (B, T) int64, mask (B, T) int64."""
-    ids = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-
-
 def _teacher_states(
     teacher: Teacher, ids: Tensor, mask: Tensor, batch: Sequence[int], memo: dict[int, Tensor]
 ) -> Tensor:
@@ -204,10 +191,10 @@ def _position_values(
 ) -> Tensor:
     """(4, n) float64 on the CPU, in the order of MEASURES; states (n, D), targets (n,)."""
     values = torch.empty((len(MEASURES), len(targets)), dtype=torch.float64)
-    chunk = max(1, _CELLS // teacher.vocabulary_size)
+    chunk = logit_rows(teacher.vocabulary_size)
     for start in range(0, len(targets), chunk):
         part = slice(start, start + chunk)
-        student_logits = teacher.head_of(model, student_states[part]).float()  # (c, V)
+        student_logits = head_logits(model, student_states[part]).float()  # (c, V)
         teacher_logits = teacher.head(teacher_states[part].to(teacher.dtype)).float()  # (c, V)
         student_log = F.log_softmax(student_logits, dim=-1)
         teacher_log = F.log_softmax(teacher_logits, dim=-1)

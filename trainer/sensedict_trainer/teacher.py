@@ -83,15 +83,7 @@ class Teacher:
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (…, V) of hidden states (…, D), with the model's own scaling and soft cap."""
-        config = self.model.config.get_text_config()
-        logits: Tensor = self.model.get_output_embeddings()(hidden)
-        if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
-            logits = logits * scale
-        if (scaling := getattr(config, "logits_scaling", None)) is not None:  # Granite
-            logits = logits / scaling
-        if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
-            logits = torch.tanh(logits / cap) * cap
-        return logits
+        return head_logits(self.model, hidden)
 
     def check_state_point(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> None:
         """Check on real input that `head(hidden_states(x))` are the model's own logits.
@@ -112,6 +104,24 @@ class Teacher:
                 f"the teacher {self.name!r} ({type(self.model).__name__}) changes its logits after the head by up to "
                 f"{worst:.3g}: its last hidden state is not what its head reads, and this architecture is not supported"
             )
+
+
+def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Logits (…, V) that a model's head makes of hidden states (…, D), with its own scaling and soft cap."""
+    config = model.config.get_text_config()
+    logits: Tensor = model.get_output_embeddings()(hidden)
+    if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
+        logits = logits * scale
+    if (scaling := getattr(config, "logits_scaling", None)) is not None:  # Granite
+        logits = logits / scaling
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def logit_rows(vocabulary_size: int) -> int:
+    """Positions whose logits are held at once: 2²³ cells, 32 MiB in float32, whatever the vocabulary is."""
+    return max(1, (1 << 23) // vocabulary_size)
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -21,7 +21,7 @@ def teacher() -> None:
 def convert(gguf: str, folder: Path, dtype: str) -> None:
     """Dequantize GGUF once into FOLDER, a plain safetensors model with its tokenizer.
 
-    GGUF is a file, or package:NAME/FILE for one inside an installed package. A conversion that is already there is kept.
+    GGUF is a file, or package:NAME/FILE for one inside an installed package. A conversion that is there is kept.
     """
     from sensedict_trainer.gguf import convert_gguf
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sensedict.errors import InvalidInput
 
@@ -146,6 +148,17 @@ def cut_windows(
     if not windows:
         raise InvalidInput(f"the text has no window of at least {SHORTEST_WINDOW} tokens")
     return windows
+
+
+def pad_windows(windows: Sequence[TokenWindow], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Windows padded on the right: ids (B, T) int64 and mask (B, T) int64, 1 where a token is real."""
+    width = max(len(window.ids) for window in windows)
+    ids = np.zeros((len(windows), width), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, window in enumerate(windows):
+        ids[row, : len(window.ids)] = window.ids
+        mask[row, : len(window.ids)] = 1
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
 def _prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:

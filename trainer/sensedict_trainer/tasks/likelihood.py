@@ -19,9 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.tasks.questions import Task
-
-# Logits are rebuilt for this many (position, vocabulary) cells at once: 32 MiB in float32, whatever V is.
-_CELLS = 1 << 23
+from sensedict_trainer.teacher import head_logits, logit_rows
 
 
 @dataclass(frozen=True)
@@ -196,11 +194,10 @@ def _batch(model: PreTrainedModel, requests: Sequence[Request], prefix: Any, sha
 
 def _log_probabilities(model: PreTrainedModel, states: Tensor, targets: Tensor) -> Tensor:
     """(n,) float64 log p(target); states (n, D). Only answers' positions reach the head, a chunk at a time."""
-    head = model.get_output_embeddings()
-    chunk = max(1, _CELLS // head.weight.shape[0])
+    chunk = logit_rows(model.get_output_embeddings().weight.shape[0])
     parts = []
     for start in range(0, len(targets), chunk):
-        logits = head(states[start : start + chunk]).float()  # (c, V)
+        logits = head_logits(model, states[start : start + chunk]).float()  # (c, V)
         wanted = targets[start : start + chunk].unsqueeze(-1)
         parts.append(F.log_softmax(logits, dim=-1).gather(-1, wanted).squeeze(-1).double())
     return torch.cat(parts)
