@@ -16,7 +16,7 @@ from sensedict import wire
 from sensedict_server import problems
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
-from sensedict_server.middleware import BodyLimit, RequestContext
+from sensedict_server.middleware import BodyLimit, RequestContext, log_to_stderr
 from sensedict_server.routes import bulk, dictionaries, health, relations, senses
 from sensedict_server.routes.shared import LIMITS, NotModified
 from sensedict_server.settings import Settings
@@ -54,6 +54,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The service as the environment describes it: what uvicorn's worker processes call."""
+    log_to_stderr()
     settings = Settings.from_environment()
     return create_app(engine(settings), settings)
 

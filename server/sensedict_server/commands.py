@@ -9,15 +9,17 @@ from types import FrameType
 
 import click
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import Engine
+from sqlalchemy.engine import URL
 
-from sensedict.errors import ConfigurationError
+from sensedict.errors import ConfigurationError, Unavailable
 from sensedict_server import embedded, schema
 from sensedict_server import files as file_sets
 from sensedict_server.app import create_app
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
-from sensedict_server.middleware import JsonLines
+from sensedict_server.middleware import log_to_stderr
 from sensedict_server.queries.dictionaries import list_dictionaries
 from sensedict_server.settings import Settings
 
@@ -42,17 +44,26 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     database = engine(settings)
     if migrate_first:
         schema.migrate(database)
-    _require_schema(database)
-    _log_to_stderr()
+    log_to_stderr()
+    _check_schema(database)
     # uvicorn raises the signal again once it has stopped; unhandled, SIGTERM would end the process before the embedded
     # server is left.
     signal.signal(signal.SIGTERM, _exit)
-    options = {"host": host, "port": port, "log_config": None, "access_log": False, "server_header": False}
     if workers == 1:
-        uvicorn.run(create_app(database, settings), **options)
+        app: FastAPI | str = create_app(database, settings)
     else:
         database.dispose()
-        uvicorn.run("sensedict_server.app:from_environment", factory=True, workers=workers, **options)
+        app = "sensedict_server.app:from_environment"
+    uvicorn.run(
+        app,
+        factory=workers > 1,
+        workers=workers,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
 
 
 @click.group()
@@ -63,7 +74,7 @@ def database() -> None:
 @database.command()
 def start() -> None:
     """Start it, and let it run until `stop`."""
-    click.echo(embedded.start(_embedded_settings().embedded).render_as_string())
+    _echo_url(embedded.start(_embedded_settings().embedded))
 
 
 @database.command()
@@ -88,7 +99,7 @@ def url() -> None:
     folder = _embedded_settings().embedded
     if embedded.status(folder).pid is None:
         raise ConfigurationError(f"no server runs in {folder}: `sensedict database start`")
-    click.echo(embedded.open_embedded(folder).set(drivername="postgresql").render_as_string())
+    _echo_url(embedded.open_embedded(folder))
 
 
 @click.group()
@@ -132,6 +143,11 @@ def path(ref: str) -> None:
     click.echo(file_sets.folder(Settings.from_environment().files, ref))
 
 
+def _echo_url(url: URL) -> None:
+    """Print it as psql and its kin take it; ours names the Python driver."""
+    click.echo(url.set(drivername="postgresql").render_as_string())
+
+
 def _embedded_settings() -> Settings:
     settings = Settings.from_environment()
     if settings.database_url is not None:
@@ -139,15 +155,13 @@ def _embedded_settings() -> Settings:
     return settings
 
 
-def _require_schema(database: Engine) -> None:
-    with database.connect() as connection:
-        schema.require_current(connection)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+def _check_schema(database: Engine) -> None:
+    """Refuse to serve a schema of another version; a database that is away may come back, `/readyz` tells."""
+    try:
+        with database.connect() as connection:
+            schema.require_current(connection)
+    except Unavailable as away:
+        logging.getLogger("sensedict.service").warning("%s; it is asked again with every request", away.detail)
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.types import TypeInfo
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from sensedict.errors import Conflict, Unavailable
@@ -42,6 +44,25 @@ def engine(settings: Settings) -> Engine:
     return made
 
 
+@contextmanager
+def driver(connection: Connection) -> Iterator[psycopg.Connection[Any]]:
+    """The driver's own connection, for COPY and binary reads, in the same transaction.
+
+    Raises:
+        Unavailable: the database went away.
+    """
+    found = connection.connection.driver_connection
+    if not isinstance(found, psycopg.Connection):
+        raise Unavailable("the connection to the database is closed")
+    try:
+        yield found
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if found.broken or _passes(error):
+            connection.invalidate(error)
+            raise _unavailable(error) from error
+        raise
+
+
 def _register_types(connection: psycopg.Connection[Any], _record: object) -> None:
     """Teach a connection pgvector's types; before the first migration there are none."""
     if TypeInfo.fetch(connection, "vector") is not None:
@@ -56,8 +77,16 @@ def _translate(context: ExceptionContext) -> None:
     error = context.original_exception
     if isinstance(error, psycopg.errors.RestrictViolation):
         raise Conflict(error.diag.message_primary or str(error))
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        state = error.sqlstate or ""
-        if context.is_disconnect or context.connection is None or state[:2] in _PASSING:
-            reason = str(error).strip().splitlines()
-            raise Unavailable(f"the database cannot be reached: {reason[0] if reason else type(error).__name__}")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
+        context.is_disconnect or context.connection is None or _passes(error)
+    ):
+        raise _unavailable(error)
+
+
+def _passes(error: psycopg.Error) -> bool:
+    return (error.sqlstate or "")[:2] in _PASSING
+
+
+def _unavailable(error: psycopg.Error) -> Unavailable:
+    reason = str(error).strip().splitlines()
+    return Unavailable(f"the database cannot be reached: {reason[0] if reason else type(error).__name__}")

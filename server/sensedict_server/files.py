@@ -26,6 +26,7 @@ from sensedict.errors import Corrupt
 from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file
 from sensedict.snapshot import Snapshot
 from sensedict.source import Identity, Ranges
+from sensedict_server.database import driver
 from sensedict_server.queries import export
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
 from sensedict_server.queries.relations import neighbours
@@ -190,11 +191,6 @@ def verify(place: Path) -> None:
         ) from error
 
 
-def list_sets(root: Path) -> list[Path]:
-    """Folders of whole file sets, by name."""
-    return sorted(path.parent for path in root.glob(f"*@*/{MANIFEST}") if not path.parent.name.startswith("."))
-
-
 @contextmanager
 def locked(root: Path, ref: str) -> Iterator[None]:
     """Let one process at a time write the file set of `ref`; a killed one's lock ends with it."""
@@ -229,10 +225,8 @@ def put_in_place(new: Path, place: Path) -> None:
 def _vectors(connection: Connection, content: Content) -> NDArray[np.float16]:
     """(N, D) float16, row i is sense i."""
     vectors = np.empty((content.identity["senses"], content.identity["dim"]), dtype=np.float16)
-    driver = connection.connection.driver_connection
-    if driver is None:
-        raise Corrupt("the connection to the database is closed")
-    with driver.cursor(name="vectors", binary=True) as cursor:  # named: the server keeps the rows, not we
+    # named: the server keeps the rows, not we
+    with driver(connection) as psycopg_connection, psycopg_connection.cursor(name="vectors", binary=True) as cursor:
         cursor.itersize = _ROWS
         cursor.execute(export.VECTORS, (content.dictionary_id,))
         row = -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -18,32 +19,30 @@ from sensedict.wire import PROBLEM, Problem, ProblemError
 _log = logging.getLogger("sensedict.service")
 
 
-class InvalidRequest(InvalidInput):
-    """A request whose faults are known one by one."""
-
-    code = InvalidInput.code
+class InvalidRequest(Exception):
+    """A request whose faults are known one by one; not of the error tree, its code is `InvalidInput`'s."""
 
     def __init__(self, faults: list[ProblemError]) -> None:
-        super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:3]))
+        super().__init__()
         self.faults = faults
 
 
 def install(app: FastAPI) -> None:
     """Make `app` answer every error with a problem document."""
     app.add_exception_handler(SenseDictError, _on_ours)
+    app.add_exception_handler(InvalidRequest, _on_invalid_request)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(PoolTimeout, _on_pool_timeout)
 
 
-def problem(error: SenseDictError, request_id: str) -> Response:
+def problem(error: SenseDictError, request_id: str, faults: Sequence[ProblemError] = ()) -> Response:
     """The answer for an error of ours; what is only our own fault is logged, not told."""
     status, detail = error.status, error.detail
     if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error(detail, extra={"request_id": request_id}, exc_info=error)
         detail = f"the service cannot answer; its log tells why under the request id {request_id}"
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if isinstance(error, Unavailable) else {}
-    faults = error.faults if isinstance(error, InvalidRequest) else []
     title = (type(error).__doc__ or "").partition("\n")[0]
     return _answer(status, error.code, title, detail, request_id, faults, headers)
 
@@ -78,11 +77,18 @@ def _on_ours(request: Request, error: Exception) -> Response:
     return problem(error, _request_id(request))
 
 
+def _on_invalid_request(request: Request, error: Exception) -> Response:
+    if not isinstance(error, InvalidRequest):
+        raise error
+    told = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults[:3])
+    return problem(InvalidInput(told), _request_id(request), error.faults)
+
+
 def _on_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     faults = [ProblemError(pointer=_pointer(fault["loc"][1:]), detail=fault["msg"]) for fault in error.errors()]
-    return problem(InvalidRequest(faults), _request_id(request))
+    return _on_invalid_request(request, InvalidRequest(faults))
 
 
 def _on_http(request: Request, error: Exception) -> Response:
@@ -108,7 +114,7 @@ def _answer(
     title: str,
     detail: str,
     request_id: str,
-    faults: list[ProblemError],
+    faults: Sequence[ProblemError],
     headers: dict[str, str],
 ) -> Response:
     document = Problem(
@@ -117,7 +123,7 @@ def _answer(
         status=status,
         detail=detail,
         request_id=request_id,
-        errors=faults,
+        errors=list(faults),
     )
     return Response(document.model_dump_json(), status, {**headers, "Cache-Control": "no-store"}, PROBLEM)
 

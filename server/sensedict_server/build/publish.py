@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 from pgvector import HalfVector
 from psycopg import sql
-from sqlalchemy import Connection, Engine, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Table, func, insert, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -22,14 +22,14 @@ from sensedict.errors import Conflict, InvalidInput, LexiconNotFound
 from sensedict_server import files
 from sensedict_server.build.check import check
 from sensedict_server.build.contents import Draft
-from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
+from sensedict_server.database import driver
+from sensedict_server.queries.dictionaries import Dictionary, find_dictionary, find_lexicon
+from sensedict_server.queries.words import words_in_relations
 from sensedict_server.tables import (
     aliases,
     contexts,
     dictionaries,
     dictionary_words,
-    lexicons,
-    relations,
     senses,
     tokens,
 )
@@ -93,20 +93,17 @@ def _insert(connection: Connection, draft: Draft, new: Path) -> int:
 
 def _check_against_database(connection: Connection, draft: Draft) -> str:
     """The name@version of the draft's lexicon, once everything that the draft says of it is true."""
-    lexicon = connection.execute(select(lexicons).where(lexicons.c.id == draft.lexicon_id)).one_or_none()
+    lexicon = find_lexicon(connection, draft.lexicon_id)
     if lexicon is None:
         raise LexiconNotFound(f"there is no lexicon {draft.lexicon_id}: load one with `sensedict lexicon`")
-    name = f"{lexicon.name}@{lexicon.version}"
-    if lexicon.state != "published":
-        raise Conflict(f"the lexicon {name} is a draft: publish it first")
+    if not lexicon.published:
+        raise Conflict(f"the lexicon {lexicon.ref} is a draft: publish it first")
     if find_dictionary(connection, draft.name, draft.version) is not None:
         raise Conflict(f"{draft.name}@{draft.version} is published already: choose another version")
-    ends = select(relations.c.word_id).where(relations.c.lexicon_id == draft.lexicon_id)
-    ends_query = ends.union(select(relations.c.other_id).where(relations.c.lexicon_id == draft.lexicon_id))
-    known = np.fromiter(connection.execute(ends_query).scalars(), dtype=np.int64)
-    _refuse(np.setdiff1d(known, draft.words.word_ids), f"words of relations of {name} are missing in the draft")
-    _refuse(np.setdiff1d(draft.words.word_ids, known), f"words of the draft are in no relation of {name}")
-    return name
+    known = np.array(words_in_relations(connection, draft.lexicon_id), dtype=np.int64)
+    _refuse(np.setdiff1d(known, draft.words.word_ids), f"words of relations of {lexicon.ref} are missing in the draft")
+    _refuse(np.setdiff1d(draft.words.word_ids, known), f"words of the draft are in no relation of {lexicon.ref}")
+    return lexicon.ref
 
 
 def _refuse(word_ids: Any, what: str) -> None:
@@ -252,13 +249,10 @@ def _copy_contexts(connection: Connection, dictionary_id: int, draft: Draft) -> 
 
 def _copy(connection: Connection, table: Table, types: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
     """Bulk load in PostgreSQL's binary form; the types are the columns' own, for nothing is cast on the way."""
-    driver = connection.connection.driver_connection
-    if driver is None:
-        raise Conflict("the connection to the database is closed")
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, types))
     )
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+    with driver(connection) as own, own.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(list(types.values()))
         for row in rows:
             copy.write_row(row)

@@ -54,6 +54,14 @@ class Dictionary:
 
 
 @dataclass(frozen=True)
+class Lexicon:
+    """A version of a set of relations, `ref` its name@version."""
+
+    ref: str
+    published: bool
+
+
+@dataclass(frozen=True)
 class Source:
     """One source of a lexicon's relations."""
 
@@ -100,6 +108,13 @@ def aliases_of(connection: Connection, ids: Iterable[int]) -> dict[int, list[str
         .group_by(aliases.c.dictionary_id)
     )
     return {row[0]: list(row[1]) for row in connection.execute(query)}
+
+
+def find_lexicon(connection: Connection, lexicon_id: int) -> Lexicon | None:
+    """The lexicon of that id."""
+    query = select(lexicons.c.name, lexicons.c.version, lexicons.c.state).where(lexicons.c.id == lexicon_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Lexicon(f"{row.name}@{row.version}", row.state == "published")
 
 
 def list_sources(connection: Connection, lexicon_id: int) -> list[Source]:

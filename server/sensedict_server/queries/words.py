@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from sensedict_server.tables import dictionary_words, tokens, words
+from sensedict_server.tables import dictionary_words, relations, tokens, words
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,22 @@ def find_word(connection: Connection, dictionary_id: int, word: str) -> Word | N
     """The word as spelt, else as its case folds; in each a word of relations comes before a bare token (DSKD §3.3).
 
     A token stands for a word when its text is a space and the word, as inside a sentence, or else the word itself.
+    A word typed with combining accents that is not found is looked up with whole letters (NFC), as text has them.
     """
+    found = None
+    for spelling in dict.fromkeys((word, normalize("NFC", word))):
+        found = found or _find_spelling(connection, dictionary_id, spelling)
+    return found
+
+
+def words_in_relations(connection: Connection, lexicon_id: int) -> Sequence[int]:
+    """Ids of the words that stand in a relation of the lexicon, in no order."""
+    ends = select(relations.c.word_id).where(relations.c.lexicon_id == lexicon_id)
+    others = select(relations.c.other_id).where(relations.c.lexicon_id == lexicon_id)
+    return connection.execute(ends.union(others)).scalars().all()
+
+
+def _find_spelling(connection: Connection, dictionary_id: int, word: str) -> Word | None:
     inside = [f" {word}", word]
     return (
         _in_relations(connection, dictionary_id, word, words.c.text == word)

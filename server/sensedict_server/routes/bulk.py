@@ -6,6 +6,7 @@ Vectors go from the map to the bytes of the answer; no row and no model is made 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def _bulk(path: str, request: type[Any], answer: type[Any]) -> Callable[[Callabl
 
 @_bulk(wire.CANDIDATE_SETS, wire.CandidateSetsRequest, wire.CandidateSetsAnswer)
 def candidate_sets(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
-    """Own, synonym and antonym senses of tokens, as ranges of ids (DSKD §4.2); a token that is none is an item error."""
+    """Own, synonym and antonym senses of tokens, as ranges of ids (DSKD §4.2); one that is none is an item error."""
     tokens = _ids(asked, "tokens", wire.CandidateSetsRequest)
     found = shared.snapshot(named).candidate_sets(tokens)
     if media == wire.SAFETENSORS:
@@ -80,7 +81,7 @@ def nearest_senses(named: Named, asked: Asked, media: Media, shared: SharedCatal
 def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
     """The one list of ids that the body holds."""
     if asked.media == wire.JSON:
-        return _bounded(np.asarray(getattr(validate_json(request, asked.data), field)))
+        return _integers(getattr(validate_json(request, asked.data), field))
     tensors, _ = arrays.decode(asked.data)
     _refuse_others(tensors, {field})
     return _bounded(arrays.tensor(tensors, field, _IDS, 1))
@@ -90,13 +91,20 @@ def _nearest_request(asked: Body, named: Dictionary) -> tuple[NDArray[Any], int,
     """Vectors, p and owners of a request for nearest senses."""
     if asked.media == wire.JSON:
         request = validate_json(wire.NearestSensesRequest, asked.data)
-        tokens = None if request.tokens is None else _bounded(np.asarray(request.tokens))
+        tokens = None if request.tokens is None else _integers(request.tokens)
         return _rows(request.vectors, named), request.p, tokens
     tensors, metadata = arrays.decode(asked.data)
     _refuse_others(tensors, {"vectors", "tokens"})
     vectors = _bounded(arrays.tensor(tensors, "vectors", (np.float16, np.float32, np.float64), 2))
     owners = _bounded(arrays.tensor(tensors, "tokens", _IDS, 1)) if "tokens" in tensors else None
     return vectors, _p(metadata), owners
+
+
+def _integers(values: list[int]) -> NDArray[np.int64]:
+    try:
+        return _bounded(np.asarray(values, dtype=np.int64))
+    except OverflowError as error:
+        raise InvalidInput("an id is larger than any id can be: 64 bits") from error
 
 
 def _p(metadata: arrays.Metadata) -> int:
@@ -159,7 +167,7 @@ def _nearest(found: NearestSenses) -> list[list[dict[str, Any]]]:
 
 def _cut(flat: list[Any], offsets: NDArray[np.uint32]) -> list[list[Any]]:
     bounds = offsets.tolist()
-    return [flat[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [flat[start:stop] for start, stop in pairwise(bounds)]
 
 
 def _tensors(tensors: arrays.Tensors, metadata: arrays.Metadata) -> Response:

@@ -11,7 +11,7 @@ from sensedict.wire import Limits
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.queries.dictionaries import Dictionary
 
-LIMITS = Limits()  # type: ignore[call-arg] # every field has a default
+LIMITS = Limits()
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 Ref = Annotated[str, Path(description="`name@version` or `name@alias`; a bare name means its alias `latest`")]
@@ -52,7 +52,7 @@ def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> 
         NotModified: the caller has the answer.
     """
     headers = {
-        "ETag": f'"{named.content_hash}"',
+        "ETag": f'"{named.ref}-{named.content_hash}"',  # the hash does not cover texts, a version does
         "Cache-Control": _FOR_EVER if ref == named.ref else "no-cache",
         "Vary": "Accept",
     }
