@@ -1,0 +1,106 @@
+"""`sensedict build`: from a teacher and text to a published dictionary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sensedict_server import schema
+from sensedict_server.database import engine
+from sensedict_server.settings import Settings
+
+
+@click.command()
+@click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name.")
+@click.option(
+    "--corpus",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Text: .txt or .jsonl, also .gz and .xz, or a folder of them. Repeatable.",
+)
+@click.option("--lexicon", required=True, metavar="NAME@VERSION", help="Whose relations the dictionary has.")
+@click.option("--name", required=True, help="Name to publish it under.")
+@click.option("--version", required=True, help="Version to publish it under.")
+@click.option("--tokens", type=click.IntRange(8), help="Tokens of the corpus to read.  [default: all]")
+@click.option("--k", default=10, show_default=True, type=click.IntRange(1), help="Most senses a token has.")
+@click.option(
+    "--key",
+    default="next",
+    show_default=True,
+    type=click.Choice(["next", "predicted", "input"]),
+    help="The token that a hidden state is kept under: the one that follows, that the teacher predicts, or that it read.",
+)
+@click.option("--cap", default=2000, show_default=True, type=click.IntRange(1), help="Most hidden states a token.")
+@click.option("--window", default=256, show_default=True, type=click.IntRange(8), help="Tokens a window.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of every random choice.")
+@click.option("--contexts", default=3, show_default=True, type=click.IntRange(0), help="Example passages a sense.")
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the teacher's weights as run.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where the teacher runs, e.g. cuda.")
+@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Windows a forward pass.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the finished parts; a stopped build goes on from there.  [default: build-NAME@VERSION]",
+)
+@click.option("--fresh", is_flag=True, help="Throw away what an earlier build left in the work folder.")
+def build(
+    teacher: str,
+    corpus: tuple[Path, ...],
+    lexicon: str,
+    name: str,
+    version: str,
+    tokens: int | None,
+    k: int,
+    key: str,
+    cap: int,
+    window: int,
+    seed: int,
+    contexts: int,
+    dtype: str,
+    device: str,
+    batch_size: int,
+    work: Path | None,
+    fresh: bool,
+) -> None:
+    """Build a dictionary: the teacher reads the corpus, its hidden states are clustered by token, words are composed.
+
+    Stopped, or killed, and started again with the same options, it goes on where it was.
+    """
+    from sensedict_server.build.pipeline import build_dictionary
+    from sensedict_server.build.plan import BuildSettings
+
+    build_settings = BuildSettings(
+        teacher=teacher,
+        corpus=corpus,
+        lexicon=lexicon,
+        name=name,
+        version=version,
+        tokens=tokens,
+        k=k,
+        key=key,  # type: ignore[arg-type] # click.Choice has checked it
+        cap=cap,
+        window=window,
+        seed=seed,
+        contexts=contexts,
+        dtype=dtype,
+        device=device,
+        batch_size=batch_size,
+    )
+    settings = Settings.from_environment()
+    database = engine(settings)
+    with database.connect() as connection:
+        schema.require_current(connection)
+    folder = work or Path(f"build-{name}@{version}")
+    dictionary, made = build_dictionary(database, settings.files, build_settings, folder, fresh, click.echo)
+    if made:
+        click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {settings.files / dictionary.ref}")
+    else:
+        click.echo(f"{dictionary.ref} is published already, from the same settings: nothing to do")

@@ -1,0 +1,142 @@
+"""A build from text and a teacher to a published dictionary, as one function that reads like the paper's §3."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+
+from sensedict.errors import Conflict, InvalidInput
+from sensedict_server.build.centroids import run_centroids
+from sensedict_server.build.check import check_name
+from sensedict_server.build.contents import Draft
+from sensedict_server.build.harvest import run_harvest
+from sensedict_server.build.plan import BuildSettings, make_plan
+from sensedict_server.build.publish import publish
+from sensedict_server.build.words import compose_words
+from sensedict_server.build.work import WorkFolder, differences
+from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
+from sensedict_server.queries.lexicons import find_lexicon
+
+if TYPE_CHECKING:
+    from sensedict_trainer.teacher import Teacher
+
+STATE_POINT = "final_norm"
+# Where a build ran and what it is called do not decide what is in it.
+_NOT_CONTENT = ("name", "version", "device", "batch_size")
+
+
+def build_dictionary(
+    engine: Engine,
+    files_root: Path,
+    settings: BuildSettings,
+    work_folder: Path,
+    fresh: bool = False,
+    say: Callable[[str], object] = lambda line: None,
+) -> tuple[Dictionary, bool]:
+    """Build and publish a dictionary; what an interrupted run finished is used again.
+
+    Args:
+        work_folder: keeps the finished parts of the stages.
+        fresh: begin anew there.
+        say: told a line a stage.
+
+    Returns:
+        The dictionary, and whether it was made now: one that is there with the same settings is given as it is.
+
+    Raises:
+        Conflict: the name and version are taken by a build with other settings; names what differs.
+        LexiconNotFound, InvalidInput, ConfigurationError, NotFinite: see the stages.
+    """
+    from sensedict_trainer.teacher import load_teacher
+
+    check_settings(settings)
+    with engine.connect() as connection:
+        lexicon = find_lexicon(connection, settings.lexicon)
+    teacher = load_teacher(settings.teacher, settings.dtype, settings.device)
+    say(
+        f"teacher {settings.teacher}: {type(teacher.model).__name__}, D = {teacher.dim}, "
+        f"V = {teacher.vocabulary_size:,}, {settings.dtype} on {settings.device}"
+    )
+    content = _content(settings, teacher)
+    there = _published(engine, settings, content)
+    if there is not None:
+        return there, False
+    plan = make_plan(settings, teacher.tokenizer, teacher.vocabulary_size)
+    say(f"corpus: {plan.tokens:,} tokens in {len(plan.windows):,} windows; {plan.kept:,} hidden states wanted")
+    work = WorkFolder(work_folder, {**content, "corpus_tokens_hash": plan.corpus_hash}, fresh)
+    shards = run_harvest(teacher, plan, settings, work)
+    tokens = run_centroids(teacher.tokenizer, teacher.vocabulary_size, shards, plan, settings, work)
+    say(f"senses: {len(tokens.vectors):,} of {int((tokens.offsets[1:] > tokens.offsets[:-1]).sum()):,} tokens")
+    words = compose_words(engine, lexicon.id, teacher.tokenizer, tokens)
+    say(f"words: {len(words.word_ids):,} of {settings.lexicon}, {sum(r is None for r in words.reasons):,} with senses")
+    draft = Draft(
+        name=settings.name,
+        version=settings.version,
+        lexicon_id=lexicon.id,
+        teacher=settings.teacher,
+        teacher_hash=teacher.fingerprint,
+        tokenizer_hash=teacher.tokenizer_hash,
+        state_point=STATE_POINT,
+        key_policy=settings.key,
+        k=settings.k,
+        tokens=tokens,
+        words=words,
+        settings={"build": content},
+    )
+    return publish(engine, files_root, draft), True
+
+
+def check_settings(settings: BuildSettings) -> None:
+    """Let pass settings that a build can be made with, before anything is loaded.
+
+    Raises:
+        InvalidInput: naming the setting and what it may be.
+    """
+    check_name("dictionary name", settings.name)
+    check_name("version", settings.version)
+    least = {"k": 1, "cap": 1, "window": 8, "contexts": 0, "batch_size": 1, "tokens": 8, "seed": 0}
+    for name, smallest in least.items():
+        value = getattr(settings, name)
+        if value is not None and value < smallest:
+            raise InvalidInput(f"{name} is {value}: it is at least {smallest}")
+    if settings.cap < settings.k:
+        raise InvalidInput(f"cap is {settings.cap} and k {settings.k}: k senses need at least k hidden states")
+
+
+def _content(settings: BuildSettings, teacher: Teacher) -> dict[str, Any]:
+    """What decides the dictionary's content, as JSON: equal content, equal dictionary."""
+    plain: dict[str, Any] = {name: value for name, value in asdict(settings).items() if name not in _NOT_CONTENT}
+    return {
+        **plain,
+        "teacher": teacher.fingerprint,
+        "tokenizer": teacher.tokenizer_hash,
+        "corpus": {path.name: _file_hash(path) for path in settings.corpus},
+    }
+
+
+def _file_hash(path: Path) -> str:
+    """sha256 over a file, or over the names and hashes of a folder's files; an absent one is the reader's to report."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path)}\x00{_file_hash(file)}\x00".encode("utf-8", "surrogatepass"))
+    elif path.is_file():
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+    return digest.hexdigest()
+
+
+def _published(engine: Engine, settings: BuildSettings, content: Mapping[str, Any]) -> Dictionary | None:
+    with engine.connect() as connection:
+        there = find_dictionary(connection, settings.name, settings.version)
+    if there is None:
+        return None
+    differing = differences(there.settings.get("build", {}), content)
+    if differing:
+        raise Conflict(f"{there.ref} is published already from other settings ({differing}): choose another version")
+    return there

@@ -1,0 +1,125 @@
+"""The first stage of a build: tokenize and count, and choose by seed which hidden states will be kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from sensedict_trainer.harvest import KeyPolicy
+    from sensedict_trainer.text import TokenWindow
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What decides the dictionary that a build makes, and where.
+
+    Attributes:
+        teacher: folder or hub name; dtype: of its weights as run.
+        corpus: text files and folders; tokens: how much of it is read, None for all.
+        lexicon: name@version.
+        name, version: what it is published as.
+        k: most senses a token has.
+        key: `next`, `predicted` or `input`.
+        cap: most hidden states kept of one token.
+        window: tokens a window; seed: of every choice.
+        contexts: example passages stored a sense; 0 for none.
+        device, batch_size: where and how the teacher runs; the result does not depend on them but for rounding.
+    """
+
+    teacher: str
+    corpus: tuple[Path, ...]
+    lexicon: str
+    name: str
+    version: str
+    tokens: int | None = None
+    k: int = 10
+    key: KeyPolicy = "next"
+    cap: int = 2000
+    window: int = 256
+    seed: int = 0
+    contexts: int = 3
+    dtype: str = "float32"
+    device: str = "cpu"
+    batch_size: int = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Windows of the corpus, and the positions whose hidden states are wanted.
+
+    Attributes:
+        windows: of the corpus, in order.
+        wanted: positions of each window, rising, int32.
+        occurrences: (V,) int64, uses of each key in the corpus; None where only the teacher knows the keys.
+        corpus_hash: sha256 over the windows' names and tokens.
+    """
+
+    windows: list[TokenWindow]
+    wanted: list[NDArray[np.int32]]
+    occurrences: NDArray[np.int64] | None
+    corpus_hash: str
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the corpus."""
+        return sum(len(window.ids) for window in self.windows)
+
+    @property
+    def kept(self) -> int:
+        """Hidden states that will be kept."""
+        return sum(map(len, self.wanted))
+
+
+def make_plan(settings: BuildSettings, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> Plan:
+    """Read the corpus and choose positions: of each key, at most `settings.cap` (DSKD §3.1).
+
+    Raises:
+        InvalidInput: a corpus that is empty or cannot be read; names file and line.
+    """
+    from sensedict_trainer.harvest import text_keys
+    from sensedict_trainer.reservoir import keep
+    from sensedict_trainer.text import cut_windows, read_documents
+
+    windows = cut_windows(read_documents(settings.corpus), tokenizer, settings.window, settings.tokens)
+    keys = [text_keys(window, settings.key) for window in windows]
+    known = [key for key in keys if key is not None]
+    if len(known) < len(windows):  # the cap is applied when the teacher has named the keys
+        wanted = [np.arange(len(window.ids), dtype=np.int32) for window in windows]
+        return Plan(windows, wanted, None, _hash(windows))
+    flat = np.concatenate(known)
+    kept = keep(flat, priorities(settings.seed, windows, [np.arange(len(key)) for key in known]), settings.cap)
+    parts = np.split(kept, np.cumsum([len(key) for key in known])[:-1])
+    return Plan(
+        windows=windows,
+        wanted=[np.flatnonzero(part).astype(np.int32) for part in parts],
+        occurrences=np.bincount(flat, minlength=vocabulary_size).astype(np.int64),
+        corpus_hash=_hash(windows),
+    )
+
+
+def priorities(
+    seed: int, windows: Sequence[TokenWindow], positions: Sequence[NDArray[np.integer]]
+) -> NDArray[np.uint64]:
+    """The priorities of positions of windows, one after another: lowest is kept first."""
+    from sensedict_trainer.hashing import mix, sequence_key
+
+    return np.concatenate(
+        [mix(sequence_key(seed, window.id, "reservoir"), at) for window, at in zip(windows, positions, strict=True)]
+    )
+
+
+def _hash(windows: Sequence[TokenWindow]) -> str:
+    digest = hashlib.sha256()
+    for window in windows:
+        digest.update(f"{window.id}\x00{len(window.ids)}\x00".encode("utf-8", "surrogatepass"))
+        digest.update(window.ids.astype("<i4").tobytes())
+    return digest.hexdigest()

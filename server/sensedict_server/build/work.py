@@ -1,0 +1,96 @@
+"""A build's work folder: finished parts of its stages, so that a build that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensedict import arrays
+from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
+
+SETTINGS = "build.json"
+
+
+class WorkFolder:
+    """Parts are written whole or not at all, and belong to one build: `identity` is compared when it is opened.
+
+    Args:
+        folder: is made where it is missing.
+        identity: what decides the parts' content, JSON values.
+        fresh: throw away what an earlier build left.
+
+    Raises:
+        ConfigurationError: the folder holds another build's parts, or something else; names what differs.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], fresh: bool = False) -> None:
+        self.folder = folder
+        note = folder / SETTINGS
+        if folder.exists() and not note.is_file() and any(folder.iterdir()):
+            raise ConfigurationError(f"{folder} is not empty and no work folder: name another with --work")
+        if fresh and note.is_file():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if note.is_file():
+            differing = differences(_read(note), identity)
+            if differing:
+                raise ConfigurationError(
+                    f"{folder} holds parts of another build ({differing}): throw them away with --fresh, or name "
+                    "another folder with --work"
+                )
+        else:
+            _write(note, json.dumps(dict(identity), indent=1).encode())
+
+    def has(self, part: str) -> bool:
+        """Whether the part was finished."""
+        return (self.folder / f"{part}.safetensors").is_file()
+
+    def save(self, part: str, tensors: arrays.Tensors) -> None:
+        """Write a part."""
+        _write(self.folder / f"{part}.safetensors", arrays.encode(tensors))
+
+    def load(self, part: str) -> dict[str, NDArray[Any]]:
+        """Map a finished part into memory.
+
+        Raises:
+            Corrupt: its bytes are not what was written.
+        """
+        path = self.folder / f"{part}.safetensors"
+        try:
+            return arrays.decode(np.memmap(path, dtype=np.uint8, mode="r").data)[0]
+        except (MalformedBody, ValueError) as error:
+            raise Corrupt(f"{path} is damaged ({error}): remove it, and the build makes it again") from error
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two builds' settings, both values named; empty where nothing does."""
+    plain = json.loads(json.dumps(dict(now)))
+    names = sorted({*before, *plain})
+    return "; ".join(
+        f"{name} {before.get(name)!r} there, {plain.get(name)!r} now"
+        for name in names
+        if before.get(name) != plain.get(name)
+    )
+
+
+def _read(note: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(note.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{note} is damaged ({error}): use --fresh") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{note} is damaged: use --fresh")
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.tmp")
+    scratch.write_bytes(content)
+    scratch.replace(path)
