@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Relation
@@ -71,7 +71,7 @@ class _Morpheme:
     depth: int  # braces round it
 
 
-def find_negation(word: str, segmentation: str, attested: Collection[str]) -> Negation | None:
+def find_negation(word: str, segmentation: str, attested: Container[str]) -> Negation | None:
     """The word's negation, when it has an odd number of negating affixes and a base that exists; None otherwise.
 
     The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first.
@@ -102,7 +102,7 @@ def find_negation(word: str, segmentation: str, attested: Collection[str]) -> Ne
 
 
 def find_negations(
-    words: Iterable[str], segmentations: Mapping[str, str], attested: Collection[str]
+    words: Iterable[str], segmentations: Mapping[str, str], attested: Container[str]
 ) -> dict[str, Negation]:
     """The negations among the words; a base is attested as a segmented word or in `attested`."""
     known = _Either(segmentations, attested)
@@ -115,11 +115,20 @@ def find_negations(
     return found
 
 
+def check_segmentation(segmentation: str) -> None:
+    """Let pass what can be read.
+
+    Raises:
+        ValueError: it is of no such form.
+    """
+    _parse(segmentation)
+
+
 def derive(
     relations: Sequence[Relation],
     segmentations: Mapping[str, str],
-    attested: Collection[str] = frozenset(),
-    reversals: Collection[str] = frozenset(),
+    attested: Container[str] = frozenset(),
+    reversals: Container[str] = frozenset(),
     skipped: Counter[str] | None = None,
 ) -> list[Relation]:
     """What the synonyms and antonyms among the relations say of the bases of their negated words (DSKD Table 1).
@@ -199,7 +208,7 @@ def _negating(morphemes: Sequence[_Morpheme]) -> tuple[list[Affix], list[Affix]]
     return front, [LESS] if last.kind == "suffix" and last.text == LESS.morpheme else []
 
 
-def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix], attested: Collection[str]) -> str | None:
+def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix], attested: Container[str]) -> str | None:
     """The word with the affixes cut off, when they can be and the rest is attested."""
     rest = word
     for affix in front:
@@ -218,15 +227,8 @@ def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix], attested:
 class _Either:
     """Membership in one of two collections, without a third."""
 
-    def __init__(self, first: Collection[str], second: Collection[str]) -> None:
+    def __init__(self, first: Container[str], second: Container[str]) -> None:
         self._first, self._second = first, second
 
     def __contains__(self, word: object) -> bool:
         return word in self._first or word in self._second
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        yield from self._first
-        yield from self._second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)

@@ -1,0 +1,13 @@
+"""Our own list of common opposites, shipped with the package: `word<TAB>other` a line."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from sensedict_server.lexicon.readers import pairs
+from sensedict_server.lexicon.readers.files import Reader
+from sensedict_server.lexicon.relations import ANTONYM
+
+PATH = Path(__file__).with_name("opposites.tsv")
+READER = Reader("opposites", "Apache-2.0", "1", partial(pairs.read, type=ANTONYM))
