@@ -54,13 +54,10 @@ def _find_spelling(connection: Connection, dictionary_id: int, word: str) -> Wor
     inside = [f" {word}", word]
     return (
         _in_relations(connection, dictionary_id, word, words.c.text == word)
-        or _as_token(connection, dictionary_id, inside, tokens.c.text == func.any(inside))
+        or _as_token(connection, dictionary_id, inside, tokens.c.text.in_(inside))
         or _in_relations(connection, dictionary_id, word, func.lower(words.c.text) == func.lower(word))
         or _as_token(
-            connection,
-            dictionary_id,
-            inside,
-            func.lower(tokens.c.text) == func.any(func.array([func.lower(text) for text in inside])),
+            connection, dictionary_id, inside, func.lower(tokens.c.text).in_([func.lower(text) for text in inside])
         )
     )
 
@@ -97,7 +94,7 @@ def _as_token(
         .where(spelt)
         .order_by(
             tokens.c.text.startswith(" ").desc(),
-            (tokens.c.text == func.any(list(inside))).desc(),
+            tokens.c.text.in_(inside).desc(),
             (tokens.c.text == func.lower(tokens.c.text)).desc(),
             tokens.c.token_id,
         )

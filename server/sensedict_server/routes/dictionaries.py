@@ -25,7 +25,7 @@ def dictionaries(shared: SharedCatalogue) -> list[wire.DictionaryInfo]:
         return _infos(shared, connection, list_dictionaries(connection))
 
 
-@router.get(wire.DICTIONARY, responses=described(404, 406, 503))
+@router.get(wire.DICTIONARY, responses=described(404, 406, 422, 503))
 def dictionary(named: Named, shared: SharedCatalogue) -> wire.DictionaryInfo:
     """One published dictionary; its aliases may move, so this answer is not to be kept."""
     with shared.engine.connect() as connection:
