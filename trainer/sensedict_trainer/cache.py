@@ -1,0 +1,103 @@
+"""Sense vectors on the training device: a bounded table, the least recently used rows given up first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sensedict.errors import ConfigurationError
+
+Fetch = Callable[[NDArray[np.int64]], NDArray[np.float16]]
+
+
+class SenseCache:
+    """Rows of a table on the device, one a sense. Safe for one thread that loads and one that reads and releases.
+
+    A loaded set of senses keeps its rows until it is released, so that what was prefetched is still there when the
+    batch that needs it comes.
+
+    Args:
+        senses: of the dictionary.
+        dim: D.
+        capacity: rows, 2 · D bytes each.
+        device: where the table is.
+    """
+
+    def __init__(self, senses: int, dim: int, capacity: int, device: torch.device) -> None:
+        self.table = torch.zeros((min(capacity, senses), dim), dtype=torch.float16, device=device)
+        self._row_of = np.full(senses, -1, dtype=np.int64)
+        self._sense_in = np.full(len(self.table), -1, dtype=np.int64)
+        self._used = np.zeros(len(self.table), dtype=np.int64)  # the last load that wanted the row; 0: empty
+        self._holders = np.zeros(len(self.table), dtype=np.int64)
+        self._loads = 0
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def load(self, ids: NDArray[np.int64], fetch: Fetch) -> tuple[NDArray[np.int64], int]:
+        """Put senses into the table and hold them there; waits while others hold too much of it.
+
+        Args:
+            ids: distinct sense ids.
+            fetch: gives the vectors of those that are missing.
+
+        Returns:
+            The row of each, and how many were there already.
+
+        Raises:
+            ConfigurationError: the table is too small for these senses alone.
+        """
+        if len(ids) > len(self.table):
+            raise ConfigurationError(
+                f"a batch needs {len(ids):,} senses and the cache has room for {len(self.table):,}: give it more "
+                "memory (--cache-mb), or make the batch smaller"
+            )
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._fits(ids))
+            there = self._row_of[ids] >= 0
+            missing = ids[~there]
+            self._loads += 1
+            self._hold(self._row_of[ids[there]])
+        vectors = torch.from_numpy(fetch(missing)) if len(missing) else None  # the lock is not held while we wait
+        with self._changed:
+            if vectors is not None:
+                rows = self._free_rows(len(missing))
+                self.table[torch.from_numpy(rows).to(self.table.device)] = vectors.to(self.table.device)
+                self._row_of[missing] = rows
+                self._sense_in[rows] = missing
+                self._hold(rows)
+            return self._row_of[ids], int(there.sum())
+
+    def release(self, rows: NDArray[np.int64]) -> None:
+        """Let rows that `load` gave be given up again."""
+        with self._changed:
+            self._holders[rows] -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wake whoever waits for room; nothing is held any more."""
+        with self._changed:
+            self._closed = True
+            self._holders[:] = 0
+            self._changed.notify_all()
+
+    def _fits(self, ids: NDArray[np.int64]) -> bool:
+        rows = self._row_of[ids]
+        held = int((self._holders > 0).sum())
+        ours = int((self._holders[rows[rows >= 0]] > 0).sum())
+        return len(ids) - ours <= len(self.table) - held
+
+    def _hold(self, rows: NDArray[np.int64]) -> None:
+        self._holders[rows] += 1
+        self._used[rows] = self._loads
+
+    def _free_rows(self, count: int) -> NDArray[np.int64]:
+        """Rows that nobody holds, empty and long unused ones first; what was in them is forgotten."""
+        free = np.flatnonzero(self._holders == 0)
+        rows = free[np.argsort(self._used[free], kind="stable")[:count]]
+        forgotten = self._sense_in[rows]
+        self._row_of[forgotten[forgotten >= 0]] = -1
+        return rows

@@ -1,0 +1,87 @@
+"""P* and N*: of a position's candidate senses, the p nearest to the teacher's hidden state (DSKD §4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sensedict_trainer.draws import Draw
+
+_CELLS = 1 << 24  # numbers of gathered vectors at once: 64 MiB in float32
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen senses of one sequence's sampled positions; it depends on the teacher and the draw alone.
+
+    Attributes:
+        positions: (s,) int64.
+        positives, negatives: (s, p) int64 sense ids, nearest first, −1 where a place is empty.
+        related: positions of the sequence whose target has relations, sampled or not.
+    """
+
+    positions: NDArray[np.int64]
+    positives: NDArray[np.int64]
+    negatives: NDArray[np.int64]
+    related: int
+
+
+def select(draw: Draw, hidden: Tensor, table: Tensor, rows: NDArray[np.int64], p: int) -> Selection:
+    """Choose for every sampled position the p positives and the p negatives nearest to the teacher's state.
+
+    Args:
+        draw: candidates of the sequence.
+        hidden: (T, D) the teacher's states of the sequence.
+        table: (m, D) vectors of senses, on the device of `hidden`.
+        rows: where in `table` each of `draw.ids` is.
+        p: most senses chosen a set.
+    """
+    states = hidden[torch.from_numpy(draw.positions).to(hidden.device)]
+    places = torch.from_numpy(rows).to(hidden.device)
+    chosen = []
+    for starts, ends in ((draw.positive[:-1], draw.negative), (draw.negative, draw.positive[1:])):
+        picked = nearest(states, table, places, starts, ends, p)
+        ids = np.append(draw.ids, -1)  # picked is −1 where a place is empty
+        chosen.append(ids[picked])
+    return Selection(draw.positions, chosen[0], chosen[1], draw.related)
+
+
+def nearest(
+    states: Tensor, table: Tensor, places: Tensor, starts: NDArray[np.int64], ends: NDArray[np.int64], p: int
+) -> NDArray[np.int64]:
+    """(s, p) places in `places[starts[i]:ends[i]]` of the rows nearest to state i, nearest first, −1 for none.
+
+    Args:
+        states: (s, D).
+        table: (m, D).
+        places: (c,) int64 rows of `table`.
+        starts, ends: (s,) each state's part of `places`.
+    """
+    sizes = ends - starts
+    result = np.full((len(starts), p), -1, dtype=np.int64)
+    order = np.argsort(-sizes, kind="stable")  # alike widths together: little padding
+    begin = 0
+    while begin < len(order):
+        width = int(sizes[order[begin]])
+        if width == 0:
+            break
+        count = max(1, _CELLS // (width * table.shape[1]))
+        part = order[begin : begin + count]
+        begin += count
+        offsets = np.minimum(starts[part, None] + np.arange(width), ends[part, None] - 1)  # (c, width)
+        empty = np.arange(width) >= sizes[part, None]
+        offsets = np.where(empty, 0, offsets)
+        at = torch.from_numpy(offsets).to(table.device)
+        mask = torch.from_numpy(empty).to(table.device)
+        here = states[torch.from_numpy(part).to(states.device)]
+        distances = (here.unsqueeze(1).float() - table[places[at]].float()).square().sum(dim=-1)  # (c, width)
+        distances = distances.masked_fill(mask, torch.inf)
+        values, best = distances.topk(min(p, width), dim=1, largest=False, sorted=True)
+        found = np.take_along_axis(offsets, best.cpu().numpy(), axis=1)
+        found[torch.isinf(values).cpu().numpy()] = -1
+        result[part, : found.shape[1]] = found
+    return result
