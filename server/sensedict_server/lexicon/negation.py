@@ -43,8 +43,8 @@ LESS = Affix("less", "-less", ("-less", "less"))
 
 # Before a verb, un- and dis- undo (tie, untie); before these, dis- denies.
 DENYING_VERBS = frozenset(
-    "disaccord disagree disallow disapprove disavow disbelieve disclaim discontinue discredit disfavor disfavour "
-    "dishonor dishonour dislike disobey disown displease disprefer disprove disregard disrespect dissatisfy distrust "
+    "disaccord disagree disallow disapprove disavow disbelieve disclaim disconfirm discontinue discredit disfavor disfavour "
+    "dishonor dishonour dislike disobey disown displease dispraise disprefer disprove disregard disrespect dissatisfy distrust "
     "disvalue".split()
 )
 
@@ -168,9 +168,7 @@ def derive(
     return derived
 
 
-def _replacements(
-    relation: Relation, negations: Mapping[str, Negation]
-) -> Iterable[tuple[str, str, tuple[str, ...]]]:
+def _replacements(relation: Relation, negations: Mapping[str, Negation]) -> Iterable[tuple[str, str, tuple[str, ...]]]:
     """(word, other, the negated sides that their bases stand for) for each choice of sides to replace."""
     a, b = relation.word, relation.other
     if a in negations and b in negations:

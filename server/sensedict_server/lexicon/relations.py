@@ -112,7 +112,9 @@ class Collection:
     def conflicts(self) -> set[tuple[str, str]]:
         """Pairs that are synonyms and antonyms at once, over all sources; not used in training (METHOD: relations)."""
         synonyms = {relation.pair for relation in self.relations if relation.type == SYNONYM}
-        return {relation.pair for relation in self.relations if relation.type in ANTONYMOUS and relation.pair in synonyms}
+        return {
+            relation.pair for relation in self.relations if relation.type in ANTONYMOUS and relation.pair in synonyms
+        }
 
     def in_conflict(self, place: int, conflicts: set[tuple[str, str]]) -> bool:
         """Whether the relation there is one of those that contradict each other."""

@@ -32,7 +32,8 @@ def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
         faults += 1
     if faults * _FAULTS > lines:
         raise file.broken(
-            first, f"expected two words ({faults} of {lines} lines are broken); put a tab between words that hold blanks"
+            first,
+            f"expected two words ({faults} of {lines} lines are broken); put a tab between words that hold blanks",
         )
 
 

@@ -1,0 +1,13 @@
+"""Sources of relations, one module each; `READERS` names them."""
+
+from __future__ import annotations
+
+from sensedict_server.lexicon.readers import moby, morphynet, opposites, pairs, typed
+from sensedict_server.lexicon.readers.files import File, Reader
+
+READERS = {
+    reader.kind: reader
+    for reader in (moby.READER, morphynet.READER, opposites.READER, pairs.SYNONYMS, pairs.ANTONYMS, typed.READER)
+}
+
+__all__ = ["READERS", "File", "Reader"]
