@@ -23,7 +23,7 @@ from running_service import Service, running_service
 from sensedict_server import embedded, schema
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
-from sensedict_server.database import engine
+from sensedict_server.database import opened
 from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.settings import Settings
 from tiny_dictionary import insert_lexicon, make_draft
@@ -40,9 +40,8 @@ def postgres() -> Iterator[URL]:
     url = embedded.open_embedded(home / "postgres")
     with _administration(url) as connection:
         connection.execute(text(f"CREATE DATABASE {_TEMPLATE} TEMPLATE {url.database}"))
-    template = engine(Settings(home=home, database_url=url.set(database=_TEMPLATE)))
-    schema.migrate(template)
-    template.dispose()
+    with opened(Settings(home=home, database_url=url.set(database=_TEMPLATE))) as template:
+        schema.migrate(template)
     yield url.set(database=_TEMPLATE)
     embedded.stop(home / "postgres")
     shutil.rmtree(home, ignore_errors=True)
@@ -58,9 +57,8 @@ def settings(postgres: URL, tmp_path: Path) -> Iterator[Settings]:
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Engine]:
     """Engine of the database of `settings`."""
-    made = engine(settings)
-    yield made
-    made.dispose()
+    with opened(settings) as made:
+        yield made
 
 
 @pytest.fixture
@@ -97,11 +95,9 @@ class Published:
 @pytest.fixture(scope="session")
 def published(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """The tiny dictionary published, once for the run; change nothing in it."""
-    with _copy_of_template(postgres, tmp_path_factory.mktemp("published")) as made:
-        reading = engine(made)
+    with _copy_of_template(postgres, tmp_path_factory.mktemp("published")) as made, opened(made) as reading:
         draft = make_draft(*insert_lexicon(reading))
         yield Published(publish(reading, made.files, draft), draft, reading, made)
-        reading.dispose()
 
 
 @pytest.fixture(scope="session")

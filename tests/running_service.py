@@ -38,7 +38,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which the `sensedict` command finds the database and files of `settings`."""
     url = settings.database_url
     named = {} if url is None else {"SENSEDICT_DATABASE_URL": url.render_as_string(hide_password=False)}
-    return {**os.environ, "SENSEDICT_HOME": str(settings.home), **named}
+    return {
+        **os.environ,
+        "SENSEDICT_HOME": str(settings.home),
+        "SENSEDICT_POOL_SIZE": str(settings.pool_size),
+        **named,
+    }
 
 
 @contextmanager

@@ -9,16 +9,14 @@ from types import FrameType
 
 import click
 import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
 from sensedict.errors import ConfigurationError, Unavailable
 from sensedict_server import embedded, schema
 from sensedict_server import files as file_sets
-from sensedict_server.app import create_app
 from sensedict_server.catalogue import Catalogue
-from sensedict_server.database import engine
+from sensedict_server.database import opened
 from sensedict_server.middleware import log_to_stderr
 from sensedict_server.queries.dictionaries import list_dictionaries
 from sensedict_server.settings import Settings
@@ -28,7 +26,8 @@ from sensedict_server.settings import Settings
 @click.option("--to", "revision", default="head", show_default=True, help="Revision to go to, up or down; base: none.")
 def migrate(revision: str) -> None:
     """Bring the database's schema up to date."""
-    before, after = schema.migrate(engine(Settings.from_environment()), revision)
+    with opened(Settings.from_environment()) as database:
+        before, after = schema.migrate(database, revision)
     was = before or "empty"
     click.echo(f"The schema is at {after or 'nothing'}" + (" already." if before == after else f", was {was}."))
 
@@ -41,22 +40,17 @@ def migrate(revision: str) -> None:
 def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     """Serve dictionaries over HTTP."""
     settings = Settings.from_environment()
-    database = engine(settings)
-    if migrate_first:
-        schema.migrate(database)
     log_to_stderr()
-    _check_schema(database)
+    with opened(settings) as database:
+        if migrate_first:
+            schema.migrate(database)
+        _check_schema(database)
     # uvicorn raises the signal again once it has stopped; unhandled, SIGTERM would end the process before the embedded
     # server is left.
     signal.signal(signal.SIGTERM, _exit)
-    if workers == 1:
-        app: FastAPI | str = create_app(database, settings)
-    else:
-        database.dispose()
-        app = "sensedict_server.app:from_environment"
     uvicorn.run(
-        app,
-        factory=workers > 1,
+        "sensedict_server.app:from_environment",
+        factory=True,
         workers=workers,
         host=host,
         port=port,
@@ -112,16 +106,16 @@ def files() -> None:
 def write(ref: str) -> None:
     """Write the file set of REF (name@version) where it is missing, and print its folder."""
     settings = Settings.from_environment()
-    database = engine(settings)
-    dictionary = Catalogue(database, settings.files).resolve(ref)
-    click.echo(file_sets.ensure(database, settings.files, dictionary))
+    with opened(settings) as database:
+        dictionary = Catalogue(database, settings.files).resolve(ref)
+        click.echo(file_sets.ensure(database, settings.files, dictionary))
 
 
 @files.command("list")
 def list_() -> None:
     """List the published dictionaries and whether their file sets are here."""
     settings = Settings.from_environment()
-    with engine(settings).connect() as connection:
+    with opened(settings) as database, database.connect() as connection:
         for dictionary in list_dictionaries(connection):
             place = file_sets.folder(settings.files, dictionary.ref)
             click.echo(f"{dictionary.ref}\t{place if place.exists() else 'not written'}")

@@ -45,6 +45,16 @@ def engine(settings: Settings) -> Engine:
 
 
 @contextmanager
+def opened(settings: Settings) -> Iterator[Engine]:
+    """The pool that `engine` gives, its connections given back at the end of the block."""
+    made = engine(settings)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+@contextmanager
 def driver(connection: Connection) -> Iterator[psycopg.Connection[Any]]:
     """The driver's own connection, for COPY and binary reads, in the same transaction.
 

@@ -1,0 +1,199 @@
+"""Migrations on data, what keeps published rows as they are, and the analysts' views."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from click.testing import CliRunner
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+
+from conftest import Published
+from running_service import SENSEDICT, environment_of
+from sensedict.cli import cli
+from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput
+from sensedict_server import schema
+from sensedict_server.build.contents import Draft
+from sensedict_server.build.publish import publish
+from sensedict_server.queries.dictionaries import count_published, list_dictionaries
+from sensedict_server.settings import Settings
+from sensedict_server.tables import metadata
+from tiny_dictionary import RELATIONS, TOKENS, WORDS, D, insert_lexicon, make_draft
+
+
+def test_up_is_idempotent(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
+    dictionary = publish(database, settings.files, tiny_draft)
+    assert schema.migrate(database) == (schema.head(), schema.head())
+    with database.connect() as connection:
+        assert list_dictionaries(connection) == [dictionary]
+
+
+def test_down_and_up_on_data(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
+    first = publish(database, settings.files, tiny_draft)
+    assert schema.migrate(database, "base") == (schema.head(), None)
+    with database.connect() as connection:
+        # nothing of ours is left behind: tables, views, functions
+        left = (
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'"
+        )
+        assert connection.execute(text(f"{left} AND relname NOT LIKE 'alembic%'")).scalars().all() == []
+        functions = "SELECT proname FROM pg_proc WHERE proname LIKE 'refuse%'"
+        assert connection.execute(text(functions)).scalars().all() == []
+        with pytest.raises(ConfigurationError, match=f"is at nothing, this version needs {schema.head()}: run"):
+            schema.require_current(connection)
+    assert schema.migrate(database) == (None, schema.head())
+    with database.connect() as connection:
+        assert count_published(connection) == 0
+        assert schema.require_current(connection) == schema.head()
+    again = publish(database, settings.files, make_draft(*insert_lexicon(database)))
+    assert again.content_hash == first.content_hash
+
+
+def test_an_unknown_revision(database: Engine) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot migrate to 'nosuch'.*revisions are base, "):
+        schema.migrate(database, "nosuch")
+
+
+def test_tables_are_the_migrated_schema(database: Engine) -> None:
+    with database.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        # compare_metadata does not look at checks
+        checks = {row for (row,) in connection.execute(text("SELECT conname FROM pg_constraint WHERE contype = 'c'"))}
+        ours = {
+            str(constraint.name)
+            for table in metadata.tables.values()
+            for constraint in table.constraints
+            if type(constraint).__name__ == "CheckConstraint"
+        }
+        assert ours <= checks
+        assert {check for check in checks if check.startswith("ck_")} <= ours
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE dictionaries SET teacher = 'another'",
+        "DELETE FROM dictionaries",
+        "UPDATE dictionaries SET state = 'draft'",
+        "UPDATE tokens SET occurrences = 0",
+        "DELETE FROM tokens WHERE token_id = 0",
+        "INSERT INTO tokens SELECT dictionary_id, 999, 'new', 0, 0, 0 FROM tokens LIMIT 1",
+        "UPDATE senses SET inertia = 0 WHERE sense_id = 3",
+        "DELETE FROM contexts",
+        "UPDATE dictionary_words SET sense_count = 0",
+        "TRUNCATE contexts",
+        "UPDATE lexicons SET version = '2'",
+        "DELETE FROM lexicons",
+        "UPDATE relations SET conflict = true",
+        "DELETE FROM relations WHERE parent_id IS NOT NULL",
+        "INSERT INTO relation_sources (lexicon_id, name, licence, version) SELECT id, 'n', 'l', 'v' FROM lexicons",
+        "TRUNCATE relations",
+        "UPDATE words SET text = 'another' WHERE text = 'hot'",
+    ],
+)
+def test_published_never_changes(published: Published, change: str) -> None:
+    with (
+        pytest.raises(Conflict, match="never change"),
+        published.engine.begin() as connection,
+    ):
+        connection.execute(text(change))
+
+
+def test_what_is_not_published_may_change(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO lexicons (name, version) VALUES ('draft', '1')"))
+        connection.execute(text("UPDATE lexicons SET version = '2'"))
+        connection.execute(text("DELETE FROM lexicons"))
+
+
+def test_aliases_may_move(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
+    publish(database, settings.files, tiny_draft)
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO aliases SELECT name, 'prod', id FROM dictionaries"))
+        connection.execute(text("DELETE FROM aliases WHERE alias = 'prod'"))
+
+
+def test_the_analysts_views(published: Published) -> None:
+    with published.engine.connect() as connection:
+        count = connection.execute(text("SELECT count(*) FROM analytics.words WHERE dictionary = 'tiny'")).scalar_one()
+        assert count == len(WORDS)
+        rows = connection.execute(text("SELECT word, other, type, licence FROM analytics.relations")).all()
+        assert len(rows) == len(RELATIONS)
+        assert ("cold", "hot", "antonym", "Apache-2.0") in {(*sorted((row[0], row[1])), row[2], row[3]) for row in rows}
+        (derived,) = connection.execute(text("SELECT word, other, rule, parent_type FROM analytics.derivations")).all()
+        assert {derived.word, derived.other} == {"kind", "glad"}
+        assert (derived.rule, derived.parent_type) == ("negation:un-", "antonym")
+        senses = connection.execute(text("SELECT owner, text, vector FROM analytics.senses ORDER BY sense_id")).all()
+        assert len(senses) == published.dictionary.senses
+        assert (senses[0].owner, senses[0].text, senses[0].vector.dimensions()) == ("token", TOKENS[1][0], D)
+        nearest = "SELECT sense_id FROM analytics.senses ORDER BY vector <-> (:v)::halfvec LIMIT 1"
+        vector = str(published.draft.tokens.vectors[5].astype(np.float32).tolist())
+        assert connection.execute(text(nearest), {"v": vector}).scalar_one() == 5
+
+
+def test_drafts_are_not_in_the_views(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO lexicons (name, version) VALUES ('draft', '1')"))
+        connection.execute(text("INSERT INTO words (text) VALUES ('a'), ('b')"))
+        connection.execute(
+            text(
+                "INSERT INTO relation_sources (lexicon_id, name, licence, version) "
+                "SELECT id, 's', 'l', '1' FROM lexicons"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO relations (lexicon_id, word_id, other_id, type, source_id) "
+                "SELECT l.id, a.id, b.id, 'synonym', s.id FROM lexicons l, relation_sources s, words a, words b "
+                "WHERE a.text = 'a' AND b.text = 'b'"
+            )
+        )
+    with database.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM analytics.relations")).scalar_one() == 0
+
+
+def sensedict(settings: Settings, *arguments: str) -> str:
+    """What the command prints, in this process; an error of ours is raised."""
+    done = CliRunner().invoke(cli, arguments, env=environment_of(settings))
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def test_the_migrate_command(settings: Settings) -> None:
+    assert sensedict(settings, "migrate", "--to", "base") == "The schema is at nothing, was 0001.\n"
+    with pytest.raises(ConfigurationError, match="this version needs 0001: run `sensedict migrate`"):
+        sensedict(settings, "serve", "--port", "1")
+    assert sensedict(settings, "migrate") == "The schema is at 0001, was empty.\n"
+    assert sensedict(settings, "migrate") == "The schema is at 0001 already.\n"
+
+
+def test_the_files_commands(published: Published) -> None:
+    settings, place = published.settings, str(published.folder)
+    assert sensedict(settings, "files", "list") == f"tiny@1\t{place}\n"
+    for verb in ("write", "path"):
+        assert sensedict(settings, "files", verb, "tiny@1") == f"{place}\n"
+    assert sensedict(settings, "files", "verify", "tiny@1") == f"{place} is whole.\n"
+    with pytest.raises(DictionaryNotFound, match="no dictionary 'tiny@2'; 'tiny' has 1, latest"):
+        sensedict(settings, "files", "write", "tiny@2")
+    with pytest.raises(ConfigurationError, match="tiny@2 is not a dictionary's file set"):
+        sensedict(settings, "files", "verify", "tiny@2")
+    for verb in ("start", "stop", "status", "url"):
+        with pytest.raises(ConfigurationError, match="names a server, which is not ours to start"):
+            sensedict(settings, "database", verb)
+
+
+def test_an_error_is_one_line_of_the_command(tmp_path: Path) -> None:
+    nowhere = Settings(home=tmp_path, database_url=make_url("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    done = subprocess.run(
+        [*SENSEDICT, "migrate"], env=environment_of(nowhere), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sensedict: the database cannot be reached: connection")
+    assert len(done.stderr.splitlines()) == 1
