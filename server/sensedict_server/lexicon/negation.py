@@ -42,11 +42,12 @@ PREFIXES = {
 LESS = Affix("less", "-less", ("-less", "less"))
 
 # Before a verb, un- and dis- undo (tie, untie); before these, dis- denies.
-DENYING_VERBS = frozenset(
-    "disaccord disagree disallow disapprove disavow disbelieve disclaim disconfirm discontinue discredit disfavor disfavour "
-    "dishonor dishonour dislike disobey disown displease dispraise disprefer disprove disregard disrespect dissatisfy distrust "
-    "disvalue".split()
-)
+_DENYING = """
+    disaccord disagree disallow disapprove disavow disbelieve disclaim disconfirm discontinue discredit disfavor
+    disfavour dishonor dishonour dislike disobey disown displease dispraise disprefer disprove disregard disrespect
+    dissatisfy distrust disvalue
+"""
+DENYING_VERBS = frozenset(_DENYING.split())
 
 _MORPHEME = re.compile(r"<(?P<prefix>[^<>(){}]+)<|\((?P<root>[^<>(){}]+)\)|>(?P<suffix>[^<>(){}]+)>|(?P<brace>[{}])")
 
@@ -135,8 +136,8 @@ def derive(
 
     A relation of sign s (synonym +1, antonym −1) gives the relation of sign s · polarity(a) · polarity(b) of the bases;
     with both sides negated, also the one of each base with the other side as it is. `parent` is the place in
-    `relations`. A side that undoes rather than denies (`reversals`) gives a reversal in place of an antonym, and nothing
-    in place of a synonym.
+    `relations`. A side that undoes rather than denies (`reversals`) gives a reversal in place of an antonym, and
+    nothing in place of a synonym.
 
     Args:
         relations: what to derive from; other types are passed over.

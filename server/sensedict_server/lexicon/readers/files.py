@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.relations import Relation
@@ -56,10 +55,10 @@ class File:
         """The error of a line that cannot be used."""
         return InvalidInput(f"{self.path}, line {number}: {why}")
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> io.BufferedIOBase:
         raw = io.BufferedReader(_Watched(self.path, self.watch))
         if self.path.suffix == ".gz":
-            return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
+            return gzip.GzipFile(fileobj=raw)
         if self.path.suffix == ".xz":
             return lzma.LZMAFile(raw)
         return raw

@@ -17,15 +17,15 @@ def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
     """
     roots: dict[str, int] = {}
     for number, line in file.lines():
-        root, comma, terms = line.partition(",")
-        if not comma or not root.strip() or not terms.strip():
+        root, comma, rest = line.partition(",")
+        if not comma or not root.strip() or not rest.strip():
             raise file.broken(number, "expected root,term,term,… with a root and at least one term")
         roots.setdefault(root, len(roots))
     names = list(roots)
     waiting: set[int] = set()  # root · n + term, for want of the other direction
     for _, line in file.lines():
-        root, *terms = line.split(",")
-        a = roots[root]
+        first, *terms = line.split(",")
+        a = roots[first]
         for term in terms:
             b = roots.get(term)
             if b is None:

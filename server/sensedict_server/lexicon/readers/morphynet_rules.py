@@ -8,54 +8,52 @@ from __future__ import annotations
 from sensedict_server.lexicon.negation import DENYING_VERBS
 from sensedict_server.lexicon.relations import NEGATION, REVERSAL
 
-PREFIXES = ("un", "non", "dis", "in")
 SUFFIX = "less"
 _SPELT_IN = {"l": "il", "r": "ir", "b": "im", "m": "im", "p": "im"}  # in- before these letters
 _FEWEST_LETTERS = 2  # of a base
 
-# Endings of nouns that name a quality, whose negation is a quality too (certainty), and of those that name an act, whose
-# undoing is another act (disarmament).
+# Endings of nouns that name a quality, whose negation is a quality too (certainty), and of those that name an act,
+# whose undoing is another act (disarmament).
 _QUALITIES = ("ty", "ness", "nce", "ncy", "acy", "cracy", "tude", "ism", "metry", "pathy")
 _ACTS = ("tion", "sion", "xion", "ment", "al", "ture")
 
 # Nouns that negate, whatever they end in.
-_DENYING_NOUNS = frozenset(
-    "disadvantage disagreement disapprobation disapproval disattention disbelief disbeliever disbenefit disclimax "
-    "discomfort discontent discourtesy diseconomy disequilibrium disesteem disfavor disfavour disharmony dishonor "
-    "dishonour disincentive disinclination disinterest dislike dispassion displeasure disproportion disquiet disrepute "
-    "disrespect dissatisfaction disservice distaste distrust disunion disunity disuse "
-    "inaction inattention incaution incompletion indecision indigestion indiscretion indiscrimination injustice "
-    "inattentiveness incomprehension inexpertise infelicity inharmony insubordination irresolution "
-    "imperfection immoderation impartiality "
-    "unbelief unbeliever unconcern undeath unemployment unhealth unhope uninterest unlife unluck unreason unrest "
-    "unsuccess untruth unwisdom".split()
-)
+_DENYING_NOUNS = """
+    disadvantage disagreement disapprobation disapproval disattention disbelief disbeliever disbenefit disclimax
+    discomfort discontent discourtesy diseconomy disequilibrium disesteem disfavor disfavour disharmony dishonor
+    dishonour disincentive disinclination disinterest dislike dispassion displeasure disproportion disquiet
+    disrepute disrespect dissatisfaction disservice distaste distrust disunion disunity disuse immoderation
+    impartiality imperfection inaction inattention inattentiveness incaution incompletion incomprehension indecision
+    indigestion indiscretion indiscrimination inexpertise infelicity inharmony injustice insubordination
+    irresolution unbelief unbeliever unconcern undeath unemployment unhealth unhope uninterest unlife unluck
+    unreason unrest unsuccess untruth unwisdom
+"""
 
 # Not the opposite of what is left without the affix: another word altogether, the same in meaning, or far from it.
-_NO_NEGATIONS = frozenset(
-    # in-
-    "impassable impassible impassionate impeachy impersonable impersonification impertinent impious implumed imponderable "
-    "importable importance impregnant improvable inable incarnate incompact inconcerning increditable incult indepth "
-    "indifferent indifference indoor inessive infamous infelt infield inflammable influence inform ingenuine ingracious "
-    "inhabitable inhabitability inherence inmost innominate inner inshore inspiral instance intemperament inutterable "
-    "invaluable inbound inborn inbred inbuilt inland inward inwards illustrous irrespective indebted "
-    # dis-
-    "disable disangelical disannul disappoint disappointment disfunction disbase disbound disburse discard discase discern discharge discompany discount "
-    "discover discriminate discurrent discuss disdain disease disentrance disgage disgorge disguise disguize dismal "
-    "dismarch dismay dismiss dismutate disorb dispair disparadise disparented dispatch dispense disperse display dispope "
-    "dispose disposition dispost disprize disprofit dispunishable dispurse dispute disrotatory disruptive dissection "
-    "dissent dissever dissocial dissolubility dissolution dissolve dissyllabic dissyllabize dissyllabification distemper "
-    "distemperature distend distill distort distract distress distressing distrouble disturb disturnpike disuniate "
-    "disunder diswarn disphotic disinfective disjuncture dissunder "
-    # un-
-    "unbare unbespeak unbethink uncle under undue union unionise unionised unionization unionize unionized unique unit "
-    "unite united unity universal universe unless unloose unloosed unloosen unloosened unnova unravel unraveled unravelled "
-    "unrip unself unstrip unthaw unthawed until unto untrigintillion unvigintillion unwreathe unwhelm unavoid unpeople "
-    # -less
-    "bless doubtless listless needless nevertheless nonetheless numberless priceless regardless shitless unless "
-    # non-
-    "nonce nonette nonpareil nonchalance".split()
-)
+_NO_NEGATIONS = """
+    illustrous impassable impassible impassionate impeachy impersonable impersonification impertinent     implumed importable importance impregnant improvable inable inborn inbound inbred inbuilt incarnate
+    incompact inconcerning increditable incult indebted indepth indifference indifferent indoor inessive infamous
+    infelt infield inflammable influence inform ingenuine ingracious inhabitability inhabitable inherence inland
+    inmost inner innominate inshore inspiral instance intemperament inutterable invaluable inward inwards
+    irrespective
+    disable disangelical disannul disappoint disappointment disbase disbound disburse discard discase discern
+    discharge discompany discount discover discriminate discurrent discuss disdain disease disentrance disfunction
+    disgage disgorge disguise disguize disinfective disjuncture dismal dismarch dismay dismiss dismutate disorb
+    dispair disparadise disparented dispatch dispense disperse disphotic display dispope dispose disposition dispost
+    disprize disprofit dispunishable dispurse dispute disrotatory disruptive dissection dissent dissever dissocial
+    dissolubility dissolution dissolve dissunder dissyllabic dissyllabification dissyllabize distemper
+    distemperature distend distill distort distract distress distressing distrouble disturb disturnpike disunder
+    disuniate diswarn
+    unavoid unbare unbespeak unbethink uncle under union unionise unionised unionization unionize unionized
+    unique unit unite united unity universal universe unless unloose unloosed unloosen unloosened unnova unpeople
+    unravel unraveled unravelled unrip unself unstrip unthaw unthawed until unto untrigintillion unvigintillion
+    unwhelm unwreathe
+    bless doubtless listless needless nevertheless nonetheless numberless priceless regardless shitless unless
+    nonce nonchalance nonette nonpareil
+"""
+
+_DENYING = frozenset(_DENYING_NOUNS.split())
+_NEITHER = frozenset(_NO_NEGATIONS.split())
 
 
 def spelt(affix: str, base: str) -> tuple[str, ...]:
@@ -71,9 +69,9 @@ def judge(affix: str, base: str, base_pos: str, derived: str, derived_pos: str) 
 
     Parts of speech are MorphyNet's: N, V, J(adjective), R (adverb), U (unknown).
     """
-    if len(base) < _FEWEST_LETTERS or derived in _NO_NEGATIONS:
+    if len(base) < _FEWEST_LETTERS or derived in _NEITHER:
         return None
-    if derived in _DENYING_NOUNS:
+    if derived in _DENYING:
         return NEGATION
     if affix == SUFFIX:
         return NEGATION if derived_pos == "J" and base_pos in "NVU" else None

@@ -16,11 +16,12 @@ def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
     """Each line's two words as a relation of the type.
 
     Raises:
-        InvalidInput: a line with a tab that has not two fields; or more than one in a hundred of the others that are not
-            two words, the first is named. Fewer are counted.
+        InvalidInput: a line with a tab that has not two fields; or more than one in a hundred of the others that are
+            not two words, the first is named. Fewer are counted.
     """
     lines = faults = first = 0
-    for lines, (number, line) in enumerate(file.lines(), start=1):
+    for number, line in file.lines():
+        lines += 1
         words = line.split("\t") if "\t" in line else line.split()
         if len(words) == 2 and all(word.strip() for word in words):
             yield Relation(words[0], words[1], type)
