@@ -71,6 +71,11 @@ class SenseCache:
                 self._hold(rows)
             return self._row_of[ids], int(there.sum())
 
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of senses that are held; any row where an id is −1."""
+        with self._changed:
+            return np.maximum(self._row_of[ids], 0)
+
     def release(self, rows: NDArray[np.int64]) -> None:
         """Let rows that `load` gave be given up again."""
         with self._changed:

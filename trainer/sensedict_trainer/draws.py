@@ -5,14 +5,16 @@ Every draw is a function of (seed, sequence, position): the same in every epoch,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensedict.source import CandidateSets, Ranges
+from sensedict.source import CandidateSets
 from sensedict_trainer.hashing import mix, sequence_key
+
+SenseRanges = tuple[NDArray[np.uint32], NDArray[np.uint16]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,20 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class TokenCandidates:
+    """Candidates of one token, as ranges of sense ids.
+
+    Attributes:
+        own: first id and number of its own senses.
+        synonyms, antonyms: (m,) first ids and (m,) numbers, one a neighbour word.
+    """
+
+    own: tuple[int, int]
+    synonyms: SenseRanges
+    antonyms: SenseRanges
+
+
+@dataclass(frozen=True)
 class Draw:
     """The sampled positions of one sequence with the senses that are candidates there.
 
@@ -50,6 +66,18 @@ class Draw:
     negative: NDArray[np.int64]
     ids: NDArray[np.int64]
     related: int
+
+
+def by_token(sets: CandidateSets) -> dict[int, TokenCandidates]:
+    """The answer of a source, by token."""
+    return {
+        int(token): TokenCandidates(
+            own=(int(sets.own_first[row]), int(sets.own_count[row])),
+            synonyms=sets.synonyms.row(row),
+            antonyms=sets.antonyms.row(row),
+        )
+        for row, token in enumerate(sets.tokens)
+    }
 
 
 def draw_positions(
@@ -75,31 +103,27 @@ def draw_positions(
 
 
 def draw(
-    sequence_id: str,
-    targets: NDArray[np.integer],
-    sets: CandidateSets,
-    row_of: Callable[[int], int],
-    sampling: Sampling,
+    sequence_id: str, targets: NDArray[np.integer], candidates: Mapping[int, TokenCandidates], sampling: Sampling
 ) -> Draw:
     """Everything that is drawn for a sequence.
 
     Args:
         targets: (n,) the next token at each position.
-        sets: candidates of (at least) these tokens; row_of: token to its row in `sets`.
+        candidates: of (at least) these tokens.
     """
-    rows = np.array([row_of(int(token)) for token in targets], dtype=np.int64)
-    own = sets.own_count[rows]
-    neighbours = np.diff(sets.synonyms.offsets.astype(np.int64)) + np.diff(sets.antonyms.offsets.astype(np.int64))
-    related = neighbours[rows] > 0
+    at_position = [candidates[int(token)] for token in targets]
+    own = np.array([found.own[1] for found in at_position])
+    related = np.array([len(found.synonyms[0]) + len(found.antonyms[0]) > 0 for found in at_position], dtype=np.bool_)
     with_relations, alone = draw_positions(sequence_id, own, related, sampling)
     synonyms_key, antonyms_key = (sequence_key(sampling.seed, sequence_id, name) for name in ("synonyms", "antonyms"))
     positives, negatives = [], []
     for at in with_relations.tolist():
-        synonyms = _some(sets.synonyms, int(rows[at]), synonyms_key, at, sampling)
-        positives.append(np.concatenate([_own(sets, int(rows[at])), synonyms]))
-        negatives.append(_some(sets.antonyms, int(rows[at]), antonyms_key, at, sampling))
+        found = at_position[at]
+        synonyms = _some(found.synonyms, synonyms_key, at, sampling)
+        positives.append(np.concatenate([_own(found), synonyms]))
+        negatives.append(_some(found.antonyms, antonyms_key, at, sampling))
     for at in alone.tolist():
-        positives.append(_own(sets, int(rows[at])))
+        positives.append(_own(at_position[at]))
         negatives.append(np.zeros(0, dtype=np.int64))
     in_order = [ids for pair in zip(positives, negatives, strict=True) for ids in pair]
     ends = np.cumsum([0, *map(len, in_order)])
@@ -124,13 +148,13 @@ def expand(first: NDArray[np.integer], count: NDArray[np.integer]) -> NDArray[np
     return np.repeat(first.astype(np.int64) - starts, counts) + np.arange(total)
 
 
-def _own(sets: CandidateSets, row: int) -> NDArray[np.int64]:
-    return expand(sets.own_first[row : row + 1], sets.own_count[row : row + 1])
+def _own(found: TokenCandidates) -> NDArray[np.int64]:
+    return np.arange(found.own[0], found.own[0] + found.own[1])
 
 
-def _some(ranges: Ranges, row: int, key: np.uint64, position: int, sampling: Sampling) -> NDArray[np.int64]:
-    """The sense ids of at most `neighbours` of a row's words, in the words' order."""
-    first, count = ranges.row(row)
+def _some(ranges: SenseRanges, key: np.uint64, position: int, sampling: Sampling) -> NDArray[np.int64]:
+    """The sense ids of at most `neighbours` of a token's related words, in the words' order."""
+    first, count = ranges
     if len(first) > sampling.neighbours:
         here = mix(key, np.array([position]))[0]  # a stream of numbers for the neighbours of this position
         kept = np.sort(np.argsort(mix(here, np.arange(len(first))), kind="stable")[: sampling.neighbours])

@@ -101,10 +101,7 @@ def load_recipe(name_or_file: str, **changes: Any) -> Recipe:
     """
     inside = files("sensedict_trainer").joinpath("recipes", f"{name_or_file}.toml")
     try:
-        if inside.is_file():
-            text = inside.read_text("utf-8")
-        else:
-            text = Path(name_or_file).read_text("utf-8")
+        text = inside.read_text("utf-8") if inside.is_file() else Path(name_or_file).read_text("utf-8")
         values = tomllib.loads(text)
     except FileNotFoundError as error:
         raise InvalidInput(

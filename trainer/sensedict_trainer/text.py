@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import lzma
 from collections.abc import Iterable, Iterator, Sequence
@@ -148,6 +149,15 @@ def cut_windows(
     if not windows:
         raise InvalidInput(f"the text has no window of at least {SHORTEST_WINDOW} tokens")
     return windows
+
+
+def text_hash(windows: Sequence[TokenWindow]) -> str:
+    """sha256 over the windows' names and tokens."""
+    digest = hashlib.sha256()
+    for window in windows:
+        digest.update(f"{window.id}\x00{len(window.ids)}\x00".encode("utf-8", "surrogatepass"))
+        digest.update(window.ids.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def pad_windows(windows: Sequence[TokenWindow], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from sensedict_server.settings import Settings
     default="next",
     show_default=True,
     type=click.Choice(["next", "predicted", "input"]),
-    help="The token that a hidden state is kept under: the one that follows, that the teacher predicts, or that it read.",
+    help="The token a hidden state is kept under: the one that follows, the one predicted, or the one read.",
 )
 @click.option("--cap", default=2000, show_default=True, type=click.IntRange(1), help="Most hidden states a token.")
 @click.option("--window", default=256, show_default=True, type=click.IntRange(8), help="Tokens a window.")

@@ -13,10 +13,11 @@ from tqdm import tqdm
 from sensedict_server.build.contents import TokenSenses
 from sensedict_server.build.passages import passages
 from sensedict_server.build.plan import BuildSettings, Plan, priorities
-from sensedict_server.build.work import WorkFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from sensedict_trainer.work import WorkFolder
 
 # Hidden states clustered between two saves.
 PART_STATES = 20_000

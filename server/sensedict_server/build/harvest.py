@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from sensedict_server.build.plan import BuildSettings, Plan
-from sensedict_server.build.work import WorkFolder
 
 if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
+    from sensedict_trainer.work import WorkFolder
 
 # A shard is what a stopped build loses at most: some twenty seconds of a small teacher on a laptop's CPU.
 SHARD_TOKENS = 16_384

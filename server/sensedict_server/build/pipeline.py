@@ -18,7 +18,6 @@ from sensedict_server.build.harvest import run_harvest
 from sensedict_server.build.plan import BuildSettings, make_plan
 from sensedict_server.build.publish import publish
 from sensedict_server.build.words import compose_words
-from sensedict_server.build.work import WorkFolder, differences
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.lexicons import find_lexicon
 
@@ -53,6 +52,7 @@ def build_dictionary(
         LexiconNotFound, InvalidInput, ConfigurationError, NotFinite: see the stages.
     """
     from sensedict_trainer.teacher import load_teacher
+    from sensedict_trainer.work import WorkFolder
 
     check_settings(settings)
     with engine.connect() as connection:
@@ -132,6 +132,8 @@ def _file_hash(path: Path) -> str:
 
 
 def _published(engine: Engine, settings: BuildSettings, content: Mapping[str, Any]) -> Dictionary | None:
+    from sensedict_trainer.work import differences
+
     with engine.connect() as connection:
         there = find_dictionary(connection, settings.name, settings.version)
     if there is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +86,14 @@ def make_plan(settings: BuildSettings, tokenizer: PreTrainedTokenizerBase, vocab
     """
     from sensedict_trainer.harvest import text_keys
     from sensedict_trainer.reservoir import keep
-    from sensedict_trainer.text import cut_windows, read_documents
+    from sensedict_trainer.text import cut_windows, read_documents, text_hash
 
     windows = cut_windows(read_documents(settings.corpus), tokenizer, settings.window, settings.tokens)
     keys = [text_keys(window, settings.key) for window in windows]
     known = [key for key in keys if key is not None]
     if len(known) < len(windows):  # the cap is applied when the teacher has named the keys
         wanted = [np.arange(len(window.ids), dtype=np.int32) for window in windows]
-        return Plan(windows, wanted, None, _hash(windows))
+        return Plan(windows, wanted, None, text_hash(windows))
     flat = np.concatenate(known)
     kept = keep(flat, priorities(settings.seed, windows, [np.arange(len(key)) for key in known]), settings.cap)
     parts = np.split(kept, np.cumsum([len(key) for key in known])[:-1])
@@ -102,7 +101,7 @@ def make_plan(settings: BuildSettings, tokenizer: PreTrainedTokenizerBase, vocab
         windows=windows,
         wanted=[np.flatnonzero(part).astype(np.int32) for part in parts],
         occurrences=np.bincount(flat, minlength=vocabulary_size).astype(np.int64),
-        corpus_hash=_hash(windows),
+        corpus_hash=text_hash(windows),
     )
 
 
@@ -115,11 +114,3 @@ def priorities(
     return np.concatenate(
         [mix(sequence_key(seed, window.id, "reservoir"), at) for window, at in zip(windows, positions, strict=True)]
     )
-
-
-def _hash(windows: Sequence[TokenWindow]) -> str:
-    digest = hashlib.sha256()
-    for window in windows:
-        digest.update(f"{window.id}\x00{len(window.ids)}\x00".encode("utf-8", "surrogatepass"))
-        digest.update(window.ids.astype("<i4").tobytes())
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A build's work folder: finished parts of its stages, so that a build that was stopped goes on where it was."""
+"""A folder of unfinished work, which a run that was stopped finds again and a run of another kind does not mix up."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 from sensedict import arrays
 from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
 
-SETTINGS = "build.json"
+IDENTITY = "identity.json"
 
 
 class WorkFolder:
-    """Parts are written whole or not at all, and belong to one build: `identity` is compared when it is opened.
+    """Parts are written whole or not at all, and belong to one run: `identity` is compared when the folder is opened.
 
     Args:
         folder: is made where it is missing.
         identity: what decides the parts' content, JSON values.
-        fresh: throw away what an earlier build left.
+        fresh: throw away what an earlier run left.
 
     Raises:
-        ConfigurationError: the folder holds another build's parts, or something else; names what differs.
+        ConfigurationError: the folder holds another run's parts, or something else; names what differs.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], fresh: bool = False) -> None:
         self.folder = folder
-        note = folder / SETTINGS
-        if folder.exists() and not note.is_file() and any(folder.iterdir()):
-            raise ConfigurationError(f"{folder} is not empty and no work folder: name another with --work")
+        note = folder / IDENTITY
+        if folder.exists() and (not folder.is_dir() or (not note.is_file() and any(folder.iterdir()))):
+            raise ConfigurationError(f"{folder} holds something else than unfinished work: name another folder")
         if fresh and note.is_file():
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,11 +41,11 @@ class WorkFolder:
             differing = differences(_read(note), identity)
             if differing:
                 raise ConfigurationError(
-                    f"{folder} holds parts of another build ({differing}): throw them away with --fresh, or name "
-                    "another folder with --work"
+                    f"{folder} holds the work of a run with other settings ({differing}): throw it away with --fresh, "
+                    "or name another folder"
                 )
         else:
-            _write(note, json.dumps(dict(identity), indent=1).encode())
+            write_whole(note, json.dumps(dict(identity), indent=1).encode())
 
     def has(self, part: str) -> bool:
         """Whether the part was finished."""
@@ -53,7 +53,7 @@ class WorkFolder:
 
     def save(self, part: str, tensors: arrays.Tensors) -> None:
         """Write a part."""
-        _write(self.folder / f"{part}.safetensors", arrays.encode(tensors))
+        write_whole(self.folder / f"{part}.safetensors", arrays.encode(tensors))
 
     def load(self, part: str) -> dict[str, NDArray[Any]]:
         """Map a finished part into memory.
@@ -65,11 +65,11 @@ class WorkFolder:
         try:
             return arrays.decode(np.memmap(path, dtype=np.uint8, mode="r").data)[0]
         except (MalformedBody, ValueError) as error:
-            raise Corrupt(f"{path} is damaged ({error}): remove it, and the build makes it again") from error
+            raise Corrupt(f"{path} is damaged ({error}): remove it, and it is made again") from error
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two builds' settings, both values named; empty where nothing does."""
+    """What differs between two runs' settings, both values named; empty where nothing does."""
     plain = json.loads(json.dumps(dict(now)))
     names = sorted({*before, *plain})
     return "; ".join(
@@ -89,7 +89,8 @@ def _read(note: Path) -> dict[str, Any]:
     return found
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.tmp")
     scratch.write_bytes(content)

@@ -1,0 +1,331 @@
+"""A training run: text, a teacher, a dictionary, and at the end a student (DSKD §4)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sensedict.errors import ConfigurationError, NotFinite, SenseDictError
+from sensedict.source import SenseSource
+from sensedict_trainer.cache import SenseCache
+from sensedict_trainer.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
+from sensedict_trainer.draws import Draw
+from sensedict_trainer.hashing import mix, sequence_key
+from sensedict_trainer.prefetch import Prefetcher, PreparedBatch
+from sensedict_trainer.recipe import Recipe
+from sensedict_trainer.results import read_json_lines, write_text
+from sensedict_trainer.selection import Selection, select
+from sensedict_trainer.step import BatchLosses, Denominators, Stepper, gradient_shares
+from sensedict_trainer.student import Tail, cut_student
+from sensedict_trainer.teacher import Teacher, check_identity
+from sensedict_trainer.text import TokenWindow, text_hash
+from sensedict_trainer.trunk import Trunk
+from sensedict_trainer.work import WorkFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run goes about its work; none of it decides the student.
+
+    Attributes:
+        cache_bytes: of sense vectors on the device.
+        micro_batch: windows a forward pass; None for the whole batch.
+        checkpoint_every: steps.
+        measure_every: steps between two measurements of each term's gradient, which cost a pass through the head.
+        fresh: throw away what an earlier run left in the folder.
+        name: shown by the progress bar.
+    """
+
+    cache_bytes: int = 256 * 2**20
+    micro_batch: int | None = None
+    checkpoint_every: int = 100
+    measure_every: int = 5
+    fresh: bool = False
+    name: str = "train"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run.
+
+    Attributes:
+        student: a folder that `transformers` loads.
+        history: one JSON object a step.
+        tokens: that passed through training, epochs counted.
+        seconds: of training, over all its starts.
+    """
+
+    student: Path
+    history: Path
+    tokens: int
+    seconds: float
+
+
+def train(
+    recipe: Recipe,
+    teacher: Teacher,
+    windows: Sequence[TokenWindow],
+    source: SenseSource | None,
+    out: Path,
+    trunk: Trunk | None = None,
+    options: TrainOptions | None = None,
+) -> TrainResult:
+    """Train a student and write it to `out/student`; a run that was stopped goes on from its last checkpoint.
+
+    Args:
+        windows: text; the same windows in the same order for runs that are compared.
+        source: the dictionary; None for an objective without one.
+        trunk: shared by runs over the same text, so that the teacher reads it once.
+
+    Raises:
+        Mismatch: the dictionary was built from another teacher; both values are named, nothing was trained.
+        ConfigurationError: no dictionary for an objective that needs one, or `out` holds another run.
+        Unavailable: the dictionary's service stayed away longer than its client is patient; a checkpoint was saved.
+        NotFinite: the loss is no number; the last checkpoint is as it was.
+    """
+    options = options or TrainOptions()
+    if recipe.uses_dictionary:
+        if source is None:
+            raise ConfigurationError(f"the objective {recipe.objective} needs a dictionary: give --dictionary")
+        check_identity(teacher, source.identity)
+    else:
+        source = None
+    identity = _identity(recipe, teacher, windows, source)
+    work = WorkFolder(out, identity, options.fresh)
+    run = _Run(recipe, teacher, windows, source, work.folder, trunk, options)
+    if (out / STUDENT).is_dir():
+        return run.result()
+    run.go()
+    save_student(out, run.student, teacher, {**identity, "seconds": run.seconds})
+    return run.result()
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Of step 0 .. steps − 1: a linear warm-up, then half a cosine down to 0."""
+    warmup = round(recipe.warmup * steps)
+    if step < warmup:
+        return recipe.lr * (step + 1) / (warmup + 1)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+class _Run:
+    """A run's parts, put together once; `go` does the steps that are left."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        teacher: Teacher,
+        windows: Sequence[TokenWindow],
+        source: SenseSource | None,
+        out: Path,
+        trunk: Trunk | None,
+        options: TrainOptions,
+    ) -> None:
+        self.recipe, self.teacher, self.windows, self.source = recipe, teacher, windows, source
+        self.out, self.options = out, options
+        self.batches = list(_batches(recipe, windows))
+        self.seconds = 0.0
+        self._trunk = trunk
+        self._selections: dict[str, Selection] = {}
+
+    def result(self) -> TrainResult:
+        """What there is when the run is over."""
+        tokens = sum(len(window.ids) for batch in self.batches for window in batch)
+        note = json.loads((self.out / STUDENT / "sensedict-run.json").read_text())
+        return TrainResult(self.out / STUDENT, self.out / HISTORY, tokens, float(note["seconds"]))
+
+    def go(self) -> None:
+        """Train to the end, from the last checkpoint where there is one."""
+        recipe, teacher = self.recipe, self.teacher
+        layers = recipe.student_layers(teacher.layers)
+        self.student: PreTrainedModel = cut_student(teacher, layers, recipe.trainable)
+        tail = Tail(self.student, recipe.trainable)
+        self.trunk = self._trunk or Trunk(teacher, layers - recipe.trainable)
+        self.trunk.check(self.student, tail, self.batches[0])
+        parameters = [weight for weight in self.student.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        start, self.seconds = restore_checkpoint(self.out, self.student, optimizer)
+        cache = self._cache()
+        stepper = Stepper(recipe, teacher, self.student, tail, cache)
+        history = _History(self.out / HISTORY, start)
+        with ExitStack() as stack:
+            prepared: Iterator[PreparedBatch] | Prefetcher = map(PreparedBatch, self.batches[start:])
+            if self.source is not None:
+                prepared = stack.enter_context(
+                    Prefetcher(self.batches[start:], self.source, cache, recipe.sampling, self._selections)
+                )
+            bar = stack.enter_context(
+                tqdm(
+                    total=self._tokens(),
+                    initial=self._tokens(start),
+                    desc=self.options.name,
+                    unit="tok",
+                    unit_scale=True,
+                )
+            )
+            self._steps(start, prepared, stepper, optimizer, parameters, history, bar)
+
+    def _steps(
+        self,
+        start: int,
+        prepared: Iterator[PreparedBatch] | Prefetcher,
+        stepper: Stepper,
+        optimizer: torch.optim.Optimizer,
+        parameters: Sequence[torch.nn.Parameter],
+        history: _History,
+        bar: tqdm[Any],
+    ) -> None:
+        """Every step that is left; whatever stops them, what was done so far is saved."""
+        done, last = start, time.perf_counter()
+        waited = 0.0
+        try:
+            for batch in prepared:
+                rate = learning_rate(self.recipe, done, len(self.batches))
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                row = self._step(done, batch, stepper)
+                if self.recipe.clip:
+                    torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                done += 1
+                now = time.perf_counter()
+                seconds, last = now - last, now
+                self.seconds += seconds
+                if isinstance(prepared, Prefetcher):
+                    row["wait_share"] = (prepared.waited - waited) / seconds
+                    waited = prepared.waited
+                tokens = sum(len(window.ids) for window in batch.windows)
+                history.add({**row, "step": done, "lr": rate, "tokens_per_second": tokens / seconds, "tokens": tokens})
+                bar.update(tokens)
+                bar.set_postfix(_shown(row), refresh=False)
+                if done % self.options.checkpoint_every == 0 and done < len(self.batches):
+                    save_checkpoint(self.out, done, self.seconds, self.student, optimizer)
+        except (SenseDictError, KeyboardInterrupt) as error:
+            if isinstance(error, NotFinite) or done == start:
+                raise
+            save_checkpoint(self.out, done, self.seconds, self.student, optimizer)
+            where = f"stopped after step {done} of {len(self.batches)}; the checkpoint is saved, run it again to go on"
+            if isinstance(error, SenseDictError):
+                raise type(error)(f"{error.detail}; {where}") from error
+            bar.write(where)
+            raise
+
+    def _step(self, done: int, batch: PreparedBatch, stepper: Stepper) -> dict[str, Any]:
+        """Leave the gradient of a batch in the student; gives the step's record."""
+        losses = BatchLosses()
+        denominators = Denominators(
+            positions=sum(len(window.ids) - 1 for window in batch.windows),
+            sampled=sum(len(found.positions) for found in batch.draws.values()),
+        )
+        size = self.options.micro_batch or len(batch.windows)
+        for first in range(0, len(batch.windows), size):
+            windows = batch.windows[first : first + size]
+            states = self.trunk.states(windows)
+            selections = [
+                self._select(batch.draws[window.id], window.id, states.hidden[row], stepper.cache)
+                for row, window in enumerate(windows)
+                if batch.draws
+            ]
+            measure = first == 0 and done % self.options.measure_every == 0
+            stepper.backward(states, selections, denominators, losses, measure)
+        if batch.held is not None and stepper.cache is not None:
+            stepper.cache.release(batch.held)
+        if not math.isfinite(losses.terms["loss"]):
+            raise NotFinite(f"the loss is {losses.terms['loss']} at step {done + 1}: lower the learning rate")
+        row: dict[str, Any] = {**losses.terms, "positions": denominators.positions}
+        if batch.draws:
+            row["relation_positions"] = sum(found.related for found in batch.draws.values())
+            row["sampled_positions"] = denominators.sampled
+        if losses.negatives:
+            row["hinge_active"] = losses.active / losses.negatives
+        if batch.wanted:
+            row["hit_rate"] = batch.hits / batch.wanted
+        if losses.gradient:
+            row["grad_share"] = dict(gradient_shares(losses))
+        return row
+
+    def _select(self, drawn: Draw, window_id: str, hidden: torch.Tensor, cache: SenseCache | None) -> Selection:
+        """The sequence's chosen senses, chosen once."""
+        if window_id not in self._selections:
+            if cache is None:
+                none = np.full((len(drawn.positions), 0), -1, dtype=np.int64)
+                found = Selection(drawn.positions, none, none, drawn.related)
+            else:
+                found = select(drawn, hidden, cache.table, cache.rows(drawn.ids), self.recipe.nearest)
+            self._selections[window_id] = found
+        return self._selections[window_id]
+
+    def _cache(self) -> SenseCache | None:
+        if self.source is None or self.recipe.objective != "dskd":
+            return None
+        identity = self.source.identity
+        capacity = self.options.cache_bytes // (2 * identity.dim)
+        return SenseCache(identity.senses, identity.dim, capacity, self.teacher.device)
+
+    def _tokens(self, batches: int | None = None) -> int:
+        return sum(len(window.ids) for batch in self.batches[:batches] for window in batch)
+
+
+class _History:
+    """`history.jsonl`, a line a step; what a killed run wrote after its last checkpoint is cut off first."""
+
+    def __init__(self, path: Path, steps: int) -> None:
+        kept = []
+        if path.exists() and steps:
+            kept = [json.dumps(row) for row in _whole_lines(path) if row["step"] <= steps]
+        write_text(path, "".join(f"{line}\n" for line in kept))
+        self._path = path
+
+    def add(self, row: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines that a kill did not cut in two."""
+    text = path.read_text("utf-8")
+    if not text.endswith("\n"):
+        write_text(path, text[: text.rfind("\n") + 1])
+    return read_json_lines(path)
+
+
+def _batches(recipe: Recipe, windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
+    """Windows in an order of each epoch's own, a function of the seed."""
+    for epoch in range(recipe.epochs):
+        order = np.argsort(mix(sequence_key(recipe.seed, str(epoch), "order"), np.arange(len(windows))), kind="stable")
+        for start in range(0, len(order), recipe.batch_size):
+            yield [windows[i] for i in order[start : start + recipe.batch_size]]
+
+
+def _identity(
+    recipe: Recipe, teacher: Teacher, windows: Sequence[TokenWindow], source: SenseSource | None
+) -> dict[str, Any]:
+    """What decides the student, as JSON."""
+    return {
+        "recipe": recipe.to_json(),
+        "teacher": teacher.fingerprint,
+        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "text": text_hash(windows),
+        "dictionary": None if source is None else source.identity.content_hash,
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    names = {"ce": "ce", "kl": "kl", "sense": "sense", "mse": "mse", "hit_rate": "hits"}
+    return {short: f"{row[name]:.3g}" for name, short in names.items() if row.get(name) is not None}

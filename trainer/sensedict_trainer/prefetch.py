@@ -1,0 +1,139 @@
+"""Batches with their candidates already on the training device: asked for in the background, ahead of the training."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensedict.errors import InvalidInput
+from sensedict.source import SenseSource
+from sensedict_trainer.cache import SenseCache
+from sensedict_trainer.draws import Draw, Sampling, TokenCandidates, by_token, draw
+from sensedict_trainer.selection import Selection
+from sensedict_trainer.text import TokenWindow
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """A batch with what is drawn for it.
+
+    Attributes:
+        windows: the sequences.
+        draws: of each window, by its id.
+        held: rows of the cache that this batch holds; release them after its step.
+        wanted: distinct senses that it needs; hits: of them, on the device already when it was prepared.
+    """
+
+    windows: Sequence[TokenWindow]
+    draws: Mapping[str, Draw] = field(default_factory=dict)
+    held: NDArray[np.int64] | None = None
+    wanted: int = 0
+    hits: int = 0
+
+
+class Prefetcher:
+    """Prepares batches in order in a thread of its own, a few ahead; what goes wrong there is raised at `next`.
+
+    Args:
+        batches: the run's batches, in order.
+        source: the dictionary.
+        cache: where the senses go; None where only positions are wanted.
+        sampling: how positions and neighbours are drawn.
+        selections: what was chosen for sequences in earlier epochs, by id: of those, only the chosen senses are needed.
+        ahead: batches prepared and not yet taken.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Sequence[TokenWindow]],
+        source: SenseSource,
+        cache: SenseCache | None,
+        sampling: Sampling,
+        selections: Mapping[str, Selection],
+        ahead: int = 3,
+    ) -> None:
+        self._batches = batches
+        self._source = source
+        self._cache = cache
+        self._sampling = sampling
+        self._selections = selections
+        self._candidates: dict[int, TokenCandidates] = {}
+        self._draws: dict[str, Draw] = {}
+        self._queue: queue.Queue[PreparedBatch | BaseException | None] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+        self.waited = 0.0  # seconds that the training spent waiting here
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        if self._cache is not None:
+            self._cache.close()
+        while self._thread.is_alive():  # it may be waiting to put one more
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[PreparedBatch]:
+        while True:
+            start = time.perf_counter()
+            item = self._queue.get()
+            self.waited += time.perf_counter() - start
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _work(self) -> None:
+        try:
+            for windows in self._batches:
+                if self._stop.is_set():
+                    return
+                self._queue.put(self._prepare(windows))
+            self._queue.put(None)
+        except BaseException as error:  # it is the trainer's to see
+            self._queue.put(error)
+
+    def _prepare(self, windows: Sequence[TokenWindow]) -> PreparedBatch:
+        self._learn(windows)
+        draws = {window.id: self._draw(window) for window in windows}
+        if self._cache is None:
+            return PreparedBatch(windows, draws)
+        chosen = [self._selections.get(window.id) for window in windows]
+        parts = [
+            draws[window.id].ids if found is None else np.concatenate([found.positives, found.negatives], axis=None)
+            for window, found in zip(windows, chosen, strict=True)
+        ]
+        ids = np.unique(np.concatenate(parts))
+        ids = ids[ids >= 0]
+        rows, hits = self._cache.load(ids, self._source.get_senses)
+        return PreparedBatch(windows, draws, rows, len(ids), hits)
+
+    def _draw(self, window: TokenWindow) -> Draw:
+        if window.id not in self._draws:
+            self._draws[window.id] = draw(window.id, window.ids[1:], self._candidates, self._sampling)
+        return self._draws[window.id]
+
+    def _learn(self, windows: Sequence[TokenWindow]) -> None:
+        """Ask for the candidates of the targets that were not met before."""
+        targets = np.unique(np.concatenate([window.ids[1:] for window in windows]))
+        new = np.array([token for token in targets.tolist() if token not in self._candidates], dtype=np.uint32)
+        if not len(new):
+            return
+        sets = self._source.candidate_sets(new)
+        if sets.errors:
+            raise InvalidInput(f"the dictionary has no token {int(new[sets.errors[0].index])}: {sets.errors[0].detail}")
+        self._candidates.update(by_token(sets))
