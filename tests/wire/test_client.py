@@ -80,6 +80,7 @@ class Stub:
     def __init__(self, port: int = 0) -> None:
         self.answers: list[Answer | Callable[[BaseHTTPRequestHandler], None]] = []
         self.asked: list[str] = []
+        self.bodies: list[bytes] = []
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -89,7 +90,7 @@ class Stub:
                 stub.answer(self)
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                stub.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
                 stub.answer(self)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -361,6 +362,67 @@ def test_vectors_are_used_where_they_were_received(stub: Stub, client: SenseClie
     assert not found.flags.owndata  # a view of the body
     assert found.flags.writeable  # and a tensor can be made of it without a warning
     assert found.flags.aligned
+
+
+def tensors_of(body: bytes) -> arrays.Tensors:
+    return arrays.decode(body)[0]
+
+
+def test_a_large_request_is_split_and_rejoined_in_order(stub: Stub, client: SenseClient) -> None:
+    stub.answers = [
+        safetensors({"vectors": np.array([[i, i] for i in part], np.float16)})
+        for part in ([0, 1, 2, 3], [4, 5, 6, 7], [8])
+    ]
+    assert client.get_senses(np.arange(9))[:, 0].tolist() == list(range(9))
+    assert [tensors_of(body)["ids"].tolist() for body in stub.bodies] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+def test_a_part_is_asked_for_again_on_its_own(stub: Stub, client: SenseClient) -> None:
+    first, second = (safetensors({"vectors": np.full((n, 2), n, np.float16)}) for n in (4, 2))
+    stub.answers = [first, problem(503, "unavailable", "away"), second]
+    assert client.get_senses(np.arange(6))[:, 0].tolist() == [4, 4, 4, 4, 2, 2]
+    assert [tensors_of(body)["ids"].tolist() for body in stub.bodies] == [[0, 1, 2, 3], [4, 5], [4, 5]]
+
+
+def test_errors_of_items_count_in_the_whole(stub: Stub, client: SenseClient) -> None:
+    def part(tokens: list[int], lengths: list[int], wrong: int) -> Answer:
+        n = len(tokens)
+        offsets = np.cumsum([0, *lengths]).astype(np.uint32)
+        tensors: arrays.Tensors = {"tokens": np.uint32(tokens), "own_first": np.uint32([0] * n)}
+        tensors |= {"own_count": np.uint16([0] * n)}
+        for name in ("synonyms", "antonyms"):
+            tensors |= {f"{name}_offsets": offsets, f"{name}_first": np.uint32(tokens[:1] * int(offsets[-1]))}
+            tensors |= {f"{name}_count": np.uint16([1] * int(offsets[-1]))}
+        errors = [{"index": wrong, "code": "token-not-found", "detail": "none"}]
+        return 200, {"Content-Type": wire.SAFETENSORS}, arrays.encode(tensors, {"errors": json.dumps(errors)})
+
+    stub.answers = [part([10, 11, 12, 13], [1, 0, 2, 0], 3), part([14, 15], [0, 3], 0)]
+    found = client.candidate_sets(np.arange(10, 16))
+    assert found.tokens.tolist() == [10, 11, 12, 13, 14, 15]
+    assert found.synonyms.offsets.tolist() == [0, 1, 1, 3, 3, 3, 6]
+    assert found.antonyms.first.tolist() == [10, 10, 10, 14, 14, 14]
+    assert [error.index for error in found.errors] == [3, 4]
+
+
+def test_owners_are_split_with_their_vectors(stub: Stub, client: SenseClient) -> None:
+    def part(n: int) -> Answer:
+        return safetensors(
+            {
+                "offsets": np.arange(n + 1, dtype=np.uint32),
+                "ids": np.arange(n, dtype=np.uint32),
+                "distances": np.zeros(n, np.float32),
+            }
+        )
+
+    stub.answers = [part(4), part(1)]
+    vectors = np.arange(10, dtype=np.float32).reshape(5, 2)
+    found = client.nearest_senses(vectors, 1, np.arange(5))
+    assert found.offsets.tolist() == [0, 1, 2, 3, 4, 5]
+    assert found.ids.tolist() == [0, 1, 2, 3, 0]
+    sent = [arrays.decode(body) for body in stub.bodies]
+    assert [tensors["tokens"].tolist() for tensors, _ in sent] == [[0, 1, 2, 3], [4]]
+    assert np.array_equal(np.concatenate([tensors["vectors"] for tensors, _ in sent]), vectors)
+    assert [metadata["p"] for _, metadata in sent] == ["1", "1"]
 
 
 @pytest.mark.parametrize("encoding", ["chunked", "gzip"])
