@@ -166,7 +166,7 @@ def relation_words(connection: Connection, lexicon_id: int) -> list[tuple[int, s
 def absent_words(spelt: Table, language: str) -> Select[tuple[str, str]]:
     """(language, text) of the rows of `spelt` that are no words yet, in order."""
     known = select(words.c.id).where(words.c.language == language, words.c.text == spelt.c.text).exists()
-    return select(_constant(language), spelt.c.text).where(~known).order_by(spelt.c.text)
+    return select(_constant(language), spelt.c.text).where(~known).order_by(spelt.c.text.collate("C"))
 
 
 def word_ids(connection: Connection, spelt: Table, language: str) -> dict[str, int]:

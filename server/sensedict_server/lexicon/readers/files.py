@@ -83,9 +83,11 @@ class Reader:
         kind: what stands before the colon of a source spec.
         licence, version: of the data; stored with the source.
         read: gives the relations of a file, and counts what it passes over.
+        passes: how often it reads the file.
     """
 
     kind: str
     licence: str
     version: str
     read: Callable[[File, Counter[str]], Iterator[Relation]]
+    passes: int = 1

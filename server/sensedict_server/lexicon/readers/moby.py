@@ -40,4 +40,4 @@ def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
     skipped["listed one way only"] += len(waiting)
 
 
-READER = Reader("moby", "public domain", "Moby Thesaurus II", read)
+READER = Reader("moby", "public domain", "Moby Thesaurus II", read, passes=2)

@@ -31,11 +31,11 @@ _DENYING_NOUNS = """
 
 # Not the opposite of what is left without the affix: another word altogether, the same in meaning, or far from it.
 _NO_NEGATIONS = """
-    illustrous impassable impassible impassionate impeachy impersonable impersonification impertinent     implumed importable importance impregnant improvable inable inborn inbound inbred inbuilt incarnate
-    incompact inconcerning increditable incult indebted indepth indifference indifferent indoor inessive infamous
-    infelt infield inflammable influence inform ingenuine ingracious inhabitability inhabitable inherence inland
-    inmost inner innominate inshore inspiral instance intemperament inutterable invaluable inward inwards
-    irrespective
+    illustrous impassable impassible impassionate impeachy impersonable impersonification impertinent implumed
+    importable importance impregnant improvable inable inborn inbound inbred inbuilt incarnate incompact
+    inconcerning increditable incult indebted indepth indifference indifferent indoor inessive infamous infelt
+    infield inflammable influence inform ingenuine ingracious inhabitability inhabitable inherence inland inmost
+    inner innominate inshore inspiral instance intemperament inutterable invaluable inward inwards irrespective
     disable disangelical disannul disappoint disappointment disbase disbound disburse discard discase discern
     discharge discompany discount discover discriminate discurrent discuss disdain disease disentrance disfunction
     disgage disgorge disguise disguize disinfective disjuncture dismal dismarch dismay dismiss dismutate disorb

@@ -1,0 +1,285 @@
+"""Load a lexicon: read its sources, derive by negation, store all of it in one transaction, freeze it (DSKD §3.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, insert, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from tqdm import tqdm
+
+from sensedict.errors import Conflict, InvalidInput
+from sensedict.paths import package_path
+from sensedict_server.build.check import check_name
+from sensedict_server.build.copying import copy_rows
+from sensedict_server.lexicon.negation import derive
+from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
+from sensedict_server.lexicon.relations import REVERSAL, Collection
+from sensedict_server.queries.lexicons import (
+    Lexicon,
+    absent_words,
+    find_lexicon,
+    get_lexicon,
+    reserve_relation_ids,
+    word_ids,
+)
+from sensedict_server.tables import lexicons, relation_sources, relations, words
+
+LANGUAGE = "en"
+_OWN_FILE = {opposites.READER.kind: opposites.PATH}  # kinds whose file is part of the package
+_BY_USER = ("synonyms", "antonyms", "typed")  # kinds of which there may be several, named after their files
+
+_COLUMNS = {
+    "id": "int8",
+    "lexicon_id": "int8",
+    "word_id": "int8",
+    "other_id": "int8",
+    "type": "text",
+    "source_id": "int8",
+    "rule": "text",
+    "parent_id": "int8",
+    "conflict": "bool",
+}
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """A source to load.
+
+    Attributes:
+        kind: which reader reads it; `morpholex` gives segmentations.
+        spec: as the user wrote it.
+        path: its file.
+    """
+
+    kind: str
+    spec: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What the source is called in the lexicon: its kind, for a user's own lists with the file's name."""
+        return f"{self.kind}:{self.path.name.split('.')[0]}" if self.kind in _BY_USER else self.kind
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of `relation_sources`."""
+
+    name: str
+    licence: str
+    version: str
+
+
+def parse_source(spec: str) -> SourceSpec:
+    """The source that `KIND:FILE` names; FILE may be `package:NAME/FILE`.
+
+    Raises:
+        InvalidInput: no such kind, or a file too few or too many.
+        ConfigurationError: there is no such file or package.
+    """
+    kind, colon, file = spec.partition(":")
+    kinds = [*READERS, morpholex.KIND]
+    if kind not in kinds:
+        raise InvalidInput(f"source {spec!r}: {kind!r} is none of {', '.join(kinds)}")
+    if kind in _OWN_FILE:
+        if colon:
+            raise InvalidInput(f"source {spec!r}: write {kind!r} alone, its file is part of sensedict")
+        return SourceSpec(kind, spec, _OWN_FILE[kind])
+    if not file:
+        raise InvalidInput(f"source {spec!r}: write {kind}:FILE")
+    return SourceSpec(kind, spec, package_path(file))
+
+
+def load_lexicon(
+    engine: Engine, name: str, version: str, sources: Sequence[SourceSpec], derive_over: Sequence[str] = ()
+) -> tuple[Lexicon, bool]:
+    """Read the sources and publish their relations as `name@version`, all of them or none.
+
+    Args:
+        sources: each is read once; a progress bar goes to stderr where that is a terminal.
+        derive_over: names or kinds of sources whose relations negation is derived over; needs a `morpholex` source.
+
+    Returns:
+        The lexicon, and whether it was loaded now: one that is there with the same sources is left as it is.
+
+    Raises:
+        InvalidInput: a broken line (file and line are named), no relations, a source given twice, a bad name.
+        Conflict: the name and version are there with other sources, or are being loaded by another process.
+    """
+    check_name("lexicon name", name)
+    check_name("lexicon version", version)
+    derived_sources = _check_sources(sources, derive_over)
+    settings = {
+        "sources": [{"name": s.name, "spec": s.spec, "sha256": _sha256(s.path)} for s in sources],
+        "derive": derived_sources,
+    }
+    with engine.connect() as connection:
+        there = get_lexicon(connection, name, version)
+    if there is not None:
+        _refuse_other(there, settings)
+        return there, False
+    collection = _read(sources, derived_sources)
+    try:
+        with engine.begin() as connection:
+            _store(connection, name, version, settings, sources, collection)
+    except IntegrityError as error:
+        if isinstance(error.orig, psycopg.errors.UniqueViolation):
+            raise Conflict(f"{name}@{version} was loaded by another process meanwhile: run this again") from error
+        raise
+    with engine.connect() as connection:
+        return find_lexicon(connection, f"{name}@{version}"), True
+
+
+def _check_sources(sources: Sequence[SourceSpec], derive_over: Sequence[str]) -> list[str]:
+    """Names of the sources to derive over, once the sources fit together."""
+    names = [source.name for source in sources]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InvalidInput(f"the source {twice[0]!r} is given twice: join the files, or rename one")
+    if all(source.kind == morpholex.KIND for source in sources):
+        raise InvalidInput("no source of relations is given: name one, such as `--source opposites`")
+    chosen = []
+    for wanted in derive_over:
+        found = [s.name for s in sources if wanted in (s.name, s.kind) and s.kind != morpholex.KIND]
+        if not found:
+            raise InvalidInput(f"cannot derive over {wanted!r}: the sources of relations are {', '.join(names)}")
+        chosen += found
+    segmented = any(source.kind == morpholex.KIND for source in sources)
+    if chosen and not segmented:
+        raise InvalidInput("deriving needs segmentations of words: add `--source morpholex:FILE`")
+    if segmented and not chosen:
+        raise InvalidInput("morpholex holds no relations: name the source to derive over, as in `--derive opposites`")
+    return sorted(set(chosen))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_other(there: Lexicon, settings: Mapping[str, Any]) -> None:
+    """Raise when the lexicon was made from something else; where a file lies does not matter."""
+    old = {source["name"]: source["sha256"] for source in there.settings.get("sources", [])}
+    new = {source["name"]: source["sha256"] for source in settings["sources"]}
+    differing = [f"it has no source {name}" for name in new.keys() - old.keys()]
+    differing += [f"it has a source {name}" for name in old.keys() - new.keys()]
+    differing += [
+        f"its {name} has sha256 {old[name][:12]}…, the file given {new[name][:12]}…"
+        for name in old.keys() & new.keys()
+        if old[name] != new[name]
+    ]
+    before, now = there.settings.get("derive", []), settings["derive"]
+    if before != now:
+        differing.append(f"it derives over {', '.join(before) or 'nothing'}, not over {', '.join(now) or 'nothing'}")
+    if differing:
+        raise Conflict(f"{there.ref} is published and differs: {'; '.join(sorted(differing))}; choose another version")
+
+
+def _read(sources: Sequence[SourceSpec], derive_over: Sequence[str]) -> Collection:
+    collection = Collection()
+    segmentations: dict[str, str] = {}
+    for source in sources:
+        skipped = collection.skipped.setdefault(source.name, Counter())
+        if source.kind == morpholex.KIND:
+            with _progress(source, 1) as file:
+                segmentations |= morpholex.read_segmentations(file, skipped)
+        else:
+            reader = READERS[source.kind]
+            with _progress(source, reader.passes) as file:
+                collection.add(source.name, reader.read(file, skipped))
+    for name in derive_over:
+        _derive(collection, name, segmentations)
+    if not collection.relations:
+        raise InvalidInput("the sources hold no relations: " + ", ".join(source.spec for source in sources))
+    return collection
+
+
+@contextmanager
+def _progress(source: SourceSpec, passes: int) -> Iterator[File]:
+    size = source.path.stat().st_size * passes
+    with tqdm(total=size, desc=source.name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+        yield File(source.path, bar.update)
+
+
+def _derive(collection: Collection, source: str, segmentations: Mapping[str, str]) -> None:
+    places = collection.of_source(source)
+    undoing = {max(r.pair, key=len) for r in collection.relations if r.type == REVERSAL}  # untie, of tie and untie
+    derived = derive(
+        [collection.relations[place] for place in places],
+        segmentations,
+        collection.words(),
+        undoing,
+        collection.skipped[source],
+    )
+    collection.add(source, (replace(r, parent=places[r.parent]) for r in derived if r.parent is not None))
+
+
+def _store(
+    connection: Connection,
+    name: str,
+    version: str,
+    settings: Mapping[str, Any],
+    sources: Sequence[SourceSpec],
+    collection: Collection,
+) -> None:
+    row = insert(lexicons).values(name=name, version=version, settings=settings).returning(lexicons.c.id)
+    lexicon_id = connection.execute(row).scalar_one()
+    source_ids = {source.name: _store_source(connection, lexicon_id, source, collection) for source in sources}
+    ids = _store_words(connection, collection.words())
+    relation_ids = reserve_relation_ids(connection, len(collection.relations)).tolist()
+    conflicts = collection.conflicts()
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for place, relation in enumerate(collection.relations):
+            low, high = sorted((ids[relation.word], ids[relation.other]))
+            parent = None if relation.parent is None else relation_ids[relation.parent]
+            source_id = source_ids[collection.sources[place]]
+            conflict = collection.in_conflict(place, conflicts)
+            yield relation_ids[place], lexicon_id, low, high, relation.type, source_id, relation.rule, parent, conflict
+
+    bar = tqdm(
+        rows(), total=len(relation_ids), desc="store", unit=" relations", unit_scale=True, disable=None, leave=False
+    )
+    copy_rows(connection, relations, _COLUMNS, bar)
+    # Statistics for the planner: an embedded server may stop before its autovacuum comes by.
+    connection.execute(text("ANALYZE words, relations"))
+    connection.execute(update(lexicons).where(lexicons.c.id == lexicon_id).values(state="published"))
+
+
+def _store_source(connection: Connection, lexicon_id: int, source: SourceSpec, collection: Collection) -> int:
+    described = _describe(source)
+    row = insert(relation_sources).values(
+        lexicon_id=lexicon_id,
+        name=described.name,
+        licence=described.licence,
+        version=described.version,
+        skipped=dict(sorted(collection.skipped[source.name].items())),
+    )
+    return int(connection.execute(row.returning(relation_sources.c.id)).scalar_one())
+
+
+def _describe(source: SourceSpec) -> _Row:
+    if source.kind == morpholex.KIND:
+        return _Row(source.name, morpholex.LICENCE, morpholex.VERSION)
+    reader = READERS[source.kind]
+    return _Row(source.name, reader.licence, reader.version or f"sha256 {_sha256(source.path)[:12]}")
+
+
+def _store_words(connection: Connection, spelt: set[str]) -> dict[str, int]:
+    """Ids of the words; those that are new are added, in order, so that ids do not depend on the order of sources."""
+    table = Table("spelt", MetaData(), Column("text", Text), prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
+    table.create(connection)
+    copy_rows(connection, table, {"text": "text"}, ((word,) for word in sorted(spelt)))
+    connection.execute(text("ANALYZE spelt"))
+    new = upsert(words).from_select(["language", "text"], absent_words(table, LANGUAGE))
+    connection.execute(new.on_conflict_do_nothing())  # another load may add the same words meanwhile
+    return word_ids(connection, table, LANGUAGE)
