@@ -218,20 +218,31 @@ def _postmaster(folder: Path) -> int | None:
 
 
 def _drop_dead_postmaster(folder: Path) -> None:
-    """Remove the pid file of a killed server, once its children are gone.
+    """Remove the pid file and the socket's lock of a killed server, once its children are gone.
 
-    The library, and PostgreSQL too, take a zombie or a reused process id for a running server.
+    The library, and PostgreSQL too, take a zombie or a reused process id for a running server; in a container zombies
+    may stay for ever.
     """
     import psutil
 
-    if not (folder / "postmaster.pid").exists() or _postmaster(folder) is not None:
+    left = _lock_files(folder)
+    if not left or _postmaster(folder) is not None:
         return
     deadline = time.monotonic() + 10
     while any(_works_in(process, folder) for process in psutil.process_iter(["name", "cwd"])):
         if time.monotonic() > deadline:
             raise ConfigurationError(f"processes of a killed PostgreSQL still use {folder}: end them and try again")
         time.sleep(0.1)
-    (folder / "postmaster.pid").unlink(missing_ok=True)
+    for file in left:
+        file.unlink(missing_ok=True)
+
+
+def _lock_files(folder: Path) -> list[Path]:
+    """Files by which a server holds `folder` and its socket; the socket of a long path is in a folder of its own."""
+    pid_file = folder / "postmaster.pid"
+    lines = pid_file.read_text().splitlines() if pid_file.exists() else []
+    socket = Path(lines[4]) if len(lines) > 4 and lines[4] else folder
+    return [*folder.glob(pid_file.name), *socket.glob(".s.PGSQL.*.lock")]
 
 
 def _works_in(process: Any, folder: Path) -> bool:

@@ -1,0 +1,120 @@
+"""The embedded PostgreSQL: data of another version, keeping, stopping, and coming back after kill -9."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from running_service import running_service
+from sensedict.cli import cli
+from sensedict.errors import ConfigurationError
+from sensedict_server import embedded
+from sensedict_server.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A home with an embedded server that has run once."""
+    made = Path(tempfile.mkdtemp(prefix="sensedict-test-"))
+    made.chmod(0o755)
+    embedded.start(made / "postgres")
+    embedded.stop(made / "postgres")
+    yield made
+    embedded.stop(made / "postgres")
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def sensedict(home: Path, *arguments: str) -> str:
+    done = CliRunner().invoke(cli, arguments, env={"SENSEDICT_HOME": str(home), "SENSEDICT_DATABASE_URL": ""})
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def wait_until_stopped(folder: Path) -> None:
+    deadline = time.monotonic() + 20
+    while embedded.status(folder).pid is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_data_of_another_version_names_export_and_import(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    (folder / "PG_VERSION").write_text("16\n")
+    with pytest.raises(ConfigurationError) as caught:
+        sensedict(tmp_path, "migrate")
+    for said in (str(folder), "PostgreSQL 16", "PostgreSQL 18", "pg_dump --format=custom", "pg_restore --dbname="):
+        assert said in caught.value.detail
+    assert [path.name for path in folder.iterdir()] == ["PG_VERSION"]  # nothing was touched
+
+
+def test_the_database_commands(home: Path) -> None:
+    assert "does not run" in sensedict(home, "database", "status")
+    with pytest.raises(ConfigurationError, match=r"no server runs in .*: `sensedict database start`"):
+        sensedict(home, "database", "url")
+    url = sensedict(home, "database", "start").strip()
+    assert url.startswith("postgresql://")
+    assert sensedict(home, "database", "url").strip() == url
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("sensedict",)
+    status = sensedict(home, "database", "status")
+    assert f"folder   {home / 'postgres'}" in status
+    assert "version  18" in status
+    assert "(kept until `stop`)" in status
+    assert sensedict(home, "database", "stop") == f"Stopped {home / 'postgres'}\n"
+    assert sensedict(home, "database", "stop") == f"Nothing runs in {home / 'postgres'}\n"
+
+
+def test_a_killed_server_comes_back_with_its_data(home: Path) -> None:
+    url = embedded.start(home / "postgres").set(drivername="postgresql").render_as_string()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+    pid = embedded.status(home / "postgres").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until_stopped(home / "postgres")
+    again = embedded.start(home / "postgres").set(drivername="postgresql").render_as_string()
+    with psycopg.connect(again) as connection:
+        assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
+        connection.execute("DROP TABLE kept")
+    embedded.stop(home / "postgres")
+
+
+def test_the_server_stops_with_its_last_user(home: Path) -> None:
+    use = (
+        "import sys; from pathlib import Path; from sensedict_server import embedded; "
+        "embedded.open_embedded(Path(sys.argv[1])); print('open', flush=True); sys.stdin.readline()"
+    )
+    users = [
+        subprocess.Popen(
+            [sys.executable, "-c", use, str(home / "postgres")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for user in users:
+        assert user.stdout is not None
+        assert user.stdout.readline() == b"open\n"
+    users[0].communicate(b"\n", timeout=30)
+    assert embedded.status(home / "postgres").pid is not None
+    users[1].communicate(b"\n", timeout=30)
+    wait_until_stopped(home / "postgres")
+
+
+def test_serving_over_the_embedded_database(home: Path, tmp_path: Path) -> None:
+    settings = Settings(home=home)
+    sensedict(home, "migrate")
+    with running_service(settings, tmp_path / "log"):
+        assert embedded.status(home / "postgres").pid is not None
+        assert not embedded.status(home / "postgres").kept

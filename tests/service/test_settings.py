@@ -1,0 +1,46 @@
+"""The environment, read in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sensedict.errors import ConfigurationError
+from sensedict_server.settings import Settings
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    environment = {
+        "SENSEDICT_HOME": str(file),
+        "SENSEDICT_DATABASE_URL": "mysql://user:secret@host/db",
+        "SENSEDICT_POOL_SIZE": "none",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment(environment)
+    for said in (f"SENSEDICT_HOME {str(file)!r} is not a folder", "only PostgreSQL is supported", "is 'none': give"):
+        assert said in caught.value.detail
+    assert "secret" not in caught.value.detail
+
+
+@pytest.mark.parametrize("url", ["postgres://u@h/d", "postgresql://u@h/d", "postgresql+psycopg://u@h/d"])
+def test_the_usual_ways_to_name_a_server(tmp_path: Path, url: str) -> None:
+    found = Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), "SENSEDICT_DATABASE_URL": url})
+    assert found.database_url is not None
+    assert found.database_url.render_as_string() == "postgresql+psycopg://u@h/d"
+    assert found.files == tmp_path / "files"
+
+
+def test_no_server_means_the_embedded_one(tmp_path: Path) -> None:
+    found = Settings.from_environment({"SENSEDICT_HOME": str(tmp_path)})
+    assert found.database_url is None
+    assert found.embedded == tmp_path / "postgres"
+    assert found.pool_size == 10
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://h:port/d"])
+def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="SENSEDICT_DATABASE_URL is not a URL: write postgresql://"):
+        Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), "SENSEDICT_DATABASE_URL": url})
