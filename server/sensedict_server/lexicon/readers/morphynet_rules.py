@@ -21,7 +21,7 @@ _ACTS = ("tion", "sion", "xion", "ment", "al", "ture")
 _DENYING_NOUNS = """
     disadvantage disagreement disapprobation disapproval disattention disbelief disbeliever disbenefit disclimax
     discomfort discontent discourtesy diseconomy disequilibrium disesteem disfavor disfavour disharmony dishonor
-    dishonour disincentive disinclination disinterest dislike dispassion displeasure disproportion disquiet
+    dishonour disincentive disinclination disinterest dislike disorder dispassion displeasure disproportion disquiet
     disrepute disrespect dissatisfaction disservice distaste distrust disunion disunity disuse immoderation
     impartiality imperfection inaction inattention inattentiveness incaution incompletion incomprehension indecision
     indigestion indiscretion indiscrimination inexpertise infelicity inharmony injustice insubordination
@@ -33,21 +33,22 @@ _DENYING_NOUNS = """
 _NO_NEGATIONS = """
     illustrous impassable impassible impassionate impeachy impersonable impersonification impertinent implumed
     importable importance impregnant improvable inable inborn inbound inbred inbuilt incarnate incompact
-    inconcerning increditable incult indebted indepth indifference indifferent indoor inessive infamous infelt
-    infield inflammable influence inform ingenuine ingracious inhabitability inhabitable inherence inland inmost
-    inner innominate inshore inspiral instance intemperament inutterable invaluable inward inwards irrespective
+    inconcerning increditable incult incurved indebted indepth indifference indifferent indoor inessive infamous
+    infelt infield inflammable influence inform ingenuine ingracious inhabitability inhabitable inherence inland
+    inmost inner innominate inshore inspiral instance intemperament inutterable invaluable inward inwards
+    irrespective
     disable disangelical disannul disappoint disappointment disbase disbound disburse discard discase discern
-    discharge discompany discount discover discriminate discurrent discuss disdain disease disentrance disfunction
-    disgage disgorge disguise disguize disinfective disjuncture dismal dismarch dismay dismiss dismutate disorb
-    dispair disparadise disparented dispatch dispense disperse disphotic display dispope dispose disposition dispost
-    disprize disprofit dispunishable dispurse dispute disrotatory disruptive dissection dissent dissever dissocial
-    dissolubility dissolution dissolve dissunder dissyllabic dissyllabification dissyllabize distemper
-    distemperature distend distill distort distract distress distressing distrouble disturb disturnpike disunder
-    disuniate diswarn
-    unavoid unbare unbespeak unbethink uncle under union unionise unionised unionization unionize unionized
-    unique unit unite united unity universal universe unless unloose unloosed unloosen unloosened unnova unpeople
-    unravel unraveled unravelled unrip unself unstrip unthaw unthawed until unto untrigintillion unvigintillion
-    unwhelm unwreathe
+    discharge discolored discoloured discompany discount discover discriminate discurrent discuss disdain disease
+    disentrance disfunction disgage disgorge disguise disguize disinfective disjuncture dismal dismarch dismay
+    dismiss dismutate disorb dispair disparadise disparented dispatch dispense disperse disphotic display dispope
+    dispose disposition dispost disprize disprofit dispunishable dispurse dispute disrotatory disruptive dissection
+    dissent dissever dissocial dissolubility dissolution dissolve dissunder dissyllabic dissyllabification
+    dissyllabize distemper distemperature distend distill distort distract distress distressing distrouble disturb
+    disturnpike disunder disuniate diswarn
+    unavoid unbare unbespeak unbethink uncle under union unionise unionised unionization unionize unionized unique
+    unit unite united unity universal universe unloose unloosed unloosen unloosened unnova unpeople unravel
+    unraveled unravelled unrip unself unstrip unthaw unthawed until unto untrigintillion unvigintillion unwhelm
+    unwreathe
     bless doubtless listless needless nevertheless nonetheless numberless priceless regardless shitless unless
     nonce nonchalance nonette nonpareil
 """
@@ -77,6 +78,8 @@ def judge(affix: str, base: str, base_pos: str, derived: str, derived_pos: str) 
         return NEGATION if derived_pos == "J" and base_pos in "NVU" else None
     if affix == "in" and base_pos in "VN" and derived_pos == "J":
         return None  # indwelling, inland: into more often than not
+    if affix == "non" and base_pos == "N" and derived_pos == "J":
+        return None  # nonglass: true of all but one thing, and the opposite of none
     if derived_pos in "JR":
         return NEGATION
     if derived_pos == "N":
@@ -89,6 +92,8 @@ def judge(affix: str, base: str, base_pos: str, derived: str, derived_pos: str) 
 
 
 def _judge_noun(affix: str, derived: str) -> str | None:
-    if affix == "non" or derived.endswith(_QUALITIES):
+    if derived.endswith(_QUALITIES):
         return NEGATION
-    return REVERSAL if affix == "dis" and derived.endswith(_ACTS) else None
+    if derived.endswith(_ACTS):  # nonpayment denies, disarmament undoes
+        return {"non": NEGATION, "dis": REVERSAL}.get(affix)
+    return None

@@ -1,0 +1,107 @@
+"""Give every word of a lexicon its tokens under the teacher's tokenizer, and the senses it has (DSKD §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+from tqdm import tqdm
+
+from sensedict_server.build.contents import TokenSenses, WordSenses
+from sensedict_server.lexicon.compose import compose
+from sensedict_server.queries.lexicons import relation_words
+
+MOST_TOKENS = 3  # of a word that is composed
+TOO_MANY = "too many tokens"
+_CONTEXTS = ("a", "the", "1")  # what stands before the word, the first that the tokenizer keeps apart from it
+_BATCH = 4096  # words tokenized at once
+
+
+class Tokenizer(Protocol):
+    """What is needed of a tokenizer of `transformers`."""
+
+    def __call__(self, text: list[str], /, *, add_special_tokens: bool) -> Any:
+        """A mapping whose `input_ids` holds a list of token ids for each text."""
+
+
+def compose_words(engine: Engine, lexicon_id: int, tokenizer: Tokenizer, tokens: TokenSenses) -> WordSenses:
+    """The tokens and senses of every word that stands in a relation of the lexicon, in rising word id.
+
+    A word of one token has that token's senses; one of two or three has senses composed of theirs; the others have none
+    and a reason.
+    """
+    with engine.connect() as connection:
+        words = relation_words(connection, lexicon_id)
+    return compose_listed(words, tokenizer, tokens)
+
+
+def compose_listed(words: Sequence[tuple[int, str]], tokenizer: Tokenizer, tokens: TokenSenses) -> WordSenses:
+    """As `compose_words`, of (id, text) pairs in rising id."""
+    token_ids = [ids for batch in _batches([text for _, text in words]) for ids in tokens_inside(tokenizer, batch)]
+    reasons = [_reason(ids, tokens) for ids in token_ids]
+    sizes = np.zeros(len(words) + 1, dtype=np.int64)
+    composed: list[NDArray[np.float16]] = []
+    bar = tqdm(token_ids, desc="words", unit=" words", unit_scale=True, disable=None, leave=False)
+    for row, ids in enumerate(bar):
+        if len(ids) > 1 and reasons[row] is None:
+            composed.append(compose([_senses(token, tokens) for token in ids]).astype(np.float16))
+            sizes[row + 1] = len(composed[-1])
+    return WordSenses(
+        word_ids=np.array([word_id for word_id, _ in words], dtype=np.int64),
+        token_ids=token_ids,
+        offsets=np.cumsum(sizes),
+        vectors=np.concatenate([np.zeros((0, tokens.vectors.shape[1]), dtype=np.float16), *composed]),
+        reasons=reasons,
+    )
+
+
+def tokens_inside(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of each word as it stands inside a sentence: after another word and a blank, which is cut off again.
+
+    So a byte-level tokenizer sees the blank, and SentencePiece its own mark, without a token for the blank alone. A
+    word that the tokenizer joins to every context tried is tokenized by itself, with the blank where that adds no token.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    for context in _CONTEXTS:
+        missing = [at for at in range(len(words)) if at not in found]
+        if not missing:
+            break
+        (before,) = _tokenize(tokenizer, [context])
+        for at, ids in zip(missing, _tokenize(tokenizer, [f"{context} {words[at]}" for at in missing]), strict=True):
+            if before and ids[: len(before)] == before and len(ids) > len(before):
+                found[at] = tuple(ids[len(before) :])
+    alone = [at for at in range(len(words)) if at not in found]
+    if alone:
+        bare, spaced = _tokenize(tokenizer, ["x", " x"])
+        blank = " " if len(spaced) == len(bare) else ""
+        for at, ids in zip(alone, _tokenize(tokenizer, [blank + words[at] for at in alone]), strict=True):
+            found[at] = tuple(ids)
+    return [found[at] for at in range(len(words))]
+
+
+def _tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [list(map(int, ids)) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    following = iter(texts)
+    while batch := list(islice(following, _BATCH)):
+        yield batch
+
+
+def _reason(token_ids: tuple[int, ...], tokens: TokenSenses) -> str | None:
+    """Why the word has no senses; None where it has some."""
+    if len(token_ids) > MOST_TOKENS:
+        return TOO_MANY
+    for token in token_ids:
+        if tokens.offsets[token] == tokens.offsets[token + 1]:
+            return f"token without senses: {tokens.texts[token]!r}"
+    return None if token_ids else "token without senses: ''"  # the tokenizer makes nothing of the word
+
+
+def _senses(token: int, tokens: TokenSenses) -> NDArray[np.float16]:
+    return tokens.vectors[tokens.offsets[token] : tokens.offsets[token + 1]]

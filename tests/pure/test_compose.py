@@ -1,0 +1,126 @@
+"""Composition of word senses against the paper's sentence written out as loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sensedict.errors import InvalidInput
+from sensedict_server.build.contents import TokenSenses
+from sensedict_server.build.words import compose_listed
+from sensedict_server.lexicon.compose import compose
+
+
+def written_out(owners: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """DSKD §3.3, a row at a time, in float64."""
+    result = []
+    for row in range(len(owners[0])):
+        aligned = [owners[0][row]]
+        for senses in owners[1:]:
+            mean = sum(aligned) / len(aligned)
+            distances = [float(np.sqrt(np.sum((sense - mean) ** 2))) for sense in senses]
+            aligned.append(senses[distances.index(min(distances))])
+        result.append(sum(aligned) / len(aligned))
+    return np.array(result)
+
+
+@pytest.mark.parametrize("sizes", [(3,), (1, 1), (4, 2), (2, 5), (3, 1, 4), (10, 10, 10)])
+def test_against_loops(sizes: tuple[int, ...]) -> None:
+    random = np.random.default_rng(sum(sizes))
+    owners = [random.normal(size=(k, 16)) * 5 for k in sizes]
+    composed = compose(owners)
+    assert composed.shape == (sizes[0], 16)
+    assert composed.dtype == np.float32
+    np.testing.assert_allclose(composed, written_out(owners), rtol=1e-5, atol=1e-5)
+
+
+def test_by_hand() -> None:
+    first = np.array([[0.0, 0.0], [4.0, 4.0]])
+    second = np.array([[4.0, 2.0], [0.0, 2.0]])  # (0, 0) is nearer to the second row, (4, 4) to the first
+    third = np.array([[9.0, 9.0], [0.0, 4.0]])  # means (0, 1) and (4, 3): the second row both times
+    np.testing.assert_allclose(compose([first, second, third]), [[0, 2], [8 / 3, 10 / 3]], rtol=1e-6)
+
+
+def test_half_floats_are_added_in_single_precision() -> None:
+    large = np.full((1, 4), 60_000, dtype=np.float16)  # twice that is no half float
+    np.testing.assert_array_equal(compose([large, large, large]), large.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "owners", [[], [np.zeros((0, 4))], [np.zeros((1, 4)), np.zeros((1, 5))], [np.zeros(4), np.zeros(4)]]
+)
+def test_what_cannot_be_composed(owners: list[NDArray[np.float64]]) -> None:
+    with pytest.raises(InvalidInput):
+        compose(owners)
+
+
+class Blanks:
+    """A tokenizer of whole words: ` hot` is one token, longer words are cut after every three letters."""
+
+    def __init__(self, joins: tuple[str, ...] = ()) -> None:
+        self.vocabulary: dict[str, int] = {}
+        self.joins = joins  # words that stick to what stands before them
+
+    def __call__(self, text: list[str], /, *, add_special_tokens: bool) -> dict[str, list[list[int]]]:
+        return {"input_ids": [self._ids(one) for one in text]}
+
+    def _ids(self, text: str) -> list[int]:
+        for word in self.joins:
+            if text.endswith(f" {word}") and text != f" {word}":
+                return [self._id(text)]
+        pieces = []
+        for number, word in enumerate(text.split(" ")):
+            cut = [word[at : at + 3] for at in range(0, len(word), 3)]
+            pieces += [(" " if number and not at else "") + piece for at, piece in enumerate(cut)]
+        return [self._id(piece) for piece in pieces]
+
+    def _id(self, piece: str) -> int:
+        return self.vocabulary.setdefault(piece, len(self.vocabulary))
+
+
+def test_words_with_their_tokens_senses_and_reasons() -> None:
+    tokenizer = Blanks(joins=("zz",))
+    words = [
+        (3, "hot"),
+        (5, "hothot"),
+        (6, "ice"),
+        (7, "hotice"),
+        (9, "hot hot hot hot"),
+        (12, "zz"),
+        (13, "hothothot"),
+    ]
+    compose_listed(words, tokenizer, _senses(np.ones(64, dtype=np.int64)))  # to fill the vocabulary
+    token = tokenizer.vocabulary
+    sizes = np.full(64, 2)
+    sizes[token["ice"]] = 0
+    tokens = _senses(sizes, {token["ice"]: "ice"})
+    found = compose_listed(words, tokenizer, tokens)
+
+    assert found.word_ids.tolist() == [3, 5, 6, 7, 9, 12, 13]
+    assert found.token_ids[:4] == [
+        (token[" hot"],),
+        (token[" hot"], token["hot"]),
+        (token[" ice"],),
+        (token[" hot"], token["ice"]),
+    ]
+    assert found.token_ids[5] == (token[" zz"],)  # joined to every context: tokenized with its blank alone
+    assert found.reasons == [None, None, None, "token without senses: 'ice'", "too many tokens", None, None]
+    assert found.offsets.tolist() == [0, 0, 2, 2, 2, 2, 2, 4]
+    assert found.vectors.dtype == np.float16
+    parts = [tokens.vectors[2 * token[piece] : 2 * token[piece] + 2] for piece in (" hot", "hot")]
+    assert token["ice"] > token["hot"]  # so that the two rows before stand where the line above says
+    np.testing.assert_array_equal(found.vectors[:2], compose(parts).astype(np.float16))
+
+
+def _senses(sizes: NDArray[np.int64], texts: dict[int, str] | None = None) -> TokenSenses:
+    n = int(sizes.sum())
+    return TokenSenses(
+        texts=[(texts or {}).get(token, f"t{token}") for token in range(len(sizes))],
+        occurrences=np.ones(len(sizes), dtype=np.int64),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        vectors=np.random.default_rng(3).normal(size=(n, 8)).astype(np.float16),
+        counts=np.ones(n, dtype=np.int64),
+        inertia=np.zeros(n, dtype=np.float32),
+        contexts=[[] for _ in range(n)],
+    )
