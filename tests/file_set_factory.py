@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from sensedict.source import Identity, Ranges
 VOCABULARY, DIM = 40, 8
 
 # token id → (own sense count, synonyms' tokens, antonyms' tokens); a word of several tokens is "w0" or "w1"
-TOKENS: dict[int, tuple[int, list[int | str], list[int | str]]] = {
+Vocabulary = Mapping[int, tuple[int, list[int | str], list[int | str]]]
+TOKENS: Vocabulary = {
     3: (4, [5, "w0"], [9]),
     5: (1, [3], []),
     9: (3, [], [3, "w1"]),
@@ -25,22 +27,42 @@ TOKENS: dict[int, tuple[int, list[int | str], list[int | str]]] = {
 WORDS = {"w0": 2, "w1": 3}
 
 
-def write_file_set(folder: Path, seed: int = 0) -> Path:
-    """A dictionary of 20 senses, 40 tokens and D = 8, in the new folder `tiny@1` below this one, which it returns."""
+IDENTITY = Identity(
+    name="tiny",
+    version="1",
+    teacher="random",
+    teacher_hash="a" * 64,
+    tokenizer_hash="b" * 64,
+    vocabulary_size=VOCABULARY,
+    dim=DIM,
+    state_point="final_norm",
+    key_policy="next",
+    k=5,
+    senses=0,
+    content_hash="",
+)
+
+
+def write_file_set(folder: Path, seed: int = 0, tokens: Vocabulary = TOKENS, identity: Identity = IDENTITY) -> Path:
+    """A dictionary in the new folder `tiny@1` below this one, which it returns.
+
+    As it is, it has 20 senses, 40 tokens and D = 8; the number of senses and the hash of an identity are put right.
+    """
     rng = np.random.default_rng(seed)
+    size, dim = identity.vocabulary_size, identity.dim
     first: dict[int | str, int] = {}
-    count: dict[int | str, int] = {token: TOKENS.get(token, (0, [], []))[0] for token in range(VOCABULARY)}
+    count: dict[int | str, int] = {token: tokens.get(token, (0, [], []))[0] for token in range(size)}
     count |= WORDS
     senses = 0
-    for owner, size in count.items():
+    for owner, number in count.items():
         first[owner] = senses
-        senses += size
-    vectors = rng.standard_normal((senses, DIM)).astype(np.float16)
+        senses += number
+    vectors = rng.standard_normal((senses, dim)).astype(np.float16)
     vectors[1] = vectors[0]  # two equal senses of one token, and
     vectors[5] = vectors[0]  # of two: ties, which the smaller id wins
 
     def ranges(place: int) -> Ranges:
-        rows = [TOKENS.get(token, (0, [], []))[place] for token in range(VOCABULARY)]
+        rows = [tokens.get(token, (0, [], []))[place] for token in range(size)]
         owners = [owner for row in rows for owner in row]  # type: ignore[union-attr]
         return Ranges(
             np.cumsum([0] + [len(row) for row in rows]).astype(np.uint32),  # type: ignore[arg-type]
@@ -49,32 +71,18 @@ def write_file_set(folder: Path, seed: int = 0) -> Path:
         )
 
     index = Index(
-        np.array([first[token] for token in range(VOCABULARY)], np.uint32),
-        np.array([count[token] for token in range(VOCABULARY)], np.uint16),
+        np.array([first[token] for token in range(size)], np.uint32),
+        np.array([count[token] for token in range(size)], np.uint16),
         ranges(1),
         ranges(2),
     )
-    target = folder / "tiny@1"
+    target = folder / f"{identity.name}@{identity.version}"
     target.mkdir()
     (target / VECTORS).write_bytes(arrays.encode({"vectors": vectors}))
     (target / INDEX).write_bytes(arrays.encode(index.to_tensors()))
     (target / "words.parquet").write_bytes(b"read by analysts, not by Snapshot")
-    identity = Identity(
-        name="tiny",
-        version="1",
-        teacher="random",
-        teacher_hash="a" * 64,
-        tokenizer_hash="b" * 64,
-        vocabulary_size=VOCABULARY,
-        dim=DIM,
-        state_point="final_norm",
-        key_policy="next",
-        k=5,
-        senses=senses,
-        content_hash="",
-    )
     files = {path.name: hash_file(path) for path in sorted(target.iterdir())}
-    write_manifest(target, Manifest(identity, "pairs@1", [], {}, files))
+    write_manifest(target, Manifest(replace(identity, senses=senses), "pairs@1", [], {}, files))
     return target
 
 

@@ -155,7 +155,7 @@ class _Run:
         layers = recipe.student_layers(teacher.layers)
         self.student: PreTrainedModel = cut_student(teacher, layers, recipe.trainable)
         tail = Tail(self.student, recipe.trainable)
-        self.trunk = self._trunk or Trunk(teacher, layers - recipe.trainable)
+        self.trunk = self._trunk or Trunk(teacher, layers - recipe.trainable, self.windows)
         self.trunk.check(self.student, tail, self.batches[0])
         parameters = [weight for weight in self.student.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)

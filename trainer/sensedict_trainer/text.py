@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import lzma
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,8 @@ def cut_windows(
     """Windows of at most `length` tokens, each of one document, until `max_tokens` are reached.
 
     No special token is added but those that the tokenizer itself puts before a text (`<bos>`), at the head of each
-    window, because a model that wants one wants it there. Tails shorter than `SHORTEST_WINDOW` are dropped.
+    window, because a model that wants one wants it there. Tails shorter than `SHORTEST_WINDOW` are dropped. Of texts
+    of one name the second is named `name~2`: what is drawn for a window goes by its name.
 
     Raises:
         InvalidInput: the text gives no window at all.
@@ -134,7 +136,10 @@ def cut_windows(
     body = length - len(prefix)
     windows: list[TokenWindow] = []
     total = 0
+    met: Counter[str] = Counter()
     for document in documents:
+        met[document.id] += 1
+        name = document.id if met[document.id] == 1 else f"{document.id}~{met[document.id]}"
         ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
         for number, start in enumerate(range(0, len(ids), body)):
             piece = prefix + ids[start : start + body]
@@ -142,7 +147,7 @@ def cut_windows(
                 piece = piece[: max_tokens - total]
             if len(piece) < SHORTEST_WINDOW:
                 continue
-            windows.append(TokenWindow(f"{document.id}#{number}", np.asarray(piece, dtype=np.int32)))
+            windows.append(TokenWindow(f"{name}#{number}", np.asarray(piece, dtype=np.int32)))
             total += len(piece)
         if max_tokens is not None and total > max_tokens - SHORTEST_WINDOW:
             break

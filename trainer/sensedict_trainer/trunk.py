@@ -34,37 +34,57 @@ class TeacherStates:
     hidden: Tensor
 
 
+# Windows a pass: of like length, so that little is padding, and the same ones in every run.
+_GROUP = 8
+
+
 class Trunk:
-    """The teacher's pass, remembered by window while there is room: epochs and other students then cost nothing.
+    """The teacher's pass over some text, remembered while there is room: epochs and other students then cost nothing.
+
+    What is remembered, and with which others a window passes, depends on the text alone: a run that was stopped and
+    goes on finds the same states to the last bit.
 
     Args:
         teacher: whose frozen layers the student shares.
         first_trained: number of the layer whose input is wanted.
-        memory: bytes that may be remembered, on the CPU, 2 · D numbers a token.
+        windows: all that will be asked for.
+        memory: bytes that may be remembered, on the CPU; a token takes 2 · D numbers.
     """
 
-    def __init__(self, teacher: Teacher, first_trained: int, memory: int = 4 * 2**30) -> None:
+    def __init__(
+        self, teacher: Teacher, first_trained: int, windows: Sequence[TokenWindow], memory: int = 4 * 2**30
+    ) -> None:
         self.teacher = teacher
         self.first_trained = first_trained
-        self._room = memory
+        self._group: dict[str, list[TokenWindow]] = {}
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        ordered = sorted(windows, key=lambda window: (-len(window.ids), window.id))
+        for start in range(0, len(ordered), _GROUP):
+            group = ordered[start : start + _GROUP]
+            memory -= sum(len(window.ids) for window in group) * 2 * teacher.dim * teacher.dtype.itemsize
+            if memory < 0:
+                break
+            self._group.update({window.id: group for window in group})
 
     @torch.no_grad()
     def states(self, windows: Sequence[TokenWindow]) -> TeacherStates:
-        """States of these windows, from memory where all of them are known."""
+        """States of these windows, from memory where they are known."""
         ids, mask = pad_windows(windows, self.teacher.device)
-        known = [self._known.get(window.id) for window in windows]
-        found = [pair for pair in known if pair is not None]
-        if len(found) == len(windows):
-            padded = [
-                torch.nn.utils.rnn.pad_sequence([pair[i] for pair in found], batch_first=True).to(self.teacher.device)
-                for i in (0, 1)
-            ]
-            return TeacherStates(ids, mask, padded[0], padded[1])
-        entering, hidden = self._run(ids, mask)
-        for row, window in enumerate(windows):
-            self._remember(window.id, entering[row, : len(window.ids)], hidden[row, : len(window.ids)])
-        return TeacherStates(ids, mask, entering, hidden)
+        once = [window for window in windows if window.id not in self._group]
+        found = dict(zip([window.id for window in once], self._run(once) if once else [], strict=True))
+        for window in windows:
+            if window.id not in found:
+                if window.id not in self._known:
+                    group = self._group[window.id]
+                    for member, (entering, hidden) in zip(group, self._run(group), strict=True):
+                        # clone: a view would keep the whole padded batch
+                        self._known[member.id] = (entering.cpu().clone(), hidden.cpu().clone())
+                found[window.id] = self._known[window.id]
+        entering, hidden = (
+            torch.nn.utils.rnn.pad_sequence([found[window.id][i] for window in windows], batch_first=True)
+            for i in (0, 1)
+        )
+        return TeacherStates(ids, mask, entering.to(self.teacher.device), hidden.to(self.teacher.device))
 
     @torch.no_grad()
     def check(self, student: PreTrainedModel, tail: Tail, windows: Sequence[TokenWindow]) -> None:
@@ -84,8 +104,8 @@ class Trunk:
                 f"last layers differ by {worst:.3g}"
             )
 
-    def _run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) states that enter the first trained layer, and last hidden states."""
+    def _run(self, windows: Sequence[TokenWindow]) -> list[tuple[Tensor, Tensor]]:
+        """Of each window, (T, D) states that enter the first trained layer, and (T, D) last hidden states."""
         seen: list[Tensor] = []
 
         def look(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
@@ -94,14 +114,8 @@ class Trunk:
         layer = decoder_layers(self.teacher.model)[self.first_trained]
         hook = layer.register_forward_pre_hook(look, with_kwargs=True)
         try:
-            hidden = self.teacher.hidden_states(ids, mask)
+            hidden = self.teacher.hidden_states(*pad_windows(windows, self.teacher.device))
         finally:
             hook.remove()
-        return seen[0], hidden
-
-    def _remember(self, window_id: str, entering: Tensor, hidden: Tensor) -> None:
-        needed = entering.nbytes + hidden.nbytes
-        if window_id not in self._known and needed <= self._room:
-            self._room -= needed
-            # clone: a view would keep the whole padded batch
-            self._known[window_id] = (entering.cpu().clone(), hidden.cpu().clone())
+        lengths = [len(window.ids) for window in windows]
+        return [(seen[0][row, :length], hidden[row, :length]) for row, length in enumerate(lengths)]

@@ -1,0 +1,269 @@
+"""Training runs: the same result whole or interrupted, from a service that goes away, and from a wrong dictionary."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from sensedict.errors import ConfigurationError, InvalidInput, Mismatch, NotFinite, Unavailable
+from sensedict.snapshot import Snapshot
+from sensedict.source import CandidateSets, Identity
+from sensedict_trainer.cache import SenseCache
+from sensedict_trainer.loop import TrainOptions, learning_rate, train
+from sensedict_trainer.recipe import Recipe, load_recipe, recipe_names
+from sensedict_trainer.results import read_json_lines
+from sensedict_trainer.teacher import Teacher, load_teacher
+from sensedict_trainer.trunk import Trunk
+from tiny_teacher import save_tiny_teacher
+from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
+
+OPTIONS = TrainOptions(checkpoint_every=3, measure_every=2)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    return make_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="module")
+def dictionary(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dictionary(tmp_path_factory.mktemp("sets"), teacher)
+
+
+class Unsteady:
+    """A snapshot that stops answering after some calls, as a service that goes away for good does."""
+
+    def __init__(self, inner: Snapshot, calls: int) -> None:
+        self._inner, self._left = inner, calls
+
+    @property
+    def identity(self) -> Identity:
+        return self._inner.identity
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Unavailable("http://127.0.0.1:9 does not answer")
+
+    def candidate_sets(self, tokens: np.ndarray) -> CandidateSets:
+        self._spend()
+        return self._inner.candidate_sets(tokens)
+
+    def get_senses(self, ids: np.ndarray) -> np.ndarray:
+        self._spend()
+        return self._inner.get_senses(ids)
+
+    def nearest_senses(self, vectors: Any, p: int, tokens: Any = None) -> Any:
+        return self._inner.nearest_senses(vectors, p, tokens)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __enter__(self) -> Unsteady:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(a: Path, b: Path) -> bool:
+    return all(torch.equal(weight, weights(b)[name]) for name, weight in weights(a).items())
+
+
+@pytest.mark.parametrize("objective", ["kd", "dskd", "kd+mse"])
+def test_a_run_lowers_its_loss_and_writes_a_plain_model(
+    teacher: Teacher, dictionary: Path, tmp_path: Path, objective: Any
+) -> None:
+    recipe = replace(RECIPE, objective=objective, epochs=6)
+    with Snapshot.open(dictionary) as source:
+        result = train(recipe, teacher, make_windows(teacher), source, tmp_path / "run", options=OPTIONS)
+    rows = read_json_lines(result.history)
+    assert [row["step"] for row in rows] == list(range(1, 37))
+    assert np.mean([row["loss"] for row in rows[-6:]]) < 0.98 * np.mean([row["loss"] for row in rows[:6]])
+    terms = {"ce", "kl"} | ({"sense"} if objective == "dskd" else {"mse"} if objective == "kd+mse" else set())
+    measured = [row for row in rows if "grad_share" in row]
+    assert len(measured) == 18
+    for row in measured:
+        assert set(row["grad_share"]) == terms
+        assert sum(row["grad_share"].values()) == pytest.approx(1.0)
+    if objective == "dskd":
+        assert rows[0]["hit_rate"] == 0.0
+        assert rows[-1]["hit_rate"] == 1.0  # a dictionary of this size stays on the device
+        assert all(row["loss"] == pytest.approx(row["ce"] + row["kl"] + row["sense"], rel=1e-5) for row in rows)
+        assert any(0 < row.get("hinge_active", 0) < 1 for row in rows)
+    model = AutoModelForCausalLM.from_pretrained(result.student, dtype=torch.float32)
+    assert model.config.num_hidden_layers == 2
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_micro_batches_give_the_same_student(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    windows = make_windows(teacher)
+    with Snapshot.open(dictionary) as source:
+        whole = train(RECIPE, teacher, windows, source, tmp_path / "a", options=OPTIONS).student
+        cut = train(RECIPE, teacher, windows, source, tmp_path / "b", options=replace(OPTIONS, micro_batch=1)).student
+    for name, weight in weights(whole).items():
+        torch.testing.assert_close(weights(cut)[name], weight, rtol=2e-3, atol=2e-4)
+
+
+def test_a_small_cache_gives_the_same_student(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    windows = make_windows(teacher)
+    with Snapshot.open(dictionary) as source:
+        tight = replace(OPTIONS, cache_bytes=110 * 2 * source.identity.dim)  # of 125 senses
+        a = train(RECIPE, teacher, windows, source, tmp_path / "a", options=OPTIONS).student
+        b = train(RECIPE, teacher, windows, source, tmp_path / "b", options=tight).student
+        assert same(a, b)
+        with pytest.raises(ConfigurationError, match="--cache-mb"):
+            train(RECIPE, teacher, windows, source, tmp_path / "c", options=replace(OPTIONS, cache_bytes=640))
+
+
+def test_runs_share_one_pass_of_the_teacher(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    windows = make_windows(teacher)
+    trunk = Trunk(teacher, RECIPE.student_layers(teacher.layers) - RECIPE.trainable, windows)
+    with Snapshot.open(dictionary) as source:
+        shared = [train(RECIPE, teacher, windows, source, tmp_path / n, trunk, OPTIONS).student for n in ("a", "b")]
+        alone = train(RECIPE, teacher, windows, source, tmp_path / "c", options=OPTIONS).student
+    assert same(shared[0], shared[1])
+    assert same(shared[0], alone)
+
+
+def test_a_finished_run_is_not_run_again(teacher: Teacher, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, objective="kd")
+    first = train(recipe, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
+    stamp = (first.student / "model.safetensors").stat().st_mtime_ns
+    again = train(recipe, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
+    assert again == first
+    assert (again.student / "model.safetensors").stat().st_mtime_ns == stamp
+    with pytest.raises(ConfigurationError, match=r"lr.*0\.01.*0\.02"):
+        train(replace(recipe, lr=0.02), teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
+    fresh = replace(OPTIONS, fresh=True)
+    train(replace(recipe, lr=0.02), teacher, make_windows(teacher), None, tmp_path / "run", options=fresh)
+
+
+def test_a_service_that_goes_away_leaves_a_checkpoint(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    windows = make_windows(teacher)
+    with Snapshot.open(dictionary) as source:
+        whole = train(RECIPE, teacher, windows, source, tmp_path / "whole", options=OPTIONS).student
+        with pytest.raises(Unavailable, match=r"does not answer; stopped after step \d+ of 12.*run it again"):
+            train(RECIPE, teacher, windows, Unsteady(source, 6), tmp_path / "run", options=OPTIONS)
+        (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+        assert int(checkpoint.name[-8:]) >= 1
+        resumed = train(RECIPE, teacher, windows, source, tmp_path / "run", options=OPTIONS)
+    assert same(whole, resumed.student)
+    assert [row["step"] for row in read_json_lines(resumed.history)] == list(range(1, 13))
+
+
+def test_killed_with_9_and_started_again(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("lr = 1e-2\nepochs = 40\nbatch_size = 4\nwindow = 24\nminimum = 3\nnearest = 2\n")
+    text = tmp_path / "text.jsonl"
+    text.write_text(
+        "".join(json.dumps({"text": " ".join(["the hot and the cold river"] * 4)}) + "\n" for _ in range(60))
+    )
+    command = [sys.executable, "-c", "from sensedict.cli import main; main()", "train", "--teacher", teacher.name]
+    command += ["--text", str(text), "--snapshot", str(dictionary), "--recipe", str(recipe)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+    run = tmp_path / "run"
+    process = subprocess.Popen([*command, "--out", str(run)], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(run.glob("checkpoint-*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (run / "student").exists()
+    subprocess.run([*command, "--out", str(run)], check=True, env=environment, capture_output=True)
+    assert same(tmp_path / "whole" / "student", run / "student")
+    steps = [row["step"] for row in read_json_lines(run / "history.jsonl")]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_another_teachers_dictionary_is_refused_before_training(dictionary: Path, tmp_path: Path) -> None:
+    other = load_teacher(str(save_tiny_teacher(tmp_path / "other", seed=1)))
+    with Snapshot.open(dictionary) as source, pytest.raises(Mismatch) as caught:
+        train(RECIPE, other, make_windows(other), source, tmp_path / "run", options=OPTIONS)
+    assert other.fingerprint in caught.value.detail
+    assert source.identity.teacher_hash in caught.value.detail
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_objective_that_needs_a_dictionary_says_so(teacher: Teacher, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="dskd needs a dictionary"):
+        train(RECIPE, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(teacher: Teacher, tmp_path: Path) -> None:
+    wild = replace(RECIPE, objective="kd", lr=1e18, clip=0.0, warmup=0.0)
+    with pytest.raises(NotFinite, match="lower the learning rate"):
+        train(wild, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
+    assert not (tmp_path / "run" / "student").exists()
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    rates = [learning_rate(Recipe(lr=1.0, warmup=0.1), step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert rates[10] == max(rates) == 1.0
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.001
+
+
+def test_recipes_of_the_package_load() -> None:
+    assert recipe_names() == ["demo", "paper-llama3", "paper-mistral"]
+    assert load_recipe("paper-mistral").lambda_positive == 1.5
+    assert load_recipe("demo", objective="kd", seed=3).seed == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr = 'high'", "lr = 'high', which is no float"),
+        ("learning_rate = 1.0", "unknown field 'learning_rate'"),
+        ("lr = ", "cannot be read"),
+        ("lr = -1.0\nepochs = 0", "lr -1.0 is not above 0; epochs 0 is not at least 1"),
+    ],
+)
+def test_a_broken_recipe_names_its_fault(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(InvalidInput, match=message):
+        load_recipe(str(tmp_path / "r.toml"))
+    with pytest.raises(InvalidInput, match="demo, paper-llama3, paper-mistral"):
+        load_recipe("nosuch")
+
+
+def test_the_cache_keeps_what_is_held_and_forgets_the_oldest() -> None:
+    vectors = np.arange(40, dtype=np.float16).reshape(10, 4)
+    fetched: list[int] = []
+
+    def fetch(ids: np.ndarray) -> np.ndarray:
+        fetched.extend(ids.tolist())
+        return vectors[ids]
+
+    cache = SenseCache(10, 4, capacity=4, device=torch.device("cpu"))
+    rows, hits = cache.load(np.array([0, 1]), fetch)
+    assert hits == 0
+    held, _ = cache.load(np.array([2, 3]), fetch)
+    cache.release(rows)
+    again, hits = cache.load(np.array([1, 5]), fetch)  # 0 makes room: 2 and 3 are held, 1 is wanted
+    assert hits == 1
+    assert fetched == [0, 1, 2, 3, 5]
+    assert torch.equal(cache.table[cache.rows(np.array([1, 5, 2, 3]))], torch.from_numpy(vectors[[1, 5, 2, 3]]))
+    cache.release(again)
+    cache.release(held)
+    with pytest.raises(ConfigurationError, match="5 senses and the cache has room for 4"):
+        cache.load(np.arange(5), fetch)
