@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +47,14 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def running_service(settings: Settings, log: Path, port: int | None = None) -> Iterator[Service]:
+def running_service(
+    settings: Settings, log: Path, port: int | None = None, options: Sequence[str] = ()
+) -> Iterator[Service]:
     """`sensedict serve` over the database of `settings`, on a free port of loopback; begins once it answers."""
     port = port or free_port()
     with open(log, "ab") as out:
         process = subprocess.Popen(
-            [*SENSEDICT, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            [*SENSEDICT, "serve", "--host", "127.0.0.1", "--port", str(port), *options],
             env=environment_of(settings),
             stdout=out,
             stderr=out,

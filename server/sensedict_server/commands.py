@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -45,6 +46,8 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
         if migrate_first:
             schema.migrate(database)
         _check_schema(database)
+        # For the processes that answer: an embedded server is this one's to hold and to stop.
+        os.environ["SENSEDICT_DATABASE_URL"] = database.url.render_as_string(hide_password=False)
     # uvicorn raises the signal again once it has stopped; unhandled, SIGTERM would end the process before the embedded
     # server is left.
     signal.signal(signal.SIGTERM, _exit)

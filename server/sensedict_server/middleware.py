@@ -40,10 +40,12 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send this process's log to stderr, a line of JSON a record."""
+    """Send this process's log to stderr, a line of JSON a record; what libraries tell of their steps is left out."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for name in (_log.name, "uvicorn"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 class RequestContext:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -112,9 +113,12 @@ def test_the_server_stops_with_its_last_user(home: Path) -> None:
     wait_until_stopped(home / "postgres")
 
 
-def test_serving_over_the_embedded_database(home: Path, tmp_path: Path) -> None:
-    settings = Settings(home=home)
-    sensedict(home, "migrate")
-    with running_service(settings, tmp_path / "log"):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serving_over_the_embedded_database(home: Path, tmp_path: Path, workers: str) -> None:
+    options = ["--migrate", "--workers", workers]
+    with running_service(Settings(home=home), tmp_path / "log", options=options) as service:
         assert embedded.status(home / "postgres").pid is not None
-        assert not embedded.status(home / "postgres").kept
+        answer = httpx.get(f"{service.url}/readyz", timeout=10)
+        assert answer.status_code == 200
+    assert '"path": "/readyz", "status": 200' in service.log.read_text()
+    wait_until_stopped(home / "postgres")
