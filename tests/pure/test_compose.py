@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from sensedict.errors import InvalidInput
 from sensedict_server.build.contents import TokenSenses
-from sensedict_server.build.words import compose_listed
+from sensedict_server.build.words import compose_listed, tokens_inside
 from sensedict_server.lexicon.compose import compose
 
 
@@ -53,6 +55,37 @@ def test_half_floats_are_added_in_single_precision() -> None:
 def test_what_cannot_be_composed(owners: list[NDArray[np.float64]]) -> None:
     with pytest.raises(InvalidInput):
         compose(owners)
+
+
+WORDS = ["hot", "ice cream", "été", "and/or", "日本", "a", "'s", "New York"]
+TEXT = ["a hot day and a cold night, the ice cream was hot", "New York and/or Paris, a summer, the été", "1 hot 2 cold"]
+
+
+@pytest.mark.parametrize("trim_offsets", [False, True])
+def test_a_byte_level_tokenizer_sees_the_blank(trim_offsets: bool) -> None:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=trim_offsets)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    expected = [tuple(wrapped(f" {word}")["input_ids"]) for word in WORDS]
+    assert tokens_inside(wrapped, WORDS) == expected
+    assert len(expected[0]) == 1
+
+
+def test_a_sentencepiece_tokenizer_adds_its_own_mark() -> None:
+    tokenizer = Tokenizer(models.BPE(byte_fallback=False, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trainer = trainers.BpeTrainer(vocab_size=120, show_progress=False, special_tokens=["<unk>", "<s>"])
+    # without a pre-tokenizer, as Llama's and Mistral's; trained word by word, so that no token holds a blank inside
+    tokenizer.train_from_iterator([word for line in TEXT for word in line.split()], trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>")
+    words = ["hot", "cold", "ice cream", "New York"]
+    assert len(wrapped("hot")["input_ids"]) == 1
+    assert tokens_inside(wrapped, words) == [tuple(wrapped(word)["input_ids"]) for word in words]
 
 
 class Blanks:

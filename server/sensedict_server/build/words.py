@@ -63,7 +63,7 @@ def tokens_inside(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int,
     """Token ids of each word as it stands inside a sentence: after another word and a blank, which is cut off again.
 
     So a byte-level tokenizer sees the blank, and SentencePiece its own mark, without a token for the blank alone. A
-    word that the tokenizer joins to every context tried is tokenized by itself, with the blank where that adds no token.
+    word that the tokenizer joins to every context is tokenized by itself, with the blank where that adds no token.
     """
     found: dict[int, tuple[int, ...]] = {}
     for context in _CONTEXTS:

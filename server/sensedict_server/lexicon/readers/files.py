@@ -39,7 +39,7 @@ class File:
         Raises:
             InvalidInput: bytes that are no UTF-8 (the line is named), or a compressed file that is not whole.
         """
-        with self._open() as file:
+        with io.BufferedReader(_Watched(self.path, self.watch)) as raw, self._unpack(raw) as file:
             number = 0
             try:
                 for number, line in enumerate(file, start=1):
@@ -55,8 +55,7 @@ class File:
         """The error of a line that cannot be used."""
         return InvalidInput(f"{self.path}, line {number}: {why}")
 
-    def _open(self) -> io.BufferedIOBase:
-        raw = io.BufferedReader(_Watched(self.path, self.watch))
+    def _unpack(self, raw: io.BufferedReader) -> io.BufferedIOBase:
         if self.path.suffix == ".gz":
             return gzip.GzipFile(fileobj=raw)
         if self.path.suffix == ".xz":

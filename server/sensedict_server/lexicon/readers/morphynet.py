@@ -73,7 +73,8 @@ def _entries(file: File) -> Iterator[tuple[int, str, dict[str, Any]]]:
             yield window.line, key, value
             window.move(end)
     except json.JSONDecodeError as error:
-        line = window.line + window.text.count("\n", window.at, error.pos)
+        fault = len(window.text[: error.pos].rstrip())  # the end of a file that was cut is not on a line of its own
+        line = window.line + window.text.count("\n", window.at, fault)
         raise file.broken(line, f"broken JSON: {error.msg}") from error
 
 

@@ -1,0 +1,233 @@
+"""Each reader on a small file, whole and broken."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sensedict.errors import InvalidInput
+from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
+from sensedict_server.lexicon.readers.morphynet_rules import judge, spelt
+from sensedict_server.lexicon.relations import normalise
+
+Triple = tuple[str, str, str]
+
+
+def read(kind: str, path: Path) -> tuple[list[Triple], Counter[str]]:
+    skipped: Counter[str] = Counter()
+    return [(r.word, r.other, r.type) for r in READERS[kind].read(File(path), skipped)], skipped
+
+
+def write(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    data = content.encode("utf-8")
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    if name.endswith(".xz"):
+        data = lzma.compress(data)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["moby.txt", "moby.txt.gz", "moby.txt.xz"])
+def test_moby_takes_pairs_that_list_each_other(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, name, "hot,warm,heated,hot\r\nwarm,hot,cold\r\ncold,ice cold\r\nice cold,cold,hot\r\n")
+    found, skipped = read("moby", path)
+    assert found == [("hot", "warm", "synonym"), ("cold", "ice cold", "synonym")]
+    assert skipped == {"term without a list of its own": 1, "same word at both ends": 1, "listed one way only": 2}
+
+
+@pytest.mark.parametrize("line", ["alone", "alone,", ",hot", "alone, "])
+def test_moby_names_a_broken_line(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, "moby.txt", f"hot,warm\n\n{line}\nwarm,hot\n")
+    with pytest.raises(InvalidInput, match=r"moby.txt, line 3: expected root,term"):
+        read("moby", path)
+
+
+def test_pairs_by_blanks_or_tabs(tmp_path: Path) -> None:
+    path = write(tmp_path, "pairs.txt", "\ufeffhot cold\nice cream\tsoup\n\n  up   down \n")
+    assert read("antonyms", path)[0] == [
+        ("hot", "cold", "antonym"),
+        ("ice cream", "soup", "antonym"),
+        ("up", "down", "antonym"),
+    ]
+    assert {type_ for _, _, type_ in read("synonyms", path)[0]} == {"synonym"}
+
+
+@pytest.mark.parametrize("line", ["one", "one two three", "one\ttwo\tthree", "one\t"])
+def test_pairs_name_a_broken_line(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, "pairs.txt", f"hot cold\n{line}\nup down\n")
+    with pytest.raises(InvalidInput, match=r"pairs.txt, line 2: expected two words"):
+        read("synonyms", path)
+
+
+def test_pairs_bear_one_broken_line_in_a_hundred(tmp_path: Path) -> None:
+    lines = [f"a{i} b{i}" for i in range(99)]
+    found, skipped = read("synonyms", write(tmp_path, "pairs.txt", "\n".join([*lines, " consign"])))
+    assert (len(found), skipped) == (99, {"not two words": 1})
+
+
+def test_typed_relations(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine.tsv", "New York\tbig apple\tnickname\nhot\tcold\tantonym \n")
+    assert read("typed", path)[0] == [("New York", "big apple", "nickname"), ("hot", "cold", "antonym")]
+
+
+@pytest.mark.parametrize("line", ["hot\tcold", "hot cold antonym", "hot\t\tantonym", "hot\tcold\tIs Opposite"])
+def test_typed_names_a_broken_line(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, "mine.tsv", f"a\tb\tsynonym\n{line}\n")
+    with pytest.raises(InvalidInput, match=r"mine.tsv, line 2: "):
+        read("typed", path)
+
+
+def test_bytes_that_are_no_text_and_a_cut_file(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("hot cold\nété summer\n".encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r"latin.txt, line 2: not UTF-8"):
+        read("synonyms", latin)
+    for name in ("pairs.txt.xz", "pairs.txt.gz"):
+        path = write(tmp_path, name, "".join(f"{i * i} {i}\n" for i in range(5000)))
+        path.write_bytes(path.read_bytes()[:-200])
+        with pytest.raises(InvalidInput, match=rf"{name}: cannot be read"):
+            read("synonyms", path)
+
+
+def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
+    path = write(tmp_path, "pairs.txt.xz", "".join(f"{i * i} {i}\n" for i in range(50_000)))
+    told: list[int] = []
+    assert sum(1 for _ in File(path, told.append).lines()) == 50_000
+    assert sum(told) == path.stat().st_size
+
+
+def test_the_opposites_are_many_sound_and_once_each() -> None:
+    found, skipped = read("opposites", opposites.PATH)
+    assert len(found) >= 350
+    assert not skipped
+    pairs = [frozenset((word, other)) for word, other, _ in found]
+    assert len(set(pairs)) == len(pairs)
+    assert all(len(pair) == 2 for pair in pairs)
+    assert all(normalise(word) == word for pair in pairs for word in pair)
+    assert {frozenset(("hot", "cold")), frozenset(("up", "down"))} <= set(pairs)
+
+
+def morphynet(folder: Path, *entries: tuple[str, str, str, str, str, str]) -> Path:
+    content: dict[str, dict[str, object]] = {}
+    for base, base_pos, derived, derived_pos, affix, affix_type in entries:
+        entry = content.setdefault(base, {"pos": base_pos, "derives_to": {}, "derived_from": None})
+        entry["derives_to"][derived] = {"pos": derived_pos, "affix": affix, "affix_type": affix_type}  # type: ignore[index]
+    return write(folder, "eng.json", json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def test_morphynet_gives_negations_and_reversals(tmp_path: Path) -> None:
+    path = morphynet(
+        tmp_path,
+        ("happy", "J", "unhappy", "J", "un", "prefix"),
+        ("happy", "J", "happiness", "N", "ness", "suffix"),
+        ("legal", "J", "illegal", "J", "il", "prefix"),
+        ("possible", "J", "impossible", "J", "in", "prefix"),
+        ("side", "N", "inside", "N", "in", "prefix"),
+        ("hope", "N", "hopeless", "J", "less", "suffix"),
+        ("tie", "V", "untie", "V", "un", "prefix"),
+        ("agree", "V", "disagree", "V", "dis", "prefix"),
+        ("cover", "V", "discover", "V", "dis", "prefix"),
+        ("existing", "V", "non-referenceable", "V", "non", "prefix"),
+        ("pore", "N", "porin", "N", "in", "suffix"),
+    )
+    found, skipped = read("morphynet", path)
+    assert found == [
+        ("happy", "unhappy", "negation"),
+        ("legal", "illegal", "negation"),
+        ("possible", "impossible", "negation"),
+        ("hope", "hopeless", "negation"),
+        ("tie", "untie", "reversal"),
+        ("agree", "disagree", "negation"),
+    ]
+    assert skipped == {"neither negation nor reversal": 2, "not spelt as base and affix": 1}
+
+
+@pytest.mark.parametrize(
+    ("affix", "base", "base_pos", "derived", "derived_pos", "expected"),
+    [
+        ("un", "crucified", "V", "uncrucified", "J", "negation"),
+        ("un", "certainty", "N", "uncertainty", "N", "negation"),
+        ("un", "winter", "N", "unwinter", "N", None),
+        ("non", "payment", "N", "nonpayment", "N", "negation"),
+        ("non", "dog", "N", "nondog", "N", None),
+        ("dis", "armament", "N", "disarmament", "N", "reversal"),
+        ("dis", "agreement", "N", "disagreement", "N", "negation"),
+        ("in", "habitable", "J", "inhabitable", "J", None),
+        ("in", "dwelling", "V", "indwelling", "J", None),
+        ("in", "justice", "N", "injustice", "N", "negation"),
+        ("un", "packed", "V", "unpacked", "V", None),
+        ("less", "b", "N", "bless", "J", None),
+    ],
+)
+def test_judgements(affix: str, base: str, base_pos: str, derived: str, derived_pos: str, expected: str | None) -> None:
+    assert derived in spelt(affix, base)
+    assert judge(affix, base, base_pos, derived, derived_pos) == expected
+
+
+def test_morphynet_reads_in_windows(tmp_path: Path) -> None:
+    entries = [(f"able{i}", "J", f"unable{i}", "J", "un", "prefix") for i in range(30_000)]
+    path = morphynet(tmp_path, *entries)
+    assert path.stat().st_size > 3 * 2**20
+    assert len(read("morphynet", path)[0]) == 30_000
+    lines = path.read_text("utf-8").splitlines()
+    number = next(at for at, line in enumerate(lines) if line.startswith('  "able29000"'))
+    lines[number] = lines[number].replace(":", ";")
+    path.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(InvalidInput, match=rf"eng.json, line {number + 1}: broken JSON"):
+        read("morphynet", path)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("[]", 1),
+        ('{\n"happy": {"pos": "J",\n "derives_to": {\n', 3),
+        ('{\n"happy": {"pos": "J"}}', 2),
+        ('{\n\n"happy": []}', 2),
+        ('{"happy": {"pos": "J", "derives_to": {}}', 1),
+    ],
+)
+def test_morphynet_names_a_broken_line(tmp_path: Path, content: str, line: int) -> None:
+    with pytest.raises(InvalidInput, match=rf"eng.json, line {line}: "):
+        read("morphynet", write(tmp_path, "eng.json", content))
+
+
+HEADER = "ELP_ItemID,Word,POS,Nmorph,PRS_signature,MorphoLexSegm\n"
+
+
+def test_morpholex_gives_segmentations(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "morpholex.csv.xz",
+        HEADER
+        + '1,UNKIND,JJ,2,"1,1,0",<un<(kind)\n2,unkind,JJ,2,"1,1,0",(unkind)\n3,<un<(tidy),JJ,2,"1,1,0",<un<(tidy)\n'
+        + '4,odd,JJ,1,"0,1,0",odd\n',
+    )
+    skipped: Counter[str] = Counter()
+    assert morpholex.read_segmentations(File(path), skipped) == {"unkind": "<un<(kind)"}
+    assert skipped == {
+        "listed before": 1,
+        "segmentation in place of a word": 1,
+        "segmentation that cannot be read": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("word,segm\n", "line 1: expected a header with Word and MorphoLexSegm"),
+        ("", "line 1: expected a header"),
+        (HEADER + "1,unkind\n", "line 2: expected 6 cells"),
+        (HEADER + '1,"unkind\n', "line 2: no CSV"),
+    ],
+)
+def test_morpholex_names_a_broken_line(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        morpholex.read_segmentations(File(write(tmp_path, "m.csv", content)), Counter())
