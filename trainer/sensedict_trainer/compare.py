@@ -1,0 +1,203 @@
+"""A comparison: the same text, dictionary and seeds for every objective, the same held-out text for every model."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sensedict.errors import InvalidInput
+from sensedict.source import SenseSource
+from sensedict_trainer.evaluate import evaluate_text
+from sensedict_trainer.gguf import ORIGIN
+from sensedict_trainer.loop import TrainOptions, train
+from sensedict_trainer.recipe import OBJECTIVES, Recipe
+from sensedict_trainer.results import Results, Row, read_json, write_json
+from sensedict_trainer.sense_map import build_map
+from sensedict_trainer.student import cut_student, to_save
+from sensedict_trainer.tasks.likelihood import score_task
+from sensedict_trainer.tasks.questions import Task
+from sensedict_trainer.teacher import Teacher, check_identity
+from sensedict_trainer.text import TokenWindow, text_hash
+from sensedict_trainer.trunk import Trunk
+from sensedict_trainer.work import WorkFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_BATCH = 8  # windows a forward pass of an evaluation
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared, and on what.
+
+    Attributes:
+        recipe: of every run, but for objective and seed.
+        seeds: each objective is trained once with each.
+        training, held_out: windows of text.
+        tasks: multiple-choice tasks to score as well.
+    """
+
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    training: Sequence[TokenWindow]
+    held_out: Sequence[TokenWindow]
+    tasks: Sequence[Task] = ()
+
+
+def compare(
+    experiment: Experiment,
+    teacher: Teacher,
+    source: SenseSource,
+    sources: Sequence[Mapping[str, Any]],
+    out: Path,
+    options: TrainOptions,
+) -> Results:
+    """Train every objective with every seed, score everything, and write `out/results.json`.
+
+    What was finished before is used again: runs in `out/runs`, scores in `out/rows`.
+
+    Args:
+        sources: of the dictionary's relations, with their licences.
+
+    Raises:
+        Mismatch: the dictionary is another teacher's; nothing was trained.
+        InvalidInput: held-out text that is trained on.
+        ConfigurationError: `out` holds another comparison.
+    """
+    check_identity(teacher, source.identity)
+    _check_held_out(experiment)
+    work = WorkFolder(out, _identity(experiment, teacher, source), options.fresh)
+    scores = _Scores(experiment, teacher, work.folder)
+    layers = experiment.recipe.student_layers(teacher.layers)
+    trainable = experiment.recipe.trainable
+    rows = [
+        scores.row("teacher", None, teacher.layers, lambda: teacher.model),
+        scores.row("untrained", None, layers, lambda: to_save(cut_student(teacher, layers, trainable), teacher.dtype)),
+    ]
+    trunk = Trunk(teacher, layers - trainable, experiment.training)
+    for seed in experiment.seeds:
+        for objective in OBJECTIVES:
+            recipe = replace(experiment.recipe, objective=objective, seed=seed)
+            run = f"runs/{objective}-seed{seed}"
+            named = replace(options, name=f"{objective} seed {seed}", fresh=False)
+            trained = train(recipe, teacher, experiment.training, source, out / run, trunk, named)
+            row = scores.row(objective, seed, layers, lambda folder=trained.student: _load(folder, teacher))
+            rows.append(
+                replace(row, trained_tokens=trained.tokens, seconds=trained.seconds, history=f"{run}/history.jsonl")
+            )
+    results = Results(
+        settings=_settings(experiment, teacher),
+        teacher=_describe(teacher),
+        dictionary=asdict(source.identity),
+        sources=sources,
+        rows=rows,
+        sense_map=build_map(source, teacher.tokenizer).to_json(),
+    )
+    results.write(out / "results.json")
+    return results
+
+
+class _Scores:
+    """Scores a model once, and remembers it on disk."""
+
+    def __init__(self, experiment: Experiment, teacher: Teacher, out: Path) -> None:
+        self._experiment = experiment
+        self._teacher = teacher
+        self._out = out
+        self._memo: dict[int, Tensor] = {}
+
+    def row(self, objective: str, seed: int | None, layers: int, model: Any) -> Row:
+        """The scores of a model, which `model()` gives when it is needed."""
+        name = objective if seed is None else f"{objective}-seed{seed}"
+        path = self._out / "rows" / f"{name}.json"
+        if path.exists():
+            return Row.from_json(read_json(path))
+        loaded: PreTrainedModel = model()
+        start = time.perf_counter()
+        text = evaluate_text(loaded, self._teacher, self._experiment.held_out, _BATCH, self._memo)
+        tasks = tuple(
+            score
+            for task in self._experiment.tasks
+            for score in score_task(loaded, self._teacher.tokenizer, task, progress=True)
+        )
+        row = Row(objective, seed, layers, text, tasks, 0, 0.0, time.perf_counter() - start, None)
+        write_json(path, row.to_json())
+        return row
+
+
+def _load(folder: Path, teacher: Teacher) -> PreTrainedModel:
+    """A student as anyone loads it."""
+    from transformers import AutoModelForCausalLM
+
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=teacher.dtype)
+    return model.to(teacher.device).eval()
+
+
+def _check_held_out(experiment: Experiment) -> None:
+    seen = {window.ids.tobytes(): window.id for window in experiment.training}
+    for window in experiment.held_out:
+        same = seen.get(window.ids.tobytes())
+        if same is not None:
+            raise InvalidInput(
+                f"the held-out text {window.id} is trained on, as {same}: scores on it would flatter; give other text"
+            )
+
+
+def _identity(experiment: Experiment, teacher: Teacher, source: SenseSource) -> dict[str, Any]:
+    """What decides the results, as JSON."""
+    return {
+        "recipe": _shared_recipe(experiment.recipe),
+        "training text": text_hash(experiment.training),
+        "held-out text": text_hash(experiment.held_out),
+        "tasks": [
+            {"name": task.name, "file": task.file_hash, "questions": len(task.questions), "shots": task.shots}
+            for task in experiment.tasks
+        ],
+        "teacher": teacher.fingerprint,
+        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "dictionary": source.identity.content_hash,
+    }
+
+
+def _shared_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without what differs between runs."""
+    return {name: value for name, value in recipe.to_json().items() if name not in ("objective", "seed")}
+
+
+def _settings(experiment: Experiment, teacher: Teacher) -> dict[str, Any]:
+    return {
+        "recipe": _shared_recipe(experiment.recipe),
+        "seeds": list(experiment.seeds),
+        "training tokens": sum(len(window.ids) for window in experiment.training),
+        "training windows": len(experiment.training),
+        "held-out tokens": sum(len(window.ids) for window in experiment.held_out),
+        "device": str(teacher.device),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "transformers", "sensedict")},
+    }
+
+
+def _describe(teacher: Teacher) -> dict[str, Any]:
+    origin = Path(teacher.name) / ORIGIN
+    return {
+        "name": teacher.name,
+        "architecture": type(teacher.model).__name__,
+        "layers": teacher.layers,
+        "D": teacher.dim,
+        "V": teacher.vocabulary_size,
+        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "weights": teacher.fingerprint,
+        "tokenizer": teacher.tokenizer_hash,
+        **({"origin": json.loads(origin.read_text("utf-8"))} if origin.is_file() else {}),
+    }

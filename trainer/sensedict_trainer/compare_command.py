@@ -1,0 +1,154 @@
+"""`sensedict compare`: KD, DSKD and the control, side by side, and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sensedict_trainer.train_command import open_source
+
+if TYPE_CHECKING:
+    from sensedict.source import SenseSource
+    from sensedict_trainer.recipe import Recipe
+    from sensedict_trainer.teacher import Teacher
+    from sensedict_trainer.text import TokenWindow
+
+
+@click.command()
+@click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name.")
+@click.option(
+    "--text", required=True, multiple=True, type=click.Path(path_type=Path), help="Text to train on. Repeatable."
+)
+@click.option(
+    "--held-out",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Text to score on, which is not trained on. Repeatable.",
+)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
+@click.option("--dictionary", help="name@version or name@alias.")
+@click.option("--server", metavar="URL", default="http://127.0.0.1:8000", show_default=True, help="The service's root.")
+@click.option(
+    "--snapshot",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A dictionary's file set, in place of a service.",
+)
+@click.option("--recipe", default="demo", show_default=True, help="Name of a recipe, or a TOML file.")
+@click.option("--train-tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
+@click.option("--eval-tokens", type=click.IntRange(8), help="Tokens of the held-out text to score.  [default: all]")
+@click.option("--seeds", default="0", show_default=True, help="Seeds of the runs, with commas: 0,1,2.")
+@click.option("--task", "tasks", multiple=True, metavar="NAME:FILE", help="Also score arc_easy, arc_challenge or piqa.")
+@click.option("--task-limit", type=click.IntRange(1), help="Questions of a task, chosen by seed.  [default: all]")
+@click.option("--task-shots", default=0, show_default=True, type=click.IntRange(0), help="Examples before a question.")
+@click.option(
+    "--edges", type=click.Path(path_type=Path), help="What `sensedict lexicon sample --json` wrote, for the report."
+)
+@click.option("--stages", type=click.Path(path_type=Path), help="JSON lines {stage, seconds} of the work before.")
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of the teacher's weights and the students'.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where everything runs, e.g. cuda.")
+@click.option("--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device.")
+@click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: the recipe's batch]")
+@click.option("--fresh", is_flag=True, help="Throw away what an earlier comparison left in the folder.")
+def compare(
+    teacher: str,
+    text: tuple[Path, ...],
+    held_out: tuple[Path, ...],
+    out: Path,
+    dictionary: str | None,
+    server: str,
+    snapshot: Path | None,
+    recipe: str,
+    train_tokens: int | None,
+    eval_tokens: int | None,
+    seeds: str,
+    tasks: tuple[str, ...],
+    task_limit: int | None,
+    task_shots: int,
+    edges: Path | None,
+    stages: Path | None,
+    dtype: str,
+    device: str,
+    cache_mb: int,
+    micro_batch: int | None,
+    fresh: bool,
+) -> None:
+    """Train KD, DSKD and a control on the same text and seeds, score them on held-out text, and write a report.
+
+    Stopped and started again with the same options, it goes on where it was.
+    """
+    from sensedict_trainer.compare import Experiment
+    from sensedict_trainer.compare import compare as run
+    from sensedict_trainer.loop import TrainOptions
+    from sensedict_trainer.recipe import load_recipe
+    from sensedict_trainer.results import read_json, read_json_lines
+    from sensedict_trainer.tasks.questions import load_task, parse_task_option
+    from sensedict_trainer.teacher import load_teacher
+
+    # Whatever can be wrong with what was typed is found before the teacher is loaded.
+    chosen = load_recipe(recipe)
+    named = _seeds(seeds)
+    questions = [load_task(name, path, task_limit, task_shots) for name, path in map(parse_task_option, tasks)]
+    lexicon = None if edges is None else read_json(edges)
+    before = [] if stages is None else read_json_lines(stages)
+    options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh)
+    with open_source(dictionary, server, snapshot) as source:
+        source.identity  # noqa: B018 - asks the service whether it has the dictionary
+        loaded = load_teacher(teacher, dtype, device)
+        click.echo(f"teacher {teacher}: {type(loaded.model).__name__}, {loaded.layers} layers, {dtype} on {device}")
+        experiment = Experiment(
+            recipe=chosen,
+            seeds=named,
+            training=_windows(text, loaded, chosen, train_tokens),
+            held_out=_windows(held_out, loaded, chosen, eval_tokens),
+            tasks=questions,
+        )
+        results = run(experiment, loaded, source, _sources(source), out, options)
+    histories = {
+        objective: [read_json_lines(out / row.history) for row in results.of(objective) if row.history]
+        for objective in ("kd", "dskd", "kd+mse")
+    }
+    _report(results, histories, lexicon, before, out)
+
+
+def _report(results: Any, histories: Any, lexicon: Any, stages: Any, out: Path) -> None:
+    from sensedict_trainer import verdict
+    from sensedict_trainer.document import markdown_table
+    from sensedict_trainer.report import Material, build_report, results_table, write_report
+
+    write_report(build_report(Material(results, histories, lexicon, stages)), out)
+    click.echo(f"\n{markdown_table(results_table(results))}\n")
+    for text in (verdict.dskd_against_kd(results), verdict.control_against_dskd(results), verdict.scale(results)):
+        click.echo(text.replace("**", ""))
+    click.echo(f"\n{out / 'report.html'} (plots), {out / 'report.md'}, {out / 'results.json'}")
+
+
+def _windows(paths: tuple[Path, ...], teacher: Teacher, recipe: Recipe, tokens: int | None) -> list[TokenWindow]:
+    from sensedict_trainer.text import cut_windows, read_documents
+
+    return cut_windows(read_documents(paths), teacher.tokenizer, recipe.window, tokens)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise click.BadParameter(f"{text!r}: different whole numbers with commas, as 0,1,2", param_hint="--seeds")
+    return tuple(map(int, parts))
+
+
+def _sources(source: SenseSource) -> list[dict[str, Any]]:
+    """The sources of the dictionary's relations."""
+    from sensedict.client import SenseClient
+    from sensedict.snapshot import Snapshot
+
+    if isinstance(source, SenseClient):
+        return [entry.model_dump() for entry in source.info().sources]
+    return source.manifest.sources if isinstance(source, Snapshot) else []
