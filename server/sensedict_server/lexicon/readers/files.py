@@ -55,7 +55,7 @@ class File:
         """The error of a line that cannot be used."""
         return InvalidInput(f"{self.path}, line {number}: {why}")
 
-    def _unpack(self, raw: io.BufferedReader) -> io.BufferedIOBase:
+    def _unpack(self, raw: io.BufferedReader[_Watched]) -> io.BufferedIOBase:
         if self.path.suffix == ".gz":
             return gzip.GzipFile(fileobj=raw)
         if self.path.suffix == ".xz":

@@ -74,7 +74,7 @@ def _entries(file: File) -> Iterator[tuple[int, str, dict[str, Any]]]:
             window.move(end)
     except json.JSONDecodeError as error:
         fault = len(window.text[: error.pos].rstrip())  # the end of a file that was cut is not on a line of its own
-        line = window.line + window.text.count("\n", window.at, fault)
+        line = window.line + window.text.count("\n", 0, fault) - window.text.count("\n", 0, window.at)
         raise file.broken(line, f"broken JSON: {error.msg}") from error
 
 
@@ -95,6 +95,7 @@ class _Window:
     def __init__(self, file: File) -> None:
         self._lines = file.lines()
         self.text, self.at, self.line = "", 0, 1
+        self._taken = 0  # lines of the file
 
     def move(self, at: int) -> None:
         """Read on up to a place in `text`."""
@@ -106,9 +107,10 @@ class _Window:
         if len(self.text) - self.at >= _WINDOW:
             return
         parts, size = [self.text[self.at :]], len(self.text) - self.at
-        for _, line in self._lines:
-            parts.append(line + "\n")
-            size += len(line) + 1
+        for number, line in self._lines:
+            parts.append("\n" * (number - self._taken - 1) + line + "\n")  # blank lines are counted too
+            self._taken = number
+            size += len(parts[-1])
             if size >= 2 * _WINDOW:
                 break
         self.text, self.at = "".join(parts), 0
