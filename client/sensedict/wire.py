@@ -24,7 +24,9 @@ JSON = "application/json"
 SAFETENSORS = "application/vnd.safetensors"
 PROBLEM = "application/problem+json"
 
-# Routes under the service's root. `ref` is `name@version` or `name@alias`; a bare name means its alias `latest`.
+LATEST = "latest"  # the alias that a bare name means; publishing moves it
+
+# Routes under the service's root. `ref` is `name@version` or `name@alias`.
 DICTIONARIES = "/v1/dictionaries"
 DICTIONARY = "/v1/dictionaries/{ref}"
 TOKEN_SENSES = "/v1/dictionaries/{ref}/tokens/{token}/senses"

@@ -7,13 +7,12 @@ from threading import Lock
 
 from sqlalchemy import Connection, Engine
 
+from sensedict import wire
 from sensedict.errors import DictionaryNotFound
 from sensedict.snapshot import Snapshot
 from sensedict_server import files
 from sensedict_server.queries import dictionaries
 from sensedict_server.queries.dictionaries import Dictionary, Source
-
-LATEST = "latest"
 
 
 class Catalogue:
@@ -43,7 +42,7 @@ class Catalogue:
             return known
         name, _, version = ref.partition("@")
         with self.engine.connect() as connection:
-            found = dictionaries.find_dictionary(connection, name, version or LATEST) if _storable(ref) else None
+            found = dictionaries.find_dictionary(connection, name, version or wire.LATEST) if _storable(ref) else None
             if found is None:
                 raise DictionaryNotFound(_not_found(connection, ref, name))
         self._found[found.ref] = found  # under the version alone: an alias moves

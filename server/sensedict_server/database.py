@@ -17,6 +17,8 @@ from sensedict_server.embedded import open_embedded
 from sensedict_server.settings import Settings
 
 _CONNECT_TIMEOUT = 5  # seconds
+# A peer that is gone without a word (a pulled cable) is noticed in about 15 seconds, not in a quarter of an hour.
+_KEEPALIVE = {"tcp_user_timeout": 15_000, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
 # Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown).
 _PASSING = ("08", "53", "57")
 
@@ -28,7 +30,7 @@ def engine(settings: Settings) -> Engine:
     replaced before use, so a restart of the database needs no restart here. Nothing is connected yet.
 
     Raises, when used:
-        Unavailable: the database cannot be reached, or went away.
+        Unavailable: the database cannot be reached, went away, or was not migrated.
         Conflict: a change of something published.
     """
     made = create_engine(
@@ -37,7 +39,7 @@ def engine(settings: Settings) -> Engine:
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict"},
+        connect_args={"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict", **_KEEPALIVE},
     )
     event.listen(made, "connect", _register_types)
     event.listen(made, "handle_error", _translate)
@@ -87,6 +89,8 @@ def _translate(context: ExceptionContext) -> None:
     error = context.original_exception
     if isinstance(error, psycopg.errors.RestrictViolation):
         raise Conflict(error.diag.message_primary or str(error))
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        raise Unavailable(f"{error.diag.message_primary}: bring the database up to date with `sensedict migrate`")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
         context.is_disconnect or context.connection is None or _passes(error)
     ):

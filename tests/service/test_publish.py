@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,16 @@ from sqlalchemy import Engine, text
 from running_service import environment_of, running_service
 from sensedict import arrays
 from sensedict.client import SenseClient
-from sensedict.errors import Conflict, Corrupt, InvalidInput, LexiconNotFound, NotFinite, SenseDictError, WrongDimension
+from sensedict.errors import (
+    Conflict,
+    Corrupt,
+    InvalidInput,
+    LexiconNotFound,
+    NotFinite,
+    SenseDictError,
+    Unavailable,
+    WrongDimension,
+)
 from sensedict.fileset import MANIFEST, VECTORS
 from sensedict_server import files
 from sensedict_server.build.contents import Draft
@@ -273,6 +283,22 @@ def test_killed_in_the_middle(database: Engine, settings: Settings, tiny_draft: 
     files.verify(settings.files / "tiny@1")
     with database.connect() as connection:
         assert find_dictionary(connection, "tiny", "latest") is not None
+
+
+def test_the_database_goes_away_in_the_middle(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
+    waits = text("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'contexts'::regclass")
+    with database.connect() as holding, database.connect() as looking, ThreadPoolExecutor() as threads:
+        holding.execute(text("LOCK TABLE contexts IN ACCESS EXCLUSIVE MODE"))
+        publishing = threads.submit(publish, database, settings.files, tiny_draft)
+        deadline = time.monotonic() + 30
+        while (pid := looking.execute(waits).scalar_one_or_none()) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        looking.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        with pytest.raises(Unavailable, match="the database cannot be reached: terminating connection"):
+            publishing.result(timeout=30)
+    nothing_is_left(database, settings)
+    publish(database, settings.files, tiny_draft)
 
 
 def test_two_at_once_publish_once(database: Engine, settings: Settings, tiny_draft: Draft) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from conftest import Published
 from running_service import SENSEDICT, environment_of
 from sensedict.cli import cli
-from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput
+from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput, Unavailable
 from sensedict_server import schema
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
@@ -170,6 +170,8 @@ def test_the_migrate_command(settings: Settings) -> None:
     assert sensedict(settings, "migrate", "--to", "base") == "The schema is at nothing, was 0001.\n"
     with pytest.raises(ConfigurationError, match="this version needs 0001: run `sensedict migrate`"):
         sensedict(settings, "serve", "--port", "1")
+    with pytest.raises(Unavailable, match=r'relation "dictionaries" does not exist: bring .* up to date with'):
+        sensedict(settings, "files", "list")
     assert sensedict(settings, "migrate") == "The schema is at 0001, was empty.\n"
     assert sensedict(settings, "migrate") == "The schema is at 0001 already.\n"
 

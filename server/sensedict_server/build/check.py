@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict.errors import InvalidInput, NotFinite, WrongDimension
+from sensedict.wire import LATEST
 from sensedict_server.build.contents import Draft
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # part of addresses and of folder names
@@ -34,8 +35,8 @@ def check(draft: Draft) -> None:
     """
     check_name("dictionary name", draft.name)
     check_name("version", draft.version)
-    if draft.version == "latest":
-        raise InvalidInput("version 'latest' would hide the alias of that name: choose another version")
+    if draft.version == LATEST:
+        raise InvalidInput(f"version {LATEST!r} would hide the alias of that name: choose another version")
     if draft.key_policy not in ("next", "predicted", "input"):
         raise InvalidInput(f"key policy {draft.key_policy!r}: one of next, predicted, input")
     if draft.k < 1:

@@ -19,12 +19,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from sensedict.errors import Conflict, InvalidInput, LexiconNotFound
+from sensedict.wire import LATEST
 from sensedict_server import files
 from sensedict_server.build.check import check
 from sensedict_server.build.contents import Draft
 from sensedict_server.database import driver
-from sensedict_server.queries.dictionaries import Dictionary, find_dictionary, find_lexicon
-from sensedict_server.queries.words import words_in_relations
+from sensedict_server.queries.dictionaries import Dictionary, find_dictionary, find_lexicon_by_id
+from sensedict_server.queries.lexicons import relation_words
 from sensedict_server.tables import (
     aliases,
     contexts,
@@ -33,8 +34,6 @@ from sensedict_server.tables import (
     senses,
     tokens,
 )
-
-LATEST = "latest"
 
 
 def publish(engine: Engine, files_root: Path, draft: Draft) -> Dictionary:
@@ -51,7 +50,7 @@ def publish(engine: Engine, files_root: Path, draft: Draft) -> Dictionary:
         try:
             with engine.begin() as connection:
                 dictionary_id = _insert(connection, draft, new)
-                _move_alias(connection, draft.name, LATEST, dictionary_id)
+                _move_alias(connection, draft.name, dictionary_id)
         except IntegrityError as error:
             if isinstance(error.orig, psycopg.errors.UniqueViolation):  # published by another process meanwhile
                 raise Conflict(f"{ref} is published already: choose another version") from error
@@ -93,14 +92,14 @@ def _insert(connection: Connection, draft: Draft, new: Path) -> int:
 
 def _check_against_database(connection: Connection, draft: Draft) -> str:
     """The name@version of the draft's lexicon, once everything that the draft says of it is true."""
-    lexicon = find_lexicon(connection, draft.lexicon_id)
+    lexicon = find_lexicon_by_id(connection, draft.lexicon_id)
     if lexicon is None:
         raise LexiconNotFound(f"there is no lexicon {draft.lexicon_id}: load one with `sensedict lexicon`")
     if not lexicon.published:
         raise Conflict(f"the lexicon {lexicon.ref} is a draft: publish it first")
     if find_dictionary(connection, draft.name, draft.version) is not None:
         raise Conflict(f"{draft.name}@{draft.version} is published already: choose another version")
-    known = np.array(words_in_relations(connection, draft.lexicon_id), dtype=np.int64)
+    known = np.array([word_id for word_id, _ in relation_words(connection, draft.lexicon_id)], dtype=np.int64)
     _refuse(np.setdiff1d(known, draft.words.word_ids), f"words of relations of {lexicon.ref} are missing in the draft")
     _refuse(np.setdiff1d(draft.words.word_ids, known), f"words of the draft are in no relation of {lexicon.ref}")
     return lexicon.ref
@@ -258,8 +257,8 @@ def _copy(connection: Connection, table: Table, types: dict[str, str], rows: Ite
             copy.write_row(row)
 
 
-def _move_alias(connection: Connection, name: str, alias: str, dictionary_id: int) -> None:
-    statement = upsert(aliases).values(name=name, alias=alias, dictionary_id=dictionary_id)
+def _move_alias(connection: Connection, name: str, dictionary_id: int) -> None:
+    statement = upsert(aliases).values(name=name, alias=LATEST, dictionary_id=dictionary_id)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name", "alias"], set_={"dictionary_id": dictionary_id})
     )

@@ -110,7 +110,7 @@ def aliases_of(connection: Connection, ids: Iterable[int]) -> dict[int, list[str
     return {row[0]: list(row[1]) for row in connection.execute(query)}
 
 
-def find_lexicon(connection: Connection, lexicon_id: int) -> Lexicon | None:
+def find_lexicon_by_id(connection: Connection, lexicon_id: int) -> Lexicon | None:
     """The lexicon of that id."""
     query = select(lexicons.c.name, lexicons.c.version, lexicons.c.state).where(lexicons.c.id == lexicon_id)
     row = connection.execute(query).one_or_none()

@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from sensedict_server.tables import dictionary_words, relations, tokens, words
+from sensedict_server.tables import dictionary_words, tokens, words
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,6 @@ def find_word(connection: Connection, dictionary_id: int, word: str) -> Word | N
     for spelling in dict.fromkeys((word, normalize("NFC", word))):
         found = found or _find_spelling(connection, dictionary_id, spelling)
     return found
-
-
-def words_in_relations(connection: Connection, lexicon_id: int) -> Sequence[int]:
-    """Ids of the words that stand in a relation of the lexicon, in no order."""
-    ends = select(relations.c.word_id).where(relations.c.lexicon_id == lexicon_id)
-    others = select(relations.c.other_id).where(relations.c.lexicon_id == lexicon_id)
-    return connection.execute(ends.union(others)).scalars().all()
 
 
 def _find_spelling(connection: Connection, dictionary_id: int, word: str) -> Word | None:
