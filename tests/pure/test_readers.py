@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
 from sensedict_server.lexicon.readers.morphynet_rules import judge, spelt
-from sensedict_server.lexicon.relations import normalise
+from sensedict_server.lexicon.relations import Collection, normalise
 
 Triple = tuple[str, str, str]
 
@@ -231,3 +232,14 @@ def test_morpholex_gives_segmentations(tmp_path: Path) -> None:
 def test_morpholex_names_a_broken_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         morpholex.read_segmentations(File(write(tmp_path, "m.csv", content)), Counter())
+
+
+@pytest.mark.skipif(
+    "SENSEDICT_TEST_DATA" not in os.environ, reason="SENSEDICT_TEST_DATA names no folder of further data"
+)
+@pytest.mark.parametrize(("kind", "name", "pairs"), [("synonyms", "syn", 103_726), ("antonyms", "ant", 15_806)])
+def test_the_pairs_of_hg2vec_are_as_many_as_an_independent_count_says(kind: str, name: str, pairs: int) -> None:
+    collection = Collection()
+    path = Path(os.environ["SENSEDICT_TEST_DATA"]) / f"hg2vec-{name}-pairs.txt.xz"
+    collection.add(kind, READERS[kind].read(File(path), Counter()))
+    assert len(collection.relations) == pairs
