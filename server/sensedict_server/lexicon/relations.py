@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 MOST_CHARACTERS = 256  # of a word; also what the service answers for (`sensedict.wire.Limits`)
@@ -120,8 +120,3 @@ class Collection:
         """Whether the relation there is one of those that contradict each other."""
         relation = self.relations[place]
         return (relation.type == SYNONYM or relation.type in ANTONYMOUS) and relation.pair in conflicts
-
-
-def count_types(relations: Iterable[Relation]) -> Mapping[str, int]:
-    """Relations by type, in alphabetical order."""
-    return dict(sorted(Counter(relation.type for relation in relations).items()))
