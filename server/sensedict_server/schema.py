@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 from alembic import command
@@ -12,6 +14,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from sensedict.errors import ConfigurationError, InvalidInput
+from sensedict_server.database import opened
+from sensedict_server.settings import Settings
 
 _OLDEST_POSTGRESQL = 15  # unique constraints with NULLS NOT DISTINCT
 _OLDEST_PGVECTOR = (0, 8)
@@ -72,6 +76,19 @@ def require_current(connection: Connection) -> str:
             f"the database's schema is at {found or 'nothing'}, this version needs {needed}: run `sensedict migrate`"
         )
     return needed
+
+
+@contextmanager
+def migrated(settings: Settings) -> Iterator[Engine]:
+    """The pool of the database of `settings`, once its schema is found to be up to date.
+
+    Raises:
+        ConfigurationError, Unavailable: see `require_current`.
+    """
+    with opened(settings) as database:
+        with database.connect() as connection:
+            require_current(connection)
+        yield database
 
 
 def _config() -> Config:

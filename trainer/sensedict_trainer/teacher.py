@@ -176,7 +176,9 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         ConfigurationError: no such folder or name, no weights, no tokenizer, a pickle, or weights that hold NaN.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # ours say what a user waits for
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
     folder = Path(name_or_folder)

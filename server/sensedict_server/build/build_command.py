@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from sensedict_server import schema
-from sensedict_server.database import engine
+from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 
 
@@ -95,11 +94,9 @@ def build(
         batch_size=batch_size,
     )
     settings = Settings.from_environment()
-    database = engine(settings)
-    with database.connect() as connection:
-        schema.require_current(connection)
     folder = work or Path(f"build-{name}@{version}")
-    dictionary, made = build_dictionary(database, settings.files, build_settings, folder, fresh, click.echo)
+    with migrated(settings) as database:
+        dictionary, made = build_dictionary(database, settings.files, build_settings, folder, fresh, click.echo)
     if made:
         click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {settings.files / dictionary.ref}")
     else:

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 from sqlalchemy import Connection, Table
 
-from sensedict.errors import Unavailable
+from sensedict_server.database import driver
 
 
 def copy_rows(connection: Connection, table: Table, types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
@@ -17,13 +17,10 @@ def copy_rows(connection: Connection, table: Table, types: Mapping[str, str], ro
     Args:
         types: column to its own type, `int8` and not `int4`, for nothing is cast on the way.
     """
-    driver = connection.connection.driver_connection
-    if driver is None:
-        raise Unavailable("the connection to the database is closed")
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, types))
     )
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+    with driver(connection) as own, own.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(list(types.values()))
         for row in rows:
             copy.write_row(row)

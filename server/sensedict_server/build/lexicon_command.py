@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from sensedict_server import schema
 from sensedict_server.build.lexicon import load_lexicon, parse_source
-from sensedict_server.database import engine
 from sensedict_server.queries import lexicons as queries
+from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 
 
@@ -42,17 +43,17 @@ def load(ref: str, specs: tuple[str, ...], derive: tuple[str, ...]) -> None:
     """Load relations as the lexicon NAME@VERSION, which never changes afterwards."""
     name, version = queries.split_ref(ref)
     sources = [parse_source(spec) for spec in specs]
-    database = _database()
-    found, made = load_lexicon(database, name, version, sources, derive)
-    click.echo(f"{found.ref} is loaded." if made else f"{found.ref} is there already, from the same sources.")
-    with database.connect() as connection:
-        _print_totals(connection, found)
+    with migrated(Settings.from_environment()) as database:
+        found, made = load_lexicon(database, name, version, sources, derive)
+        click.echo(f"{found.ref} is loaded." if made else f"{found.ref} is there already, from the same sources.")
+        with database.connect() as connection:
+            _print_totals(connection, found)
 
 
 @lexicon.command("list")
 def list_() -> None:
     """List the lexicons with the number of their relations."""
-    with _database().connect() as connection:
+    with _connected() as connection:
         for found in queries.list_lexicons(connection):
             counts = queries.count_relations(connection, found.id)
             relations = sum(count.relations for count in counts)
@@ -66,7 +67,7 @@ def list_() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the totals.")
 def sample(ref: str, count: int, seed: int, as_json: bool) -> None:
     """Print relations of NAME@VERSION drawn at random, some of every type and source."""
-    with _database().connect() as connection:
+    with _connected() as connection:
         found = queries.find_lexicon(connection, ref)
         edges = queries.sample_relations(connection, found.id, count, seed)
         if as_json:
@@ -85,7 +86,7 @@ def sample(ref: str, count: int, seed: int, as_json: bool) -> None:
 @click.argument("ref", metavar="NAME@VERSION")
 def show(ref: str) -> None:
     """Show what NAME@VERSION holds: relations by type and source, conflicts, what was skipped and why, licences."""
-    with _database().connect() as connection:
+    with _connected() as connection:
         found = queries.find_lexicon(connection, ref)
         _print_totals(connection, found)
         for source in queries.list_lexicon_sources(connection, found.id):
@@ -104,8 +105,7 @@ def _print_totals(connection: Connection, found: queries.Lexicon) -> None:
     click.echo(f"{conflicts:>11,}  pairs are both synonyms and antonyms: not used in training")
 
 
-def _database() -> Engine:
-    database = engine(Settings.from_environment())
-    with database.connect() as connection:
-        schema.require_current(connection)
-    return database
+@contextmanager
+def _connected() -> Iterator[Connection]:
+    with migrated(Settings.from_environment()) as database, database.connect() as connection:
+        yield connection

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import psycopg
 from pgvector import HalfVector
-from psycopg import sql
-from sqlalchemy import Connection, Engine, Table, func, insert, text, update
+from sqlalchemy import Connection, Engine, func, insert, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -23,7 +22,7 @@ from sensedict.wire import LATEST
 from sensedict_server import files
 from sensedict_server.build.check import check
 from sensedict_server.build.contents import Draft
-from sensedict_server.database import driver
+from sensedict_server.build.copying import copy_rows
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary, find_lexicon_by_id
 from sensedict_server.queries.lexicons import relation_words
 from sensedict_server.tables import (
@@ -148,7 +147,7 @@ def _word_ranges(draft: Draft) -> tuple[list[int], list[int]]:
 
 def _copy_tokens(connection: Connection, dictionary_id: int, draft: Draft) -> None:
     offsets = draft.tokens.offsets.tolist()
-    _copy(
+    copy_rows(
         connection,
         tokens,
         {
@@ -170,7 +169,7 @@ def _copy_tokens(connection: Connection, dictionary_id: int, draft: Draft) -> No
 
 def _copy_words(connection: Connection, dictionary_id: int, draft: Draft) -> None:
     first, count = _word_ranges(draft)
-    _copy(
+    copy_rows(
         connection,
         dictionary_words,
         {
@@ -201,7 +200,7 @@ def _copy_senses(connection: Connection, dictionary_id: int, draft: Draft) -> No
             sense_id, word_id = len(token.vectors) + row, int(word.word_ids[owner])
             yield (dictionary_id, sense_id, None, word_id, ordinal, 0, 0.0, HalfVector(word.vectors[row]))
 
-    _copy(
+    copy_rows(
         connection,
         senses,
         {
@@ -227,7 +226,7 @@ def _owned(offsets: Any) -> Iterable[tuple[int, int, int]]:
 
 
 def _copy_contexts(connection: Connection, dictionary_id: int, draft: Draft) -> None:
-    _copy(
+    copy_rows(
         connection,
         contexts,
         {
@@ -244,17 +243,6 @@ def _copy_contexts(connection: Connection, dictionary_id: int, draft: Draft) -> 
             for ordinal, (passage, start, end) in enumerate(passages)
         ),
     )
-
-
-def _copy(connection: Connection, table: Table, types: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
-    """Bulk load in PostgreSQL's binary form; the types are the columns' own, for nothing is cast on the way."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, types))
-    )
-    with driver(connection) as own, own.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(list(types.values()))
-        for row in rows:
-            copy.write_row(row)
 
 
 def _move_alias(connection: Connection, name: str, dictionary_id: int) -> None:
