@@ -118,7 +118,7 @@ def test_a_lead_within_the_interval_is_called_that() -> None:
     found = results()
     swing = (
         np.where(np.arange(20) % 2, 0.30, -0.31) * POSITIONS
-    )  # better and worse by turns, a little better on average
+    )  # by turns, a little better on average
     text = replace(scores(5.2), cross_entropy=scores(5.2).cross_entropy + swing)
     rows = [replace(row, text=text) if row.objective == "kd+mse" else row for row in found.rows]
     said = verdict.control_against_dskd(replace(found, rows=rows))
