@@ -116,9 +116,7 @@ def test_control_is_named_when_it_is_ahead(control: float, ahead: str | None) ->
 
 def test_a_lead_within_the_interval_is_called_that() -> None:
     found = results()
-    swing = (
-        np.where(np.arange(20) % 2, 0.30, -0.31) * POSITIONS
-    )  # by turns, a little better on average
+    swing = np.where(np.arange(20) % 2, 0.30, -0.31) * POSITIONS  # by turns, a little better on average
     text = replace(scores(5.2), cross_entropy=scores(5.2).cross_entropy + swing)
     rows = [replace(row, text=text) if row.objective == "kd+mse" else row for row in found.rows]
     said = verdict.control_against_dskd(replace(found, rows=rows))

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="cpu", show_default=True, help="Where everything runs, e.g. cuda.")
 @click.option("--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device.")
 @click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: the recipe's batch]")
+@click.option("--patience", default=300.0, show_default=True, help="Seconds to wait for a service that is away.")
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier comparison left in the folder.")
 def compare(
     teacher: str,
@@ -79,6 +80,7 @@ def compare(
     device: str,
     cache_mb: int,
     micro_batch: int | None,
+    patience: float,
     fresh: bool,
 ) -> None:
     """Train KD, DSKD and a control on the same text and seeds, score them on held-out text, and write a report.
@@ -100,7 +102,7 @@ def compare(
     lexicon = None if edges is None else read_json(edges)
     before = [] if stages is None else read_json_lines(stages)
     options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh)
-    with open_source(dictionary, server, snapshot) as source:
+    with open_source(dictionary, server, snapshot, patience) as source:
         source.identity  # noqa: B018 - asks the service whether it has the dictionary
         loaded = load_teacher(teacher, dtype, device)
         click.echo(f"teacher {teacher}: {type(loaded.model).__name__}, {loaded.layers} layers, {dtype} on {device}")

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from sensedict.source import SenseSource
 
-# A training run outlives a restart of the service: it asks again for so many seconds before it stops.
-PATIENCE = 300.0
-
 
 @click.command()
 @click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name.")
@@ -56,6 +53,7 @@ PATIENCE = 300.0
 @click.option("--device", default="cpu", show_default=True, help="Where both run, e.g. cuda.")
 @click.option("--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device.")
 @click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: the recipe's batch]")
+@click.option("--patience", default=300.0, show_default=True, help="Seconds to wait for a service that is away.")
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in the folder.")
 def train(
     teacher: str,
@@ -72,6 +70,7 @@ def train(
     device: str,
     cache_mb: int,
     micro_batch: int | None,
+    patience: float,
     fresh: bool,
 ) -> None:
     """Distil a student, with the dictionary or without.
@@ -86,7 +85,7 @@ def train(
     from sensedict_trainer.text import cut_windows, read_documents
 
     chosen = load_recipe(recipe, objective=objective, seed=seed)
-    opened = open_source(dictionary, server, snapshot) if chosen.uses_dictionary else nullcontext()
+    opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
     with opened as source:
         loaded = load_teacher(teacher, dtype, device)
         click.echo(f"teacher {teacher}: {type(loaded.model).__name__}, {loaded.layers} layers, {dtype} on {device}")
@@ -96,7 +95,9 @@ def train(
     click.echo(f"{result.student}: {result.tokens:,} tokens in {result.seconds:.0f} s; {result.history}")
 
 
-def open_source(dictionary: str | None, server: str, snapshot: Path | None) -> AbstractContextManager[SenseSource]:
+def open_source(
+    dictionary: str | None, server: str, snapshot: Path | None, patience: float
+) -> AbstractContextManager[SenseSource]:
     """The dictionary that the options name: a file set where one is given, else a service's.
 
     Raises:
@@ -109,4 +110,4 @@ def open_source(dictionary: str | None, server: str, snapshot: Path | None) -> A
         raise ConfigurationError("name the dictionary: either --dictionary (and --server), or --snapshot FOLDER")
     if snapshot is not None:
         return Snapshot.open(snapshot)
-    return SenseClient(server, str(dictionary), patience=PATIENCE)
+    return SenseClient(server, str(dictionary), patience=patience)

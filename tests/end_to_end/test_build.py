@@ -1,0 +1,252 @@
+"""Builds of a dictionary: from a tiny real teacher to published senses, interrupted, and with wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import Engine
+
+from running_service import SENSEDICT, environment_of
+from sensedict import arrays
+from sensedict.errors import ConfigurationError, Conflict, InvalidInput, LexiconNotFound
+from sensedict.fileset import VECTORS
+from sensedict.snapshot import Snapshot
+from sensedict_server.build import harvest as stage
+from sensedict_server.build.lexicon import load_lexicon, parse_source
+from sensedict_server.build.pipeline import build_dictionary
+from sensedict_server.build.plan import BuildSettings
+from sensedict_server.queries.dictionaries import find_dictionary
+from sensedict_server.settings import Settings
+from sensedict_trainer.cluster import cluster
+from sensedict_trainer.teacher import load_teacher
+from sensedict_trainer.text import cut_windows, read_documents
+from tiny_teacher import corpus, save_tiny_teacher
+
+
+@pytest.fixture(scope="module")
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_teacher(tmp_path_factory.mktemp("teacher") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "corpus.jsonl"
+    rows = [json.dumps({"id": f"s{i}", "text": sentence}) for i, sentence in enumerate(corpus(300, seed=1))]
+    path.write_text("\n".join(rows) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def build(database: Engine, teacher_folder: Path, text: Path, tmp_path: Path) -> BuildSettings:
+    """Settings of a build over a lexicon that is there."""
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("hot\twarm\tsynonym\nhot\tcold\tantonym\nday\tnight\tantonym\nhappy\tunhappy\tnegation\n", "utf-8")
+    load_lexicon(database, "pairs", "1", [parse_source(f"typed:{pairs}"), parse_source("opposites")], [])
+    return BuildSettings(
+        teacher=str(teacher_folder), corpus=(text,), lexicon="pairs@1", name="tiny", version="1", k=3, window=32, cap=60
+    )
+
+
+def vectors_of(settings: Settings, ref: str) -> bytes:
+    tensors, _ = arrays.decode((settings.files / ref / VECTORS).read_bytes())
+    return tensors["vectors"].tobytes()
+
+
+@pytest.mark.parametrize("key", ["next", "input", "predicted"])
+def test_senses_are_the_clusters_of_the_teachers_states(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, key: str
+) -> None:
+    """Built again, position by position and without batches."""
+    build = replace(build, key=key)  # type: ignore[arg-type]
+    dictionary, made = build_dictionary(database, settings.files, build, tmp_path / "work")
+    assert made
+    assert dictionary.key_policy == key
+    teacher = load_teacher(build.teacher)
+    states: dict[int, list[torch.Tensor]] = {}
+    for window in cut_windows(read_documents(build.corpus), teacher.tokenizer, build.window):
+        ids = torch.from_numpy(window.ids.astype(np.int64)).unsqueeze(0)
+        with torch.no_grad():
+            hidden = teacher.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
+            predicted = teacher.model(input_ids=ids).logits[0].argmax(-1)
+        for i in range(len(window.ids)):
+            if key == "next" and i + 1 == len(window.ids):
+                continue
+            token = int(
+                {"next": window.ids[min(i + 1, len(window.ids) - 1)], "input": window.ids[i]}.get(key, predicted[i])
+            )
+            states.setdefault(token, []).append(hidden[i])
+    with Snapshot.open(settings.files / dictionary.ref) as snapshot:
+        sets = snapshot.candidate_sets(np.arange(teacher.vocabulary_size))
+        with_senses = {token for token in range(teacher.vocabulary_size) if sets.own_count[token]}
+        assert with_senses == set(states)
+        rare = [token for token, found in states.items() if len(found) <= build.cap]
+        assert len(rare) >= 10
+        close = 0
+        for token in rare:
+            first, count = int(sets.own_first[token]), int(sets.own_count[token])
+            got = torch.from_numpy(snapshot.get_senses(np.arange(first, first + count))).float()
+            found = torch.stack(states[token])
+            expected = cluster(found, build.k, seed=build.seed * 1_000_003 + token).centroids
+            assert count == len(expected) <= build.k
+            close += bool(torch.allclose(got.sort(dim=0).values, expected.sort(dim=0).values, atol=2e-2))
+        assert close >= 0.9 * len(rare)  # rounding to 16 bits may tip a cluster's border
+
+
+def test_what_a_build_says_of_itself(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    dictionary, _ = build_dictionary(database, settings.files, build, tmp_path / "work", say=lines.append)
+    assert "float32 on cpu" in lines[0]
+    assert dictionary.settings["build"]["cap"] == 60
+    manifest = json.loads((settings.files / dictionary.ref / "manifest.json").read_text())
+    assert manifest["lexicon"] == "pairs@1"
+    assert {source["name"] for source in manifest["sources"]} == {"typed:pairs", "opposites"}
+    there, made = build_dictionary(database, settings.files, build, tmp_path / "work")
+    assert not made
+    assert there == dictionary
+    with pytest.raises(Conflict, match=r"published already from other settings \(k 3 there, 4 now\)"):
+        build_dictionary(database, settings.files, replace(build, k=4), tmp_path / "other")
+
+
+def test_contexts_show_the_token_that_was_predicted(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as parquet
+
+    dictionary, _ = build_dictionary(database, settings.files, build, tmp_path / "work")
+    folder = settings.files / dictionary.ref
+    owners = {row["sense_id"]: row["token_id"] for row in parquet.read_table(folder / "senses.parquet").to_pylist()}
+    texts = {row["token_id"]: row["text"] for row in parquet.read_table(folder / "tokens.parquet").to_pylist()}
+    contexts = parquet.read_table(folder / "contexts.parquet").to_pylist()
+    assert len(contexts) > 50
+    for row in contexts:
+        assert row["text"][row["start"] : row["end"]] == texts[owners[row["sense_id"]]].strip()
+
+
+def test_the_cap_and_the_seed_decide(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    found = {}
+    for name, changed in {
+        "a": build,
+        "b": replace(build, batch_size=3),
+        "c": replace(build, seed=1),
+        "d": replace(build, cap=5),
+    }.items():
+        build_dictionary(database, settings.files, replace(changed, name=name), tmp_path / name)
+        found[name] = vectors_of(settings, f"{name}@1")
+    assert found["a"] != found["c"] != found["d"]
+    same = np.frombuffer(found["a"], np.float16).astype(np.float32) - np.frombuffer(found["b"], np.float16)
+    assert np.abs(same).max() < 0.02  # another batch, other rounding
+    with Snapshot.open(settings.files / "d@1") as snapshot:
+        assert snapshot.identity.senses < 6 * snapshot.identity.vocabulary_size
+
+
+def command(build: BuildSettings, work: Path) -> list[str]:
+    line = [
+        *SENSEDICT,
+        "build",
+        "--teacher",
+        build.teacher,
+        "--corpus",
+        str(build.corpus[0]),
+        "--lexicon",
+        build.lexicon,
+    ]
+    line += ["--name", build.name, "--version", build.version, "--k", str(build.k), "--window", str(build.window)]
+    return [*line, "--cap", str(build.cap), "--work", str(work)]
+
+
+@pytest.mark.parametrize("stage_of_death", ["harvest", "centroids"])
+def test_killed_with_9_and_started_again(
+    database: Engine,
+    settings: Settings,
+    build: BuildSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage_of_death: str,
+) -> None:
+    monkeypatch.setattr(stage, "SHARD_TOKENS", 400)
+    build_dictionary(database, settings.files, replace(build, name="whole"), tmp_path / "whole")
+    work = tmp_path / "work"
+    sitecustomize = tmp_path / "site"
+    sitecustomize.mkdir()
+    (sitecustomize / "sitecustomize.py").write_text(
+        "from sensedict_server.build import centroids, harvest\n"
+        "harvest.SHARD_TOKENS = 400\ncentroids.PART_STATES = 500\n"
+        "from sensedict_trainer import work\n"
+        "save = work.WorkFolder.save\n"
+        "import time\n"
+        "work.WorkFolder.save = lambda *a: (save(*a), time.sleep(0.1))[0]\n"  # time to be killed in
+    )
+    environment = {**environment_of(settings), "PYTHONPATH": str(sitecustomize)}
+    process = subprocess.Popen(
+        command(build, work), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while len(list(work.glob(f"{stage_of_death}/*.safetensors"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with database.connect() as connection:
+        assert find_dictionary(connection, build.name, build.version) is None
+    finished = {path: path.stat().st_mtime_ns for path in work.glob("*/*.safetensors")}
+    again = subprocess.run(command(build, work), env=environment, capture_output=True, text=True, check=True)
+    assert "published tiny@1" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished  # what was done was not done again
+    assert vectors_of(settings, "tiny@1") == vectors_of(settings, "whole@1")
+
+
+def test_a_work_folder_of_another_build_is_not_mixed_up(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    build_dictionary(database, settings.files, build, tmp_path / "work")
+    other = replace(build, name="other", k=2)
+    with pytest.raises(ConfigurationError, match=r"k 3 there, 2 now.*--fresh"):
+        build_dictionary(database, settings.files, other, tmp_path / "work")
+    build_dictionary(database, settings.files, other, tmp_path / "work", fresh=True)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("do not remove")
+    with pytest.raises(ConfigurationError, match="something else than unfinished work"):
+        build_dictionary(database, settings.files, replace(build, name="third"), mine, fresh=True)
+    assert (mine / "thesis.txt").read_text() == "do not remove"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"lexicon": "nosuch@1"}, LexiconNotFound, "no lexicon nosuch@1.*pairs@1"),
+        ({"lexicon": "pairs"}, InvalidInput, "name@version"),
+        ({"name": "a/b"}, InvalidInput, "dictionary name 'a/b'"),
+        ({"k": 0}, InvalidInput, "k is 0"),
+        ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),
+        ({"corpus": (Path("nosuch.txt"),)}, InvalidInput, r"nosuch\.txt: there is no such file"),
+        ({"teacher": "/nosuch/folder"}, ConfigurationError, "there is no folder /nosuch/folder"),
+    ],
+)
+def test_wrong_settings_leave_nothing(
+    database: Engine,
+    settings: Settings,
+    build: BuildSettings,
+    tmp_path: Path,
+    change: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        build_dictionary(database, settings.files, replace(build, **change), tmp_path / "work")  # type: ignore[arg-type]
+    assert not (tmp_path / "work").exists()
+    with database.connect() as connection:
+        assert find_dictionary(connection, build.name, build.version) is None

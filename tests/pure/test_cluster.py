@@ -1,0 +1,79 @@
+"""k-means: small cases by hand, and scikit-learn's inertia on data with and without structure."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+
+from sensedict_trainer.cluster import cluster
+
+
+def test_by_hand() -> None:
+    x = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 2.0], [10.0, 2.0], [10.0, 4.0]])
+    found = cluster(x, k=2, seed=0)
+    assert found.counts.tolist() == [3, 2]
+    torch.testing.assert_close(found.centroids, torch.tensor([[10.0, 2.0], [0.0, 1.0]]))
+    assert found.labels.tolist() == [1, 0, 1, 0, 0]
+    torch.testing.assert_close(found.inertia, torch.tensor([8 / 3 / 2, 1 / 2]))  # squared, mean over members, over D
+    torch.testing.assert_close(found.distances, torch.tensor([0.5, 2.0, 0.5, 0.0, 2.0]))
+
+
+def test_no_more_vectors_than_clusters_are_kept_as_they_are() -> None:
+    x = torch.tensor([[3.0, 1.0], [1.0, 1.0], [3.0, 1.0]])
+    found = cluster(x, k=10, seed=0)
+    assert found.counts.tolist() == [2, 1]  # equal vectors are one sense
+    assert found.centroids.tolist() == [[3.0, 1.0], [1.0, 1.0]]
+    assert found.inertia.tolist() == [0.0, 0.0]
+    assert cluster(x[:1], k=1, seed=0).counts.tolist() == [1]
+
+
+def test_equal_vectors_are_one_cluster_whatever_k_is() -> None:
+    found = cluster(torch.full((50, 3), 2.5), k=5, seed=0)
+    assert found.counts.tolist() == [50]
+    assert found.centroids.tolist() == [[2.5, 2.5, 2.5]]
+
+
+def test_no_cluster_is_empty_and_counts_fall() -> None:
+    torch.manual_seed(0)
+    few = torch.randn(6, 4)
+    x = few[torch.randint(6, (200,))]  # six places, seven asked for
+    found = cluster(x, k=7, seed=1)
+    assert len(found.counts) == 6
+    assert (found.counts > 0).all()
+    assert found.counts.tolist() == sorted(found.counts.tolist(), reverse=True)
+    assert int(found.counts.sum()) == 200
+
+
+def test_the_same_seed_gives_the_same_clusters() -> None:
+    x = torch.randn(500, 16, generator=torch.Generator().manual_seed(3))
+    a, b = cluster(x, 8, seed=5), cluster(x, 8, seed=5)
+    assert torch.equal(a.centroids, b.centroids)
+    assert torch.equal(a.labels, b.labels)
+
+
+def test_vectors_far_from_zero_lose_no_digits() -> None:
+    x = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    near, far = cluster(x, 5, seed=2), cluster(x + 1000.0, 5, seed=2)
+    total = [float((found.inertia * found.counts).sum()) for found in (near, far)]
+    assert total[1] == pytest.approx(total[0], rel=0.02)
+
+
+@pytest.mark.parametrize("structured", [True, False])
+def test_inertia_is_scikit_learns(structured: bool) -> None:
+    """Mean over twenty tokens' worth of vectors within 3%: single runs of either differ by more."""
+    random = np.random.default_rng(0)
+    ours, theirs = [], []
+    for case in range(20):
+        n = int(random.integers(30, 600))
+        centres = random.normal(0, 3 if structured else 0, (12, 32))
+        x = (centres[random.integers(12, size=n)] + random.normal(size=(n, 32))).astype(np.float32)
+        found = cluster(torch.from_numpy(x), 10, seed=case)
+        ours.append(float((found.inertia * found.counts).sum()) * 32 / n)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs.append(KMeans(10, n_init=1, random_state=case).fit(x).inertia_ / n)
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.03)
