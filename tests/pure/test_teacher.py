@@ -103,7 +103,7 @@ def test_damaged_weights_are_named(copy: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"lacks 1 of its weights, e\.g\. model\.norm\.weight"):
         load_teacher(str(copy))
     (copy / "model.safetensors").write_bytes(b"not a tensor")
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
         load_teacher(str(copy))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def restore_checkpoint(out: Path, student: PreTrainedModel, optimizer: torch.opt
                 weight.copy_(trained[name])
         _restore_optimizer(optimizer, moments, device=next(iter(own.values())).device)
         return int(state["step"]), float(state["seconds"])
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run goes on from an earlier one") from error
 
 

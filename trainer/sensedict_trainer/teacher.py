@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sensedict.errors import ConfigurationError, Mismatch
@@ -193,7 +194,7 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         model, loading = AutoModelForCausalLM.from_pretrained(
             name_or_folder, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ConfigurationError(f"the teacher {name_or_folder!r} cannot be loaded: {error}") from error
     if loading["missing_keys"]:
         missing = sorted(loading["missing_keys"])
