@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -64,7 +65,8 @@ def compare(
 ) -> Results:
     """Train every objective with every seed, score everything, and write `out/results.json`.
 
-    What was finished before is used again: runs in `out/runs`, scores in `out/rows`.
+    What was finished before is used again: runs in `out/runs`, scores in `out/rows`. Seeds, held-out text and tasks may
+    be added later.
 
     Args:
         sources: of the dictionary's relations, with their licences.
@@ -113,13 +115,13 @@ class _Scores:
     def __init__(self, experiment: Experiment, teacher: Teacher, out: Path) -> None:
         self._experiment = experiment
         self._teacher = teacher
-        self._out = out
+        self._rows = out / "rows" / _evaluation_hash(experiment)
         self._memo: dict[int, Tensor] = {}
 
     def row(self, objective: str, seed: int | None, layers: int, model: Any) -> Row:
         """The scores of a model, which `model()` gives when it is needed."""
         name = objective if seed is None else f"{objective}-seed{seed}"
-        path = self._out / "rows" / f"{name}.json"
+        path = self._rows / f"{name}.json"
         if path.exists():
             return Row.from_json(read_json(path))
         loaded: PreTrainedModel = model()
@@ -154,19 +156,21 @@ def _check_held_out(experiment: Experiment) -> None:
 
 
 def _identity(experiment: Experiment, teacher: Teacher, source: SenseSource) -> dict[str, Any]:
-    """What decides the results, as JSON."""
+    """What decides the students, as JSON."""
     return {
         "recipe": _shared_recipe(experiment.recipe),
         "training text": text_hash(experiment.training),
-        "held-out text": text_hash(experiment.held_out),
-        "tasks": [
-            {"name": task.name, "file": task.file_hash, "questions": len(task.questions), "shots": task.shots}
-            for task in experiment.tasks
-        ],
         "teacher": teacher.fingerprint,
         "dtype": str(teacher.dtype).removeprefix("torch."),
         "dictionary": source.identity.content_hash,
     }
+
+
+def _evaluation_hash(experiment: Experiment) -> str:
+    """What decides the scores of a given model, in a few letters."""
+    tasks = [[task.name, task.file_hash, len(task.questions), task.shots] for task in experiment.tasks]
+    content = json.dumps([text_hash(experiment.held_out), tasks])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _shared_recipe(recipe: Recipe) -> dict[str, Any]:
