@@ -22,9 +22,10 @@ from sensedict.errors import ConfigurationError, InvalidInput, Mismatch, NotFini
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity
 from sensedict_trainer.cache import SenseCache
-from sensedict_trainer.loop import TrainOptions, learning_rate, train
+from sensedict_trainer.loop import TrainOptions, train
 from sensedict_trainer.recipe import Recipe, load_recipe, recipe_names
 from sensedict_trainer.results import read_json_lines
+from sensedict_trainer.schedule import learning_rate
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.trunk import Trunk
 from tiny_teacher import save_tiny_teacher

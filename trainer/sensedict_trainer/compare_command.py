@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensedict_trainer.train_command import open_source
+from sensedict_trainer.options import dictionary_options, open_source, run_options
 
 if TYPE_CHECKING:
     from sensedict.source import SenseSource
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
     help="Text to score on, which is not trained on. Repeatable.",
 )
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
-@click.option("--dictionary", help="name@version or name@alias.")
-@click.option("--server", metavar="URL", default="http://127.0.0.1:8000", show_default=True, help="The service's root.")
-@click.option(
-    "--snapshot",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A dictionary's file set, in place of a service.",
-)
+@dictionary_options
 @click.option("--recipe", default="demo", show_default=True, help="Name of a recipe, or a TOML file.")
 @click.option("--train-tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
 @click.option("--eval-tokens", type=click.IntRange(8), help="Tokens of the held-out text to score.  [default: all]")
@@ -47,18 +41,7 @@ if TYPE_CHECKING:
     "--edges", type=click.Path(path_type=Path), help="What `sensedict lexicon sample --json` wrote, for the report."
 )
 @click.option("--stages", type=click.Path(path_type=Path), help="JSON lines {stage, seconds} of the work before.")
-@click.option(
-    "--dtype",
-    default="float32",
-    show_default=True,
-    type=click.Choice(["float32", "bfloat16"]),
-    help="Of the teacher's weights and the students'.",
-)
-@click.option("--device", default="cpu", show_default=True, help="Where everything runs, e.g. cuda.")
-@click.option("--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device.")
-@click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: the recipe's batch]")
-@click.option("--patience", default=300.0, show_default=True, help="Seconds to wait for a service that is away.")
-@click.option("--fresh", is_flag=True, help="Throw away what an earlier comparison left in the folder.")
+@run_options
 def compare(
     teacher: str,
     text: tuple[Path, ...],

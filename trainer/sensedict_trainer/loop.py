@@ -20,10 +20,10 @@ from sensedict.source import SenseSource
 from sensedict_trainer.cache import SenseCache
 from sensedict_trainer.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
 from sensedict_trainer.draws import Draw
-from sensedict_trainer.hashing import mix, sequence_key
+from sensedict_trainer.history import History
 from sensedict_trainer.prefetch import Prefetcher, PreparedBatch
 from sensedict_trainer.recipe import Recipe
-from sensedict_trainer.results import read_json_lines, write_text
+from sensedict_trainer.schedule import batches, learning_rate
 from sensedict_trainer.selection import Selection, select
 from sensedict_trainer.step import BatchLosses, Denominators, Stepper, gradient_shares
 from sensedict_trainer.student import Tail, cut_student
@@ -115,14 +115,6 @@ def train(
     return run.result()
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Of step 0 .. steps − 1: a linear warm-up, then half a cosine down to 0."""
-    warmup = round(recipe.warmup * steps)
-    if step < warmup:
-        return recipe.lr * (step + 1) / (warmup + 1)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
 class _Run:
     """A run's parts, put together once; `go` does the steps that are left."""
 
@@ -138,7 +130,7 @@ class _Run:
     ) -> None:
         self.recipe, self.teacher, self.windows, self.source = recipe, teacher, windows, source
         self.out, self.options = out, options
-        self.batches = list(_batches(recipe, windows))
+        self.batches = list(batches(recipe, windows))
         self.seconds = 0.0
         self._trunk = trunk
         self._selections: dict[str, Selection] = {}
@@ -162,7 +154,7 @@ class _Run:
         start, self.seconds = restore_checkpoint(self.out, self.student, optimizer)
         cache = self._cache()
         stepper = Stepper(recipe, teacher, self.student, tail, cache)
-        history = _History(self.out / HISTORY, start)
+        history = History(self.out / HISTORY, start)
         with ExitStack() as stack:
             prepared: Iterator[PreparedBatch] | Prefetcher = map(PreparedBatch, self.batches[start:])
             if self.source is not None:
@@ -187,7 +179,7 @@ class _Run:
         stepper: Stepper,
         optimizer: torch.optim.Optimizer,
         parameters: Sequence[torch.nn.Parameter],
-        history: _History,
+        history: History,
         bar: tqdm[Any],
     ) -> None:
         """Every step that is left; whatever stops them, what was done so far is saved."""
@@ -280,37 +272,6 @@ class _Run:
 
     def _tokens(self, batches: int | None = None) -> int:
         return sum(len(window.ids) for batch in self.batches[:batches] for window in batch)
-
-
-class _History:
-    """`history.jsonl`, a line a step; what a killed run wrote after its last checkpoint is cut off first."""
-
-    def __init__(self, path: Path, steps: int) -> None:
-        kept = []
-        if path.exists() and steps:
-            kept = [json.dumps(row) for row in _whole_lines(path) if row["step"] <= steps]
-        write_text(path, "".join(f"{line}\n" for line in kept))
-        self._path = path
-
-    def add(self, row: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(row) + "\n")
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines that a kill did not cut in two."""
-    text = path.read_text("utf-8")
-    if not text.endswith("\n"):
-        write_text(path, text[: text.rfind("\n") + 1])
-    return read_json_lines(path)
-
-
-def _batches(recipe: Recipe, windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
-    """Windows in an order of each epoch's own, a function of the seed."""
-    for epoch in range(recipe.epochs):
-        order = np.argsort(mix(sequence_key(recipe.seed, str(epoch), "order"), np.arange(len(windows))), kind="stable")
-        for start in range(0, len(order), recipe.batch_size):
-            yield [windows[i] for i in order[start : start + recipe.batch_size]]
 
 
 def _identity(

@@ -1,0 +1,80 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sensedict.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sensedict.source import SenseSource
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DICTIONARY = (
+    click.option("--dictionary", metavar="NAME", help="name@version or name@alias, asked of --server."),
+    click.option(
+        "--server", metavar="URL", default="http://127.0.0.1:8000", show_default=True, help="The service's root."
+    ),
+    click.option(
+        "--snapshot",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="A dictionary's file set, in place of a service.",
+    ),
+    click.option("--patience", default=300.0, show_default=True, help="Seconds to wait for a service that is away."),
+)
+_RUN = (
+    click.option(
+        "--dtype",
+        default="float32",
+        show_default=True,
+        type=click.Choice(["float32", "bfloat16"]),
+        help="Of the teacher's weights and the student's.",
+    ),
+    click.option("--device", default="cpu", show_default=True, help="Where both run, e.g. cuda."),
+    click.option(
+        "--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device."
+    ),
+    click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: a batch]"),
+    click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in the folder."),
+)
+
+
+def dictionary_options(command: Command) -> Command:
+    """Give a command `dictionary`, `server`, `snapshot` and `patience`: what `open_source` takes."""
+    return _add(_DICTIONARY, command)
+
+
+def run_options(command: Command) -> Command:
+    """Give a command `dtype`, `device`, `cache_mb`, `micro_batch` and `fresh`."""
+    return _add(_RUN, command)
+
+
+def open_source(
+    dictionary: str | None, server: str, snapshot: Path | None, patience: float
+) -> AbstractContextManager[SenseSource]:
+    """The dictionary that the options name: a file set where one is given, else a service's.
+
+    Raises:
+        ConfigurationError: neither is named, or both.
+    """
+    from sensedict.client import SenseClient
+    from sensedict.snapshot import Snapshot
+
+    if (dictionary is None) == (snapshot is None):
+        raise ConfigurationError("name the dictionary: either --dictionary (and --server), or --snapshot FOLDER")
+    if snapshot is not None:
+        return Snapshot.open(snapshot)
+    return SenseClient(server, str(dictionary), patience=patience)
+
+
+def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
