@@ -7,6 +7,7 @@
 #   DEMO_CORPUS_TOKENS  tokens that the dictionary is built from                    (150000)
 #   DEMO_TRAIN_TOKENS   tokens that each student is trained on                      (60000)
 #   DEMO_EVAL_TOKENS    held-out tokens that are scored                             (12000)
+#   DEMO_SEEDS          every objective is trained once with each                   (0)
 #   DEMO_TASK           a multiple-choice task and its file, e.g. piqa:piqa_validation.jsonl.xz   (none)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,5 +56,6 @@ done
 stage "query"    sensedict query --server "$url" --dictionary "$dictionary" senses art
 stage "training and evaluation" sensedict compare --teacher "$out/teacher" --text "$out/text/train.jsonl" --held-out "$out/text/heldout.jsonl" \
                    --dictionary "$dictionary" --server "$url" --recipe demo --train-tokens "$train_tokens" --eval-tokens "$eval_tokens" \
+                   --seeds "${DEMO_SEEDS:-0}" \
                    ${DEMO_TASK:+--task "$DEMO_TASK" --task-limit 200} --edges "$out/edges.json" --stages "$out/stages.jsonl" --out "$out/report"
 printf '\nThe report: %s (plots) and %s\n' "$out/report/report.html" "$out/report/report.md"

@@ -101,7 +101,9 @@ def _text_cells(group: Sequence[Row]) -> list[str]:
     def cell(measure: Measure, digits: int, percent: bool = False) -> str:
         return _spread([row.text.mean(measure) for row in group], digits, percent)
 
-    perplexity = _spread([row.text.perplexity for row in group], 2)
+    perplexities = [row.text.perplexity for row in group]
+    # An untrained cut may be off by nine orders of magnitude.
+    perplexity = _spread(perplexities, 2) if max(perplexities) < 1e6 else f"{statistics.fmean(perplexities):.1e}"
     return [
         perplexity,
         cell("cross_entropy", 3),
