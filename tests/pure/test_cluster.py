@@ -31,6 +31,15 @@ def test_no_more_vectors_than_clusters_are_kept_as_they_are() -> None:
     assert cluster(x[:1], k=1, seed=0).counts.tolist() == [1]
 
 
+def test_a_cluster_of_one_is_that_vector_to_the_last_bit() -> None:
+    x = torch.randn(60, 8, generator=torch.Generator().manual_seed(1)) / 3
+    x[17] += 50.0
+    found = cluster(x, k=4, seed=0)
+    (alone,) = torch.nonzero(found.counts == 1).flatten().tolist()
+    assert torch.equal(found.centroids[alone], x[17])
+    assert float(found.inertia[alone]) == 0.0
+
+
 def test_equal_vectors_are_one_cluster_whatever_k_is() -> None:
     found = cluster(torch.full((50, 3), 2.5), k=5, seed=0)
     assert found.counts.tolist() == [50]

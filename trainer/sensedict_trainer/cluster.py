@@ -50,6 +50,9 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
         mean = x.mean(dim=0)
         # Distances by the Gram matrix lose digits when the mean is far from 0, as hidden states' is.
         centroids = _lloyd(x - mean, k, seed) + mean
+        labels = _assign_exactly(x, centroids)[1]
+        alone = torch.bincount(labels, minlength=k)[labels] == 1
+        centroids[labels[alone]] = x[alone]  # to the last bit, which the mean took away
     distances, labels = _assign_exactly(x, centroids)
     return _in_order(x, centroids, labels, distances)
 
