@@ -45,10 +45,19 @@ def test_a_model_that_changes_its_logits_is_refused(folder: Path) -> None:
         teacher.check_state_point(torch.tensor([[5, 9, 300, 17]]))
 
 
-def test_a_copy_is_the_same_teacher_and_another_dtype_is_not(folder: Path, copy: Path) -> None:
+def test_a_copy_is_the_same_teacher_whatever_dtype_it_is_loaded_in(folder: Path, copy: Path) -> None:
     here, there, rounded = load_teacher(str(folder)), load_teacher(str(copy)), load_teacher(str(copy), "bfloat16")
-    assert here.fingerprint == there.fingerprint != rounded.fingerprint
+    assert here.fingerprint == there.fingerprint == rounded.fingerprint
     assert here.tokenizer_hash == there.tokenizer_hash
+    assert rounded.dtype == torch.bfloat16
+
+
+def test_a_teacher_in_shards_is_read_whole(folder: Path, tmp_path: Path) -> None:
+    whole = load_teacher(str(folder))
+    whole.model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    whole.tokenizer.save_pretrained(tmp_path / "shards")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
+    assert load_teacher(str(tmp_path / "shards")).fingerprint == whole.fingerprint
 
 
 def test_one_changed_weight_is_another_teacher(folder: Path, copy: Path) -> None:
@@ -82,6 +91,10 @@ def test_a_dictionary_of_another_teacher_is_refused_naming_both_values(folder: P
 def test_folders_that_are_no_teacher_are_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no folder"):
         load_teacher(str(tmp_path / "nosuch"))
+    with pytest.raises(
+        ConfigurationError, match="there is no folder 'nosuch-model', and it cannot be had from the hub"
+    ):
+        load_teacher("nosuch-model")
     with pytest.raises(ConfigurationError, match=r"dtype 'int8' is none of"):
         load_teacher(str(copy), "int8")
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")

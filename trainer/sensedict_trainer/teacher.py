@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sensedict.errors import ConfigurationError, Mismatch
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# Where a copy of the weights was made (`transformers_version`, the folder's name) says nothing about what they are.
-_CONFIG_NOISE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
-
 
 @dataclass(frozen=True)
 class Teacher:
@@ -33,7 +30,7 @@ class Teacher:
         name: folder or hub name, as given.
         model: in eval mode, no parameter requires a gradient.
         tokenizer: a fast tokenizer.
-        fingerprint: sha256 over the weights' names, shapes, dtypes and bytes, and the config.
+        fingerprint: sha256 over the weights as they are stored, see `weights_hash`.
         tokenizer_hash: see `tokenizer_hash`.
         dtype, device: of the weights.
     """
@@ -139,14 +136,46 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def fingerprint(model: PreTrainedModel) -> str:
-    """sha256 over the config and every weight (name, shape, dtype, bytes); reads all weights once."""
-    config = {key: value for key, value in model.config.to_dict().items() if key not in _CONFIG_NOISE}
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, weight in sorted(model.state_dict().items()):
+def weights_hash(folder: Path) -> str:
+    """sha256 over a model folder's weights as they are stored: names, shapes, dtypes and bytes; reads each once.
+
+    So it is the same whatever dtype they are loaded in and whatever version of `transformers` loads them.
+    """
+    handles = [safe_open(path, framework="pt") for path in _weight_files(folder)]
+    where = {name: handle for handle in handles for name in handle.keys()}  # noqa: SIM118 - a handle is no mapping
+    digest = hashlib.sha256()
+    for name in sorted(where):
+        weight = where[name].get_tensor(name)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that `transformers` loads: the shards of an index, or the one file."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return [folder / "model.safetensors"]
+    return sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+
+
+def _folder_of(name_or_folder: str) -> Path:
+    """The folder itself, or the one that a hub name was downloaded to."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    if folder.suffix == ".gguf":
+        raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
+    if folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
+        raise ConfigurationError(f"there is no folder {name_or_folder}")
+    try:
+        return Path(snapshot_download(name_or_folder, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"there is no folder {name_or_folder!r}, and it cannot be had from the hub: {error}"
+        ) from error
 
 
 def _check_folder(folder: Path) -> None:
@@ -182,17 +211,12 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
     disable_progress_bar()  # ours say what a user waits for
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
-    folder = Path(name_or_folder)
-    if folder.is_dir():
-        _check_folder(folder)
-    elif folder.suffix == ".gguf":
-        raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
-    elif folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
-        raise ConfigurationError(f"there is no folder {name_or_folder}")
+    folder = _folder_of(name_or_folder)
+    _check_folder(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         model, loading = AutoModelForCausalLM.from_pretrained(
-            name_or_folder, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
+            folder, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigurationError(f"the teacher {name_or_folder!r} cannot be loaded: {error}") from error
@@ -210,7 +234,7 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         name=name_or_folder,
         model=model,
         tokenizer=tokenizer,
-        fingerprint=fingerprint(model),
+        fingerprint=weights_hash(folder),
         tokenizer_hash=tokenizer_hash(tokenizer),
         dtype=DTYPES[dtype],
         device=torch.device(device),
