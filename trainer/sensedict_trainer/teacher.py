@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -141,7 +141,7 @@ def weights_hash(folder: Path) -> str:
 
     So it is the same whatever dtype they are loaded in and whatever version of `transformers` loads them.
     """
-    handles = [safe_open(path, framework="pt") for path in _weight_files(folder)]
+    handles: list[Any] = [safe_open(path, framework="pt") for path in _weight_files(folder)]
     where = {name: handle for handle in handles for name in handle.keys()}  # noqa: SIM118 - a handle is no mapping
     digest = hashlib.sha256()
     for name in sorted(where):
