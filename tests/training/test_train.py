@@ -268,3 +268,14 @@ def test_the_cache_keeps_what_is_held_and_forgets_the_oldest() -> None:
     cache.release(held)
     with pytest.raises(ConfigurationError, match="5 senses and the cache has room for 4"):
         cache.load(np.arange(5), fetch)
+
+
+def test_a_teacher_in_half_precision_trains_with_the_same_dictionary(
+    teacher: Teacher, dictionary: Path, tmp_path: Path
+) -> None:
+    half = load_teacher(teacher.name, "bfloat16")
+    with Snapshot.open(dictionary) as source:
+        result = train(RECIPE, half, make_windows(half), source, tmp_path / "run", options=OPTIONS)
+    assert AutoModelForCausalLM.from_pretrained(result.student).dtype == torch.bfloat16
+    rows = read_json_lines(result.history)
+    assert rows[-1]["loss"] < rows[0]["loss"]
