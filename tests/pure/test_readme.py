@@ -54,39 +54,6 @@ def test_make_targets_and_settings_exist() -> None:
     for target in (first or second for first, second in written):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     script = (ROOT / "examples/demo.sh").read_text("utf-8")
-    lines = "\n".join([*blocks, script]).replace("\\\n", " ").splitlines()
-    found = [re.sub(r"\s+#.*", "", part) for line in lines for part in re.findall(r"\bsensedict [^&|>]*", line)]
-    inline = re.findall(r"`(sensedict [^`]*)`", README)
-    return [part for part in (*found, *inline) if not part.startswith("sensedict[")]
-
-
-@pytest.mark.parametrize("line", commands())
-def test_a_command_of_the_readme_exists(line: str) -> None:
-    command: click.Command = cli
-    words = iter(shlex.split(re.sub(r"\$\{[^}]*\}", "", line))[1:])
-    for word in words:
-        if word.startswith("-"):
-            names = {name for parameter in command.params for name in parameter.opts} | {"-h", "--help", "--version"}
-            assert word.partition("=")[0] in names, f"{line}: no option {word}"
-        elif isinstance(command, click.Group):
-            before = command
-            found = command.get_command(click.Context(command), word)
-            if found is None:
-                values = [parameter for parameter in before.params if isinstance(parameter, click.Option)]
-                assert values, f"{line}: no command {word}"
-                continue
-            command = found
-
-
-def test_there_are_commands() -> None:
-    assert len(commands()) > 15
-
-
-def test_make_targets_and_settings_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    for target in re.findall(r"\bmake ([a-z-]+)", README):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE) or target == "and", target
-    script = (ROOT / "examples/demo.sh").read_text("utf-8")
     for setting in set(re.findall(r"\bDEMO_[A-Z_]+", README)):
         assert setting in script
     code = "".join(path.read_text("utf-8") for path in (ROOT / "server").rglob("*.py"))
