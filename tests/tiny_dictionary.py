@@ -51,8 +51,8 @@ TOKENS: list[tuple[str, int]] = [
     ("a", 1),
     ("b", 1),
     (".", 2),
-    (" the", 3),
-    ("<eos>", 1),
+    (" Hot", 3),  # in no relation, but folds to a word that is
+    (" u.p", 1),  # three characters, two letters
 ]
 
 # Words in rising id, with their tokens.
@@ -82,6 +82,7 @@ WORDS: dict[str, tuple[int, ...]] = {
     "May": (28,),
     "may": (29,),
     "frost": (30,),
+    "u.p": (39,),
 }
 
 # (word, other, type, source, rule, row of the parent, conflict)
@@ -108,6 +109,7 @@ RELATIONS: list[tuple[str, str, str, str, str | None, int | None, bool]] = [
     ("frost", "cold", "synonym", "thesaurus", None, None, False),  # a head without senses
     ("happy", "glad", "synonym", "opposites", None, None, False),  # the same pair from two sources
     ("sad", "glad", "antonym", "opposites", None, None, False),
+    ("u.p", "down", "antonym", "opposites", None, None, False),  # no head: two letters
 ]
 SOURCES = {"thesaurus": ("CC-BY-4.0", "2"), "opposites": ("Apache-2.0", "1")}  # name to licence and version
 

@@ -78,6 +78,7 @@ def test_senses_of_every_word(http: httpx.Client, published: Published, word: st
     ("asked", "found"),
     [
         ("HOT", "hot"),
+        ("Hot", "Hot"),  # a token of this very spelling, though in no relation
         ("Ice Cream", "ice cream"),
         ("new york", "New York"),
         ("NAÏVE", "naïve"),
@@ -148,8 +149,15 @@ def test_relations_page_by_page(http: httpx.Client, limit: int) -> None:
     assert len(whole) > 3
 
 
+@pytest.mark.parametrize("word", ["Hot", "HOT", "hot"])
+def test_a_bare_token_does_not_hide_the_relations_of_its_word(http: httpx.Client, word: str) -> None:
+    found = relations_of(http, word)
+    assert {relation.other for relation in found} == {"warm", "cold", "a.b/c d"}
+    assert {relation.word for relation in found} == {"hot"}
+
+
 def test_a_bare_token_has_no_relations(http: httpx.Client) -> None:
-    assert relations_of(http, "cat") == []
+    assert relations_of(http, "cat") == relations_of(http, "CAT") == []
 
 
 def test_every_sense_with_its_vector(http: httpx.Client, published: Published) -> None:

@@ -32,27 +32,57 @@ class Word:
 
 
 def find_word(connection: Connection, dictionary_id: int, word: str) -> Word | None:
-    """The word as spelt, else as its case folds; in each a word of relations comes before a bare token (DSKD §3.3).
+    """The word whose senses are wanted: as spelt, else as its case folds (DSKD §3.3).
+
+    In each a word of relations comes before a bare token, but a token spelt exactly so comes before a word of relations
+    that only folds to it: its senses are those of this very spelling. `find_related_word` decides otherwise.
 
     A token stands for a word when its text is a space and the word, as inside a sentence, or else the word itself.
     A word typed with combining accents that is not found is looked up with whole letters (NFC), as text has them.
     """
     found = None
-    for spelling in dict.fromkeys((word, normalize("NFC", word))):
-        found = found or _find_spelling(connection, dictionary_id, spelling)
+    for spelling in _spellings(word):
+        found = (
+            found
+            or _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
+            or _as_token(connection, dictionary_id, spelling, folded=False)
+            or _in_relations(connection, dictionary_id, spelling, _folded(spelling))
+            or _as_token(connection, dictionary_id, spelling, folded=True)
+        )
     return found
 
 
-def _find_spelling(connection: Connection, dictionary_id: int, word: str) -> Word | None:
-    inside = [f" {word}", word]
-    return (
-        _in_relations(connection, dictionary_id, word, words.c.text == word)
-        or _as_token(connection, dictionary_id, inside, tokens.c.text.in_(inside))
-        or _in_relations(connection, dictionary_id, word, func.lower(words.c.text) == func.lower(word))
-        or _as_token(
-            connection, dictionary_id, inside, func.lower(tokens.c.text).in_([func.lower(text) for text in inside])
+def find_related_word(connection: Connection, dictionary_id: int, word: str) -> Word | None:
+    """The word whose relations are wanted: a word of relations, as spelt, else as its case folds; else a bare token.
+
+    A token spelt exactly so has no relations, so it does not hide the word of relations that folds to it.
+    """
+    found = None
+    for spelling in _spellings(word):
+        found = (
+            found
+            or _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
+            or _in_relations(connection, dictionary_id, spelling, _folded(spelling))
         )
-    )
+    for spelling in _spellings(word):
+        found = (
+            found
+            or _as_token(connection, dictionary_id, spelling, folded=False)
+            or _as_token(connection, dictionary_id, spelling, folded=True)
+        )
+    return found
+
+
+def _spellings(word: str) -> Sequence[str]:
+    return list(dict.fromkeys((word, normalize("NFC", word))))
+
+
+def _spelt(word: str) -> ColumnElement[bool]:
+    return words.c.text == word
+
+
+def _folded(word: str) -> ColumnElement[bool]:
+    return func.lower(words.c.text) == func.lower(word)
 
 
 def _in_relations(connection: Connection, dictionary_id: int, word: str, spelt: ColumnElement[bool]) -> Word | None:
@@ -78,9 +108,12 @@ def _in_relations(connection: Connection, dictionary_id: int, word: str, spelt: 
     return Word(row.word_id, row.text, tuple(row.token_ids), row.first_sense, row.sense_count, row.reason)
 
 
-def _as_token(
-    connection: Connection, dictionary_id: int, inside: Sequence[str], spelt: ColumnElement[bool]
-) -> Word | None:
+def _as_token(connection: Connection, dictionary_id: int, word: str, *, folded: bool) -> Word | None:
+    inside = [f" {word}", word]
+    if folded:
+        spelt = func.lower(tokens.c.text).in_([func.lower(text) for text in inside])
+    else:
+        spelt = tokens.c.text.in_(inside)
     query = (
         select(tokens.c.token_id, tokens.c.text, tokens.c.first_sense, tokens.c.sense_count)
         .where(tokens.c.dictionary_id == dictionary_id)

@@ -13,7 +13,7 @@ from sensedict.errors import InvalidInput, WordNotFound
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
 from sensedict_server.queries.relations import Relation, page_of_relations
-from sensedict_server.queries.words import find_word
+from sensedict_server.queries.words import find_related_word
 from sensedict_server.routes.senses import word_not_found
 from sensedict_server.routes.shared import LIMITS, SharedCatalogue, Unchanging, Word
 
@@ -36,11 +36,11 @@ def relations(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> wire.RelationPage:
-    """Relations in which the word stands, in a fixed order (DSKD §3.2)."""
+    """Relations in which the word stands, as spelt or else as its case folds, in a fixed order (DSKD §3.2)."""
     after = 0 if cursor is None else _read_cursor(cursor)
     _refuse_null(type, source)
     with shared.engine.connect() as connection:
-        found = find_word(connection, named.id, word)
+        found = find_related_word(connection, named.id, word)
         if found is None:
             raise WordNotFound(word_not_found(word, named.ref))
         if found.word_id is None:  # a bare token
