@@ -153,7 +153,7 @@ class Relation(Model):
     id: int
     word: str
     other: str
-    type: str = Field(description="synonym, antonym, reversal or a type of the source's own")
+    type: str = Field(description="synonym, antonym, negation, reversal or a type of the source's own")
     source: str
     licence: str
     rule: str | None = Field(description="how a derived relation was derived, e.g. `negation:un-`")

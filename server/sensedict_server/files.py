@@ -29,7 +29,7 @@ from sensedict.source import Identity, Ranges
 from sensedict_server.database import driver
 from sensedict_server.queries import export
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
-from sensedict_server.queries.relations import neighbours
+from sensedict_server.queries.relations import is_head, neighbours
 
 IDENTITY_FIELDS = tuple(name for name in Identity.__dataclass_fields__ if name != "content_hash")
 # What training counts as a synonym and as an antonym, where the build's settings say nothing else.
@@ -257,7 +257,10 @@ def _neighbours(connection: Connection, content: Content, types: Any) -> Ranges:
     """One row a token of the vocabulary, one range a neighbour word."""
     query = neighbours(content.dictionary_id, content.lexicon_id, types)
     parts = [
-        np.array([(row.token, row.first_sense, row.sense_count) for row in part], dtype=np.int64)
+        np.array(
+            [(row.token, row.first_sense, row.sense_count) for row in part if any(map(is_head, row.heads))],
+            dtype=np.int64,
+        ).reshape(-1, 3)
         for part in _partitions(connection, query)
     ]
     found = np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])

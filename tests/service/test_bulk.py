@@ -68,7 +68,8 @@ def own_range(published: Published, word: str) -> dict[str, int] | None:
 def expected_set(published: Published, token: int) -> dict[str, Any]:
     """Candidates by a plain reading of DSKD §4.2 and of the rules for heads."""
     sets: dict[str, list[dict[str, int]]] = {"synonyms": [], "antonyms": []}
-    heads = [word for word, tokens in WORDS.items() if tokens == (token,) and len(word) >= 3 and TOKENS[token][1]]
+    words = [word for word, tokens in WORDS.items() if tokens == (token,) and TOKENS[token][1]]
+    heads = [word for word in words if len([letter for letter in word if letter not in "./"]) >= 3]
     for name, types in (("synonyms", ("synonym",)), ("antonyms", ("antonym", "negation"))):
         others = {
             other if word == head else word
@@ -91,6 +92,13 @@ def test_candidate_sets_of_the_whole_vocabulary(http: httpx.Client, published: P
     assert answer.json() == {"sets": expected, "errors": []}
     assert any(entry["synonyms"] for entry in expected)
     assert any(len(entry["antonyms"]) > 1 for entry in expected)
+
+
+def test_a_dot_is_no_letter_of_a_head(http: httpx.Client) -> None:
+    up_with_a_dot, down = [row for row, (text, _) in enumerate(TOKENS) if text in (" u.p", " down")][::-1]
+    sets = ask(http, "candidateSets", {"tokens": [up_with_a_dot, down]}).json()["sets"]
+    assert sets[0]["antonyms"] == []
+    assert len(sets[1]["antonyms"]) == 2  # up and u.p: a neighbour may be short
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.int32, np.int64, np.uint64])

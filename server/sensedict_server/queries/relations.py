@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, case, func, select, union_all
 
 from sensedict_server.tables import dictionary_words, relation_sources, relations, words
 
-HEAD_CHARACTERS = 3  # heads are single-token words of three letters or more (METHOD: Word senses)
+HEAD_LETTERS = 3  # heads are single-token words of three letters or more (METHOD: Word senses)
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,22 @@ def page_of_relations(
     return [Relation(**row._mapping) for row in connection.execute(query)]
 
 
-def neighbours(dictionary_id: int, lexicon_id: int, types: Sequence[str]) -> Select[tuple[int, int, int, int]]:
-    """(head's token, neighbour's word, its first sense, its count) a row, heads by token id and neighbours by word id.
+def is_head(word: str) -> bool:
+    """Whether a word is long enough for a head: dots, digits and the like are no letters.
 
-    Heads are single-token words of three letters or more with senses. Neighbours are the distinct other words of their
-    relations of the given types that have senses, relations in conflict left out, and the head's own token too.
+    Not a part of the query: what PostgreSQL takes for a letter depends on the locale of the database.
+    """
+    return sum(character.isalpha() for character in word) >= HEAD_LETTERS
+
+
+def neighbours(
+    dictionary_id: int, lexicon_id: int, types: Sequence[str]
+) -> Select[tuple[int, int, int, int, Sequence[str]]]:
+    """(token, neighbour's word, its first sense, its count, the token's words) a row, by token and neighbour's word.
+
+    The token is one that makes a whole word and has senses; whether one of its words `is_head` is left to the caller.
+    Neighbours are the distinct other words of their relations of the given types that have senses, relations in
+    conflict left out, and the head's own token too.
     """
     usable = (
         (relations.c.lexicon_id == lexicon_id) & (relations.c.type == func.any(list(types))) & ~relations.c.conflict
@@ -80,14 +91,19 @@ def neighbours(dictionary_id: int, lexicon_id: int, types: Sequence[str]) -> Sel
     head, other = dictionary_words.alias("head"), dictionary_words.alias("other")
     token = head.c.token_ids[1]  # PostgreSQL counts from 1
     return (
-        select(token.label("token"), other.c.word_id, other.c.first_sense, other.c.sense_count)
-        .distinct()
+        select(
+            token.label("token"),
+            other.c.word_id,
+            other.c.first_sense,
+            other.c.sense_count,
+            func.array_agg(words.c.text).label("heads"),
+        )
         .select_from(edges)
         .join(head, (head.c.dictionary_id == dictionary_id) & (head.c.word_id == edges.c.head))
         .join(words, words.c.id == head.c.word_id)
         .join(other, (other.c.dictionary_id == dictionary_id) & (other.c.word_id == edges.c.neighbour))
         .where(func.cardinality(head.c.token_ids) == 1, head.c.sense_count > 0, other.c.sense_count > 0)
-        .where(func.char_length(words.c.text) >= HEAD_CHARACTERS)
         .where(other.c.token_ids != head.c.token_ids)
+        .group_by(token, other.c.word_id, other.c.first_sense, other.c.sense_count)
         .order_by(token, other.c.word_id)
     )
