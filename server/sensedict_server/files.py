@@ -27,14 +27,12 @@ from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manife
 from sensedict.snapshot import Snapshot
 from sensedict.source import Identity, Ranges
 from sensedict_server.database import driver
+from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 from sensedict_server.queries import export
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
 from sensedict_server.queries.relations import is_head, neighbours
 
 IDENTITY_FIELDS = tuple(name for name in Identity.__dataclass_fields__ if name != "content_hash")
-# What training counts as a synonym and as an antonym, where the build's settings say nothing else.
-SYNONYM_TYPES = ("synonym",)
-ANTONYM_TYPES = ("antonym", "negation")
 _ROWS = 10_000  # rows held at once while a table is written
 
 _SCHEMAS = {

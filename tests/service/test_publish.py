@@ -33,6 +33,7 @@ from sensedict.errors import (
     WrongDimension,
 )
 from sensedict.fileset import MANIFEST, VECTORS
+from sensedict.snapshot import Snapshot
 from sensedict_server import files
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
@@ -227,6 +228,42 @@ def test_a_word_too_many_is_refused(database: Engine, settings: Settings, tiny_d
     with pytest.raises(InvalidInput, match="1 words of the draft are in no relation of opposites@1"):
         publish(database, settings.files, replace(tiny_draft, words=words))
     nothing_is_left(database, settings)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            {"antonym_types": ["antonym", "reversal"]},
+            "antonym_types: .* no relations of type 'reversal', it has antonym, ",
+        ),
+        (
+            {"synonym_types": ["synonym", "negation", "sinonym"]},
+            "synonym_types: .* of type 'sinonym', it has .*, synonym",
+        ),
+        ({"synonym_types": ["synonym", "negation"]}, "'negation' cannot count as synonymy and as antonymy"),
+        ({"synonym_types": "synonym"}, "synonym_types is 'synonym': give a list"),
+        ({"antonym_types": [1]}, r"antonym_types is \[1\]: give a list"),
+    ],
+)
+def test_types_that_the_lexicon_has_not(
+    database: Engine, settings: Settings, tiny_draft: Draft, chosen: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        publish(database, settings.files, replace(tiny_draft, settings=chosen))
+    nothing_is_left(database, settings)
+
+
+def test_what_counts_as_synonymy_and_antonymy_is_a_setting(
+    database: Engine, settings: Settings, tiny_draft: Draft
+) -> None:
+    chosen = {"synonym_types": ["related"], "antonym_types": ["synonym", "antonym"]}
+    publish(database, settings.files, replace(tiny_draft, settings=chosen))
+    paris, happy, kind = (WORDS[word][0] for word in ("Paris", "happy", "kind"))
+    with Snapshot.open(settings.files / "tiny@1") as snapshot:
+        sets = snapshot.candidate_sets(np.array([paris, happy, kind]))
+    assert np.diff(sets.antonyms.offsets).tolist() == [1, 2, 1]  # New York; glad and sad; glad, and not unkind
+    assert np.diff(sets.synonyms.offsets).tolist() == [1, 0, 0]  # 日本
 
 
 def test_a_draft_lexicon_is_refused(database: Engine, settings: Settings, tiny_draft: Draft) -> None:

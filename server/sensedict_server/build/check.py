@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from sensedict.errors import InvalidInput, NotFinite, WrongDimension
 from sensedict.wire import LATEST
 from sensedict_server.build.contents import Draft
+from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # part of addresses and of folder names
 _MOST_SENSES = 2**15 - 1  # of one owner: a smallint
@@ -43,6 +46,35 @@ def check(draft: Draft) -> None:
         raise InvalidInput(f"k is {draft.k}: a token has at least one sense")
     _check_tokens(draft)
     _check_words(draft)
+
+
+def check_types(settings: Mapping[str, Any], known: Collection[str]) -> None:
+    """Let pass settings whose `synonym_types` and `antonym_types` the lexicon has; the usual ones it may be without.
+
+    Args:
+        settings: a draft's; without the two keys training takes the usual types.
+        known: types of the lexicon's relations.
+
+    Raises:
+        InvalidInput: no list of names, a type that the lexicon has not, or one that counts as both; names the types
+            it has.
+    """
+    chosen: dict[str, set[str]] = {}
+    for key, usual in (("synonym_types", SYNONYM_TYPES), ("antonym_types", ANTONYM_TYPES)):
+        types = settings.get(key, usual)
+        if not isinstance(types, list | tuple) or not all(isinstance(type_, str) for type_ in types):
+            raise InvalidInput(f"{key} is {types!r}: give a list of types of relations")
+        for type_ in types:
+            if type_ not in known and type_ not in usual:
+                raise InvalidInput(f"{key}: the lexicon has no relations of type {type_!r}, it has {_listed(known)}")
+        chosen[key] = set(types)
+    both = chosen["synonym_types"] & chosen["antonym_types"]
+    if both:
+        raise InvalidInput(f"the type {min(both)!r} cannot count as synonymy and as antonymy: choose one")
+
+
+def _listed(types: Collection[str]) -> str:
+    return ", ".join(sorted(types)) or "none"
 
 
 def _check_tokens(draft: Draft) -> None:

@@ -20,11 +20,11 @@ from sqlalchemy.exc import IntegrityError
 from sensedict.errors import Conflict, InvalidInput, LexiconNotFound
 from sensedict.wire import LATEST
 from sensedict_server import files
-from sensedict_server.build.check import check
+from sensedict_server.build.check import check, check_types
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.copying import copy_rows
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary, find_lexicon_by_id
-from sensedict_server.queries.lexicons import relation_words
+from sensedict_server.queries.lexicons import count_relations, relation_words
 from sensedict_server.tables import (
     aliases,
     contexts,
@@ -98,6 +98,7 @@ def _check_against_database(connection: Connection, draft: Draft) -> str:
         raise Conflict(f"the lexicon {lexicon.ref} is a draft: publish it first")
     if find_dictionary(connection, draft.name, draft.version) is not None:
         raise Conflict(f"{draft.name}@{draft.version} is published already: choose another version")
+    check_types(draft.settings, {count.type for count in count_relations(connection, draft.lexicon_id)})
     known = np.array([word_id for word_id, _ in relation_words(connection, draft.lexicon_id)], dtype=np.int64)
     _refuse(np.setdiff1d(known, draft.words.word_ids), f"words of relations of {lexicon.ref} are missing in the draft")
     _refuse(np.setdiff1d(draft.words.word_ids, known), f"words of the draft are in no relation of {lexicon.ref}")

@@ -12,8 +12,11 @@ MOST_CHARACTERS = 256  # of a word; also what the service answers for (`sensedic
 SYNONYM = "synonym"
 ANTONYM = "antonym"
 NEGATION = "negation"  # a word and its morphological negation, happy–unhappy; trains as an antonym
-REVERSAL = "reversal"  # a verb and its undoing, tie–untie: a type of its own, not trained on
+REVERSAL = "reversal"  # a verb and its undoing, tie–untie: a type of its own, trained on where a build says so
 ANTONYMOUS = frozenset({ANTONYM, NEGATION})
+# What training counts as synonymy and as antonymy, where a build's settings say nothing else.
+SYNONYM_TYPES = (SYNONYM,)
+ANTONYM_TYPES = (ANTONYM, NEGATION)
 
 
 class UnusableWord(ValueError):
