@@ -70,7 +70,9 @@ def test_pairs_name_a_broken_line(tmp_path: Path, line: str) -> None:
 def test_pairs_bear_one_broken_line_in_a_hundred(tmp_path: Path) -> None:
     lines = [f"a{i} b{i}" for i in range(99)]
     found, skipped = read("synonyms", write(tmp_path, "pairs.txt", "\n".join([*lines, " consign"])))
-    assert (len(found), skipped) == (99, {"not two words": 1})
+    assert (len(found), skipped) == (99, {"line that is not two words, the first is line 100 of pairs.txt": 1})
+    found, skipped = read("synonyms", write(tmp_path, "pairs.txt", "\n".join([*lines, "", "a b c", *lines, "d"])))
+    assert (len(found), skipped) == (198, {"lines that are not two words, the first is line 101 of pairs.txt": 2})
 
 
 def test_typed_relations(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from running_service import environment_of
 from sensedict.errors import ConfigurationError, Conflict, InvalidInput, LexiconNotFound
 from sensedict_server.build.contents import TokenSenses
-from sensedict_server.build.lexicon import SourceSpec, load_lexicon, parse_source
+from sensedict_server.build.lexicon import SourceSpec, load_lexicon, parse_source, with_licences
 from sensedict_server.build.words import compose_words
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.settings import Settings
@@ -201,6 +201,51 @@ def test_settings_that_do_not_fit_together(database: Engine, sources: list[Sourc
     typed.path.write_text("hot\thot\tsynonym\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match="hold no relations"):
         load_lexicon(database, "mine", "1", [typed])
+
+
+def test_the_licence_of_a_list_of_ones_own(database: Engine, sources: list[SourceSpec]) -> None:
+    licensed = with_licences(sources, ["typed=CC BY 4.0"])
+    lexicon, _ = load_lexicon(database, "mine", "1", licensed, ["typed"])
+    with database.connect() as connection:
+        found = {source.name: source.licence for source in queries.list_lexicon_sources(connection, lexicon.id)}
+    assert found == {"typed:mine": "CC BY 4.0", "morpholex": "CC BY-NC-SA 4.0", "opposites": "Apache-2.0"}
+    assert (
+        load_lexicon(database, "mine", "1", with_licences(sources, ["typed:mine = CC BY 4.0"]), ["typed"])[1] is False
+    )
+    for other, said in ((["typed=MIT"], "MIT"), ([], "not stated")):
+        with pytest.raises(Conflict, match=f"licence of its typed:mine is 'CC BY 4.0', the one given '{said}'"):
+            load_lexicon(database, "mine", "1", with_licences(sources, other), ["typed"])
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (["typed"], "write NAME=TEXT"),
+        (["typed= "], "write NAME=TEXT"),
+        (["mine=MIT"], "no source is called 'mine', the sources are typed:mine, morpholex, opposites"),
+        (["opposites=MIT"], "the licence of opposites is known, Apache-2.0"),
+        (["typed=MIT", "typed:mine=ISC"], "two licences are stated for typed:mine"),
+    ],
+)
+def test_a_licence_that_cannot_be_stated(sources: list[SourceSpec], stated: list[str], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        with_licences(sources, stated)
+
+
+def test_what_was_skipped_is_printed_after_a_load(settings: Settings, tmp_path: Path) -> None:
+    lines = [f"a{number} b{number}" for number in range(300)]
+    (tmp_path / "pairs.txt").write_text("\n".join([*lines[:200], "consign", *lines[200:], "x x"]), encoding="utf-8")
+    command = [*SENSEDICT, "lexicon", "load", "pairs@1", "--source", f"synonyms:{tmp_path / 'pairs.txt'}"]
+    for licence, status in (("synonyms=MIT", 0), ("synonyms=MIT", 0), ("antonyms=MIT", 1)):
+        environment = {**os.environ, **environment_of(settings)}
+        done = subprocess.run([*command, "--licence", licence], env=environment, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        if status == 0:
+            printed = {" ".join(line.split()) for line in done.stdout.splitlines() if "skipped" in line}
+            assert printed == {
+                "skipped 1 synonyms:pairs: line that is not two words, the first is line 201 of pairs.txt",
+                "skipped 1 synonyms:pairs: same word at both ends",
+            }
 
 
 def test_an_unknown_lexicon(database: Engine, sources: list[SourceSpec]) -> None:

@@ -11,43 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, insert, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from tqdm import tqdm
 
 from sensedict.errors import Conflict, InvalidInput
 from sensedict.paths import package_path
 from sensedict_server.build.check import check_name
-from sensedict_server.build.copying import copy_rows
+from sensedict_server.build.lexicon_rows import SourceRow, store_lexicon
 from sensedict_server.lexicon.negation import derive
 from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
+from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN
 from sensedict_server.lexicon.relations import REVERSAL, Collection
-from sensedict_server.queries.lexicons import (
-    Lexicon,
-    absent_words,
-    find_lexicon,
-    get_lexicon,
-    reserve_relation_ids,
-    word_ids,
-)
-from sensedict_server.tables import lexicons, relation_sources, relations, words
+from sensedict_server.queries.lexicons import Lexicon, find_lexicon, get_lexicon
 
-LANGUAGE = "en"
 _OWN_FILE = {opposites.READER.kind: opposites.PATH}  # kinds whose file is part of the package
 _BY_USER = ("synonyms", "antonyms", "typed")  # kinds of which there may be several, named after their files
-
-_COLUMNS = {
-    "id": "int8",
-    "lexicon_id": "int8",
-    "word_id": "int8",
-    "other_id": "int8",
-    "type": "text",
-    "source_id": "int8",
-    "rule": "text",
-    "parent_id": "int8",
-    "conflict": "bool",
-}
 
 
 @dataclass(frozen=True)
@@ -58,25 +37,18 @@ class SourceSpec:
         kind: which reader reads it; `morpholex` gives segmentations.
         spec: as the user wrote it.
         path: its file.
+        licence: of a user's own list, as the user states it.
     """
 
     kind: str
     spec: str
     path: Path
+    licence: str | None = None
 
     @property
     def name(self) -> str:
         """What the source is called in the lexicon: its kind, for a user's own lists with the file's name."""
         return f"{self.kind}:{self.path.name.split('.')[0]}" if self.kind in _BY_USER else self.kind
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of `relation_sources`."""
-
-    name: str
-    licence: str
-    version: str
 
 
 def parse_source(spec: str) -> SourceSpec:
@@ -99,6 +71,29 @@ def parse_source(spec: str) -> SourceSpec:
     return SourceSpec(kind, spec, package_path(file))
 
 
+def with_licences(sources: Sequence[SourceSpec], stated: Sequence[str]) -> list[SourceSpec]:
+    """The sources, a user's own lists with the licence that `NAME=TEXT` states; NAME is a source's name or kind.
+
+    Raises:
+        InvalidInput: no `NAME=TEXT`, no such source, a source whose licence is known, or two licences for one.
+    """
+    licences: dict[str, str] = {}
+    for statement in stated:
+        name, _, licence = (part.strip() for part in statement.partition("="))
+        if not name or not licence:
+            raise InvalidInput(f"licence {statement!r}: write NAME=TEXT, as in synonyms='CC BY 4.0'")
+        found = [source for source in sources if name in (source.name, source.kind)]
+        if not found:
+            names = ", ".join(source.name for source in sources)
+            raise InvalidInput(f"licence {statement!r}: no source is called {name!r}, the sources are {names}")
+        for source in found:
+            if source.kind not in _BY_USER:
+                raise InvalidInput(f"the licence of {source.name} is known, {_describe(source).licence}: leave it out")
+            if licences.setdefault(source.name, licence) != licence:
+                raise InvalidInput(f"two licences are stated for {source.name}: name each source once")
+    return [replace(source, licence=licences.get(source.name, source.licence)) for source in sources]
+
+
 def load_lexicon(
     engine: Engine, name: str, version: str, sources: Sequence[SourceSpec], derive_over: Sequence[str] = ()
 ) -> tuple[Lexicon, bool]:
@@ -119,7 +114,7 @@ def load_lexicon(
     check_name("lexicon version", version)
     derived_sources = _check_sources(sources, derive_over)
     settings = {
-        "sources": [{"name": s.name, "spec": s.spec, "sha256": _sha256(s.path)} for s in sources],
+        "sources": [_settings_of(source) for source in sources],
         "derive": derived_sources,
     }
     with engine.connect() as connection:
@@ -130,7 +125,7 @@ def load_lexicon(
     collection = _read(sources, derived_sources)
     try:
         with engine.begin() as connection:
-            _store(connection, name, version, settings, sources, collection)
+            store_lexicon(connection, name, version, settings, [_describe(s) for s in sources], collection)
     except IntegrityError as error:
         if isinstance(error.orig, psycopg.errors.UniqueViolation):
             raise Conflict(f"{name}@{version} was loaded by another process meanwhile: run this again") from error
@@ -161,6 +156,19 @@ def _check_sources(sources: Sequence[SourceSpec], derive_over: Sequence[str]) ->
     return sorted(set(chosen))
 
 
+def _settings_of(source: SourceSpec) -> dict[str, str]:
+    settings = {"name": source.name, "spec": source.spec, "sha256": _sha256(source.path)}
+    return settings if source.licence is None else {**settings, "licence": source.licence}
+
+
+def _describe(source: SourceSpec) -> SourceRow:
+    if source.kind == morpholex.KIND:
+        return SourceRow(source.name, morpholex.LICENCE, morpholex.VERSION)
+    reader = READERS[source.kind]
+    version = reader.version or f"sha256 {_sha256(source.path)[:12]}"
+    return SourceRow(source.name, source.licence or reader.licence, version)
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -168,8 +176,10 @@ def _sha256(path: Path) -> str:
 
 def _refuse_other(there: Lexicon, settings: Mapping[str, Any]) -> None:
     """Raise when the lexicon was made from something else; where a file lies does not matter."""
-    old = {source["name"]: source["sha256"] for source in there.settings.get("sources", [])}
-    new = {source["name"]: source["sha256"] for source in settings["sources"]}
+    sources_before = {source["name"]: source for source in there.settings.get("sources", [])}
+    sources_now = {source["name"]: source for source in settings["sources"]}
+    old = {name: source["sha256"] for name, source in sources_before.items()}
+    new = {name: source["sha256"] for name, source in sources_now.items()}
     differing = [f"it has no source {name}" for name in new.keys() - old.keys()]
     differing += [f"it has a source {name}" for name in old.keys() - new.keys()]
     differing += [
@@ -177,6 +187,10 @@ def _refuse_other(there: Lexicon, settings: Mapping[str, Any]) -> None:
         for name in old.keys() & new.keys()
         if old[name] != new[name]
     ]
+    for name in old.keys() & new.keys():
+        licences = [given[name].get("licence", LICENCE_UNKNOWN) for given in (sources_before, sources_now)]
+        if licences[0] != licences[1]:
+            differing.append(f"the licence of its {name} is {licences[0]!r}, the one given {licences[1]!r}")
     before, now = there.settings.get("derive", []), settings["derive"]
     if before != now:
         differing.append(f"it derives over {', '.join(before) or 'nothing'}, not over {', '.join(now) or 'nothing'}")
@@ -221,65 +235,3 @@ def _derive(collection: Collection, source: str, segmentations: Mapping[str, str
         collection.skipped[source],
     )
     collection.add(source, (replace(r, parent=places[r.parent]) for r in derived if r.parent is not None))
-
-
-def _store(
-    connection: Connection,
-    name: str,
-    version: str,
-    settings: Mapping[str, Any],
-    sources: Sequence[SourceSpec],
-    collection: Collection,
-) -> None:
-    row = insert(lexicons).values(name=name, version=version, settings=settings).returning(lexicons.c.id)
-    lexicon_id = connection.execute(row).scalar_one()
-    source_ids = {source.name: _store_source(connection, lexicon_id, source, collection) for source in sources}
-    ids = _store_words(connection, collection.words())
-    relation_ids = reserve_relation_ids(connection, len(collection.relations)).tolist()
-    conflicts = collection.conflicts()
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for place, relation in enumerate(collection.relations):
-            low, high = sorted((ids[relation.word], ids[relation.other]))
-            parent = None if relation.parent is None else relation_ids[relation.parent]
-            source_id = source_ids[collection.sources[place]]
-            conflict = collection.in_conflict(place, conflicts)
-            yield relation_ids[place], lexicon_id, low, high, relation.type, source_id, relation.rule, parent, conflict
-
-    bar = tqdm(
-        rows(), total=len(relation_ids), desc="store", unit=" relations", unit_scale=True, disable=None, leave=False
-    )
-    copy_rows(connection, relations, _COLUMNS, bar)
-    # Statistics for the planner: an embedded server may stop before its autovacuum comes by.
-    connection.execute(text("ANALYZE words, relations"))
-    connection.execute(update(lexicons).where(lexicons.c.id == lexicon_id).values(state="published"))
-
-
-def _store_source(connection: Connection, lexicon_id: int, source: SourceSpec, collection: Collection) -> int:
-    described = _describe(source)
-    row = insert(relation_sources).values(
-        lexicon_id=lexicon_id,
-        name=described.name,
-        licence=described.licence,
-        version=described.version,
-        skipped=dict(sorted(collection.skipped[source.name].items())),
-    )
-    return int(connection.execute(row.returning(relation_sources.c.id)).scalar_one())
-
-
-def _describe(source: SourceSpec) -> _Row:
-    if source.kind == morpholex.KIND:
-        return _Row(source.name, morpholex.LICENCE, morpholex.VERSION)
-    reader = READERS[source.kind]
-    return _Row(source.name, reader.licence, reader.version or f"sha256 {_sha256(source.path)[:12]}")
-
-
-def _store_words(connection: Connection, spelt: set[str]) -> dict[str, int]:
-    """Ids of the words; those that are new are added, in order, so that ids do not depend on the order of sources."""
-    table = Table("spelt", MetaData(), Column("text", Text), prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
-    table.create(connection)
-    copy_rows(connection, table, {"text": "text"}, ((word,) for word in sorted(spelt)))
-    connection.execute(text("ANALYZE spelt"))
-    new = upsert(words).from_select(["language", "text"], absent_words(table, LANGUAGE))
-    connection.execute(new.on_conflict_do_nothing())  # another load may add the same words meanwhile
-    return word_ids(connection, table, LANGUAGE)

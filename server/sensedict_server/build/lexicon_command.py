@@ -10,7 +10,7 @@ from dataclasses import asdict
 import click
 from sqlalchemy import Connection
 
-from sensedict_server.build.lexicon import load_lexicon, parse_source
+from sensedict_server.build.lexicon import load_lexicon, parse_source, with_licences
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
@@ -37,17 +37,28 @@ def lexicon() -> None:
     multiple=True,
     metavar="SOURCE",
     help="Derive by negation over this source (unkind–friendly antonyms: kind–friendly synonyms). Needs a morpholex "
-    "source. Repeatable.",
+    "source. That un- and dis- undo a verb (untie), and derive reversals, is known from a morphynet source, or from "
+    "relations of type reversal; without, such verbs derive antonyms. Repeatable.",
 )
-def load(ref: str, specs: tuple[str, ...], derive: tuple[str, ...]) -> None:
+@click.option(
+    "--licence",
+    "licences",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="The licence of a list of your own (synonyms, antonyms, typed); NAME is its KIND, or KIND:STEM where there "
+    "are several (synonyms:mine for synonyms:data/mine.txt). Repeatable.  [default: not stated]",
+)
+def load(ref: str, specs: tuple[str, ...], derive: tuple[str, ...], licences: tuple[str, ...]) -> None:
     """Load relations as the lexicon NAME@VERSION, which never changes afterwards."""
     name, version = queries.split_ref(ref)
-    sources = [parse_source(spec) for spec in specs]
+    sources = with_licences([parse_source(spec) for spec in specs], licences)
     with migrated(Settings.from_environment()) as database:
         found, made = load_lexicon(database, name, version, sources, derive)
         click.echo(f"{found.ref} is loaded." if made else f"{found.ref} is there already, from the same sources.")
         with database.connect() as connection:
             _print_totals(connection, found)
+            for source in queries.list_lexicon_sources(connection, found.id):
+                _print_skipped(source, f"{source.name}: ")
 
 
 @lexicon.command("list")
@@ -91,8 +102,7 @@ def show(ref: str) -> None:
         _print_totals(connection, found)
         for source in queries.list_lexicon_sources(connection, found.id):
             click.echo(f"\n{source.name} ({source.version}), licence: {source.licence}")
-            for reason, count in source.skipped.items():
-                click.echo(f"  skipped {count:>11,}  {reason}")
+            _print_skipped(source)
 
 
 def _print_totals(connection: Connection, found: queries.Lexicon) -> None:
@@ -103,6 +113,11 @@ def _print_totals(connection: Connection, found: queries.Lexicon) -> None:
     click.echo(f"{sum(count.relations for count in counts):>11,}  relations")
     conflicts = queries.count_conflicts(connection, found.id)
     click.echo(f"{conflicts:>11,}  pairs are both synonyms and antonyms: not used in training")
+
+
+def _print_skipped(source: queries.LexiconSource, before: str = "") -> None:
+    for reason, count in source.skipped.items():
+        click.echo(f"  skipped {count:>11,}  {before}{reason}")
 
 
 @contextmanager

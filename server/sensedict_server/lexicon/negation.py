@@ -137,13 +137,14 @@ def derive(
     A relation of sign s (synonym +1, antonym −1) gives the relation of sign s · polarity(a) · polarity(b) of the bases;
     with both sides negated, also the one of each base with the other side as it is. `parent` is the place in
     `relations`. A side that undoes rather than denies (`reversals`) gives a reversal in place of an antonym, and
-    nothing in place of a synonym.
+    nothing in place of a synonym. A segmentation does not tell undoing from denying: an un- or dis- verb that is not in
+    `reversals` gives antonyms, untie–free synonyms: tie–free antonyms.
 
     Args:
         relations: what to derive from; other types are passed over.
         segmentations: word to MorphoLEX segmentation.
         attested: words that count as bases, beside the segmented ones and those of `relations`.
-        reversals: words known to undo their base, as `untie`.
+        reversals: words known to undo their base, as `untie`; from MorphyNet or a source's own reversals.
         skipped: counts what was not derived and why.
     """
     skipped = Counter() if skipped is None else skipped

@@ -17,7 +17,7 @@ def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
 
     Raises:
         InvalidInput: a line with a tab that has not two fields; or more than one in a hundred of the others that are
-            not two words, the first is named. Fewer are counted.
+            not two words, the first is named. Fewer are counted, and the reason names the first.
     """
     lines = faults = first = 0
     for number, line in file.lines():
@@ -28,7 +28,6 @@ def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
             continue
         if "\t" in line:
             raise file.broken(number, f"expected two words and one tab between them, got {line[:80]!r}")
-        skipped["not two words"] += 1
         first = first or number
         faults += 1
     if faults * _FAULTS > lines:
@@ -36,6 +35,9 @@ def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
             first,
             f"expected two words ({faults} of {lines} lines are broken); put a tab between words that hold blanks",
         )
+    if faults:
+        what = "line that is not two words" if faults == 1 else "lines that are not two words"
+        skipped[f"{what}, the first is line {first} of {file.path.name}"] += faults
 
 
 SYNONYMS = Reader("synonyms", LICENCE_UNKNOWN, "", partial(read, type=SYNONYM))
