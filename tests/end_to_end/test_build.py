@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from sqlalchemy import Engine
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from running_service import SENSEDICT, environment_of
 from sensedict import arrays
@@ -21,6 +23,7 @@ from sensedict.errors import ConfigurationError, Conflict, InvalidInput, Lexicon
 from sensedict.fileset import VECTORS
 from sensedict.snapshot import Snapshot
 from sensedict_server.build import harvest as stage
+from sensedict_server.build.centroids import token_texts
 from sensedict_server.build.lexicon import load_lexicon, parse_source
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings
@@ -115,6 +118,35 @@ def test_what_a_build_says_of_itself(
     assert there == dictionary
     with pytest.raises(Conflict, match=r"published already from other settings \(k 3 there, 4 now\)"):
         build_dictionary(database, settings.files, replace(build, k=4), tmp_path / "other")
+
+
+def test_each_file_of_the_corpus_counts_and_so_does_their_order(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    paths = []
+    for folder, seed in (("a", 5), ("b", 6)):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "text.txt")
+        paths[-1].write_text(" ".join(corpus(40, seed=seed)))
+    build_dictionary(database, settings.files, replace(build, corpus=tuple(paths)), tmp_path / "work")
+    with pytest.raises(Conflict, match="other settings"):
+        build_dictionary(database, settings.files, replace(build, corpus=tuple(paths[::-1])), tmp_path / "work")
+    paths[0].write_text(" ".join(corpus(40, seed=7)))
+    with pytest.raises(Conflict, match="other settings"):
+        build_dictionary(database, settings.files, replace(build, corpus=tuple(paths)), tmp_path / "work")
+
+
+def test_token_texts_keep_their_blank_whatever_the_tokenizer() -> None:
+    backend = Tokenizer(
+        models.BPE(
+            vocab={"\u2581": 0, "a": 1, "b": 2, "\u2581a": 3, "ab": 4, "\u2581ab": 5},
+            merges=[("\u2581", "a"), ("a", "b"), ("\u2581a", "b")],
+        )
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert token_texts(tokenizer, 7) == [" ", "a", "b", " a", "ab", " ab", "<unused 6>"]
 
 
 def test_contexts_show_the_token_that_was_predicted(
@@ -230,6 +262,7 @@ def test_a_work_folder_of_another_build_is_not_mixed_up(
         ({"lexicon": "pairs"}, InvalidInput, "name@version"),
         ({"name": "a/b"}, InvalidInput, "dictionary name 'a/b'"),
         ({"k": 0}, InvalidInput, "k is 0"),
+        ({"seed": 2**40}, InvalidInput, "seed is 1099511627776: it is at most"),
         ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),
         ({"corpus": (Path("nosuch.txt"),)}, InvalidInput, r"nosuch\.txt: there is no such file"),
         ({"teacher": "/nosuch/folder"}, ConfigurationError, "there is no folder /nosuch/folder"),

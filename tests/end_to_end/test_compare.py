@@ -95,13 +95,17 @@ def test_from_teacher_to_report(database: Engine, settings: Settings, parts: dic
     assert [os.stat(p).st_mtime_ns for p in sorted((tmp_path / "offline" / "rows").glob("*/*.json"))] == stamps
 
     for words, message in (
-        ((*common, *snapshot[:2], "--out", str(tmp_path / "x"), "--held-out", train), "is trained on, as"),
+        ((*common, *snapshot[:2], "--out", str(tmp_path / "x"), "--held-out", train), "is trained on, in"),
         ((*common, *snapshot[:2], "--out", str(tmp_path / "x"), "--dictionary", "tiny@1"), "either --dictionary"),
         ((*common, "--out", str(tmp_path / "x")), "either --dictionary"),
         ((*common, *snapshot, "--train-tokens", "100"), "training text"),
+        ((*common, *snapshot, "--seeds", "0,00"), "different whole numbers"),
+        ((*common, *snapshot, "--edges", str(parts["task"])), "cannot read"),
+        ((*common, *snapshot, "--stages", str(parts["train"])), "train.jsonl:1: a `stage` and its `seconds`"),
+        ((*common, *snapshot, "--text", "nosuch.txt"), "nosuch.txt: there is no such file"),
     ):
         failed = sensedict(settings, *words, check=False)
-        assert failed.returncode == 1
+        assert failed.returncode != 0
         assert message in failed.stderr
         assert "Traceback" not in failed.stderr
     assert not (tmp_path / "x").exists()

@@ -68,6 +68,22 @@ def test_one_changed_weight_is_another_teacher(folder: Path, copy: Path) -> None
     assert load_teacher(str(copy)).fingerprint != load_teacher(str(folder)).fingerprint
 
 
+def test_one_changed_number_of_the_config_is_another_teacher(folder: Path, copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "transformers_version": "9.9", "dtype": "bfloat16"}))
+    assert load_teacher(str(copy)).fingerprint == load_teacher(str(folder)).fingerprint
+    (copy / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    assert load_teacher(str(copy)).fingerprint != load_teacher(str(folder)).fingerprint
+
+
+def test_a_device_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the device 'nosuch' cannot be used"):
+        load_teacher(str(folder), device="nosuch")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigurationError, match="the device 'cuda' cannot be used"):
+            load_teacher(str(folder), device="cuda")
+
+
 def test_a_dictionary_of_another_teacher_is_refused_naming_both_values(folder: Path) -> None:
     teacher = load_teacher(str(folder))
     fits = replace(
@@ -116,10 +132,24 @@ def test_damaged_weights_are_named(copy: Path) -> None:
         load_teacher(str(copy))
 
 
+def test_a_broken_tokenizer_and_a_broken_index_are_named(copy: Path) -> None:
+    (copy / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"index\.json is damaged"):
+        load_teacher(str(copy))
+    (copy / "model.safetensors.index.json").unlink()
+    (copy / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        load_teacher(str(copy))
+
+
 def test_a_broken_config_is_named(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text("{")
     with pytest.raises(ConfigurationError, match="cannot be loaded"):
         load_teacher(str(copy))
     (copy / "config.json").write_text(json.dumps({"model_type": "no-such-architecture"}))
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        load_teacher(str(copy))
+    (copy / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
     with pytest.raises(ConfigurationError, match="cannot be loaded"):
         load_teacher(str(copy))

@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sensedict.errors import InvalidInput
-from sensedict_trainer.text import Document, cut_windows, read_documents, text_hash
+from sensedict_trainer.text import Document, TokenWindow, cut_windows, overlapping, read_documents, text_hash
 from tiny_teacher import save_tokenizer
 
 
@@ -62,6 +62,28 @@ def test_what_is_no_text_is_named(tmp_path: Path, name: str, content: bytes, mes
         list(read_documents([tmp_path / name]))
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (r'{"text": "a \ud800 b"}', r"line 2: half a character, '\\ud800'"),
+        ('{"text": "a", "n": ' + "1" * 5000 + "}", "line 2: JSON that cannot be read"),
+        ("[" * 100_000, "line 2: JSON that cannot be read"),
+    ],
+)
+def test_json_that_python_chokes_on_is_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n' + line + "\n")
+    with pytest.raises(InvalidInput, match=message):
+        list(read_documents([tmp_path / "a.jsonl"]))
+
+
+def test_a_damaged_compressed_file_is_named(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"the hot and the cold river " * 5000))
+    packed[40:60] = bytes(20)
+    (tmp_path / "a.txt.gz").write_bytes(packed)
+    with pytest.raises(InvalidInput, match=r"a\.txt\.gz: the compressed file is broken"):
+        list(read_documents([tmp_path / "a.txt.gz"]))
+
+
 def test_a_missing_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="there is no such file or folder"):
         list(read_documents([tmp_path / "nosuch.txt"]))
@@ -91,6 +113,19 @@ def test_no_more_tokens_than_asked_for(tokenizer: PreTrainedTokenizerBase) -> No
 
 def test_documents_of_one_name_do_not_share_one(tokenizer: PreTrainedTokenizerBase) -> None:
     text = "the hot and the cold river in the night"
-    windows = cut_windows([Document("a", text), Document("a", text + " of snow")], tokenizer, 64)
-    assert [window.id for window in windows] == ["a#0", "a~2#0"]
+    windows = cut_windows([Document(n, text + " of snow" * i) for i, n in enumerate(["a", "a", "a~2"])], tokenizer, 64)
+    assert [window.id for window in windows] == ["a#0", "a~2#0", "a~2~2#0"]
     assert text_hash(windows) != text_hash(windows[::-1])
+
+
+def test_text_that_is_in_both_is_found_wherever_it_stands() -> None:
+    random = np.random.default_rng(0)
+
+    def window(name: str, *parts: list[int]) -> TokenWindow:
+        return TokenWindow(name, np.array([i for part in parts for i in part], dtype=np.int32))
+
+    shared, short = random.integers(0, 1000, 70).tolist(), random.integers(0, 1000, 12).tolist()
+    fill = [random.integers(1000, 2000, n).tolist() for n in (5, 90, 7)]
+    training = [window("t1", fill[1]), window("t2", fill[0], shared), window("t3", short)]
+    held_out = [window("h1", shared, fill[2]), window("h2", fill[2] * 9), window("h3", short), window("h4", short, [1])]
+    assert overlapping(held_out, training) == [("h1", "t2"), ("h3", "t3")]

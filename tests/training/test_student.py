@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from sensedict.errors import ConfigurationError
 from sensedict_trainer.student import Tail, cut_student, to_save
@@ -45,6 +45,14 @@ def test_all_layers_give_the_teacher(teacher: Teacher) -> None:
     ids = torch.tensor([[5, 9, 300, 17]])
     with torch.no_grad():
         assert torch.equal(student(input_ids=ids).logits, teacher.model(input_ids=ids).logits)
+
+
+def test_how_the_teacher_stops_is_how_the_student_does(tmp_path: Path) -> None:
+    folder = save_tiny_teacher(tmp_path / "t")
+    GenerationConfig(eos_token_id=[0, 5], pad_token_id=0, temperature=0.7, do_sample=True).save_pretrained(folder)
+    student = cut_student(load_teacher(str(folder)), 2, 1)
+    to_save(student, torch.float32).save_pretrained(tmp_path / "s")
+    assert GenerationConfig.from_pretrained(tmp_path / "s").eos_token_id == [0, 5]
 
 
 @pytest.mark.parametrize(("layers", "trainable"), [(5, 1), (0, 0), (2, 3), (2, 0)])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +18,19 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from sensedict.errors import ConfigurationError, InvalidInput, Mismatch, NotFinite, Unavailable
+from running_service import SENSEDICT
+from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, Mismatch, NotFinite, Unavailable
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity
 from sensedict_trainer.cache import SenseCache
 from sensedict_trainer.loop import TrainOptions, train
+from sensedict_trainer.options import open_source
 from sensedict_trainer.recipe import Recipe, load_recipe, recipe_names
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.schedule import learning_rate
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.trunk import Trunk
-from tiny_teacher import save_tiny_teacher
+from tiny_teacher import corpus, save_tiny_teacher
 from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
 
 OPTIONS = TrainOptions(checkpoint_every=3, measure_every=2)
@@ -170,29 +172,86 @@ def test_a_service_that_goes_away_leaves_a_checkpoint(teacher: Teacher, dictiona
     assert [row["step"] for row in read_json_lines(resumed.history)] == list(range(1, 13))
 
 
-def test_killed_with_9_and_started_again(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_stopped_and_started_again(teacher: Teacher, dictionary: Path, tmp_path: Path, number: signal.Signals) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("lr = 1e-2\nepochs = 40\nbatch_size = 4\nwindow = 24\nminimum = 3\nnearest = 2\n")
+    recipe.write_text("lr = 1e-2\nepochs = 15\nbatch_size = 4\nwindow = 24\nminimum = 3\nnearest = 2\n")
     text = tmp_path / "text.jsonl"
-    text.write_text(
-        "".join(json.dumps({"text": " ".join(["the hot and the cold river"] * 4)}) + "\n" for _ in range(60))
-    )
-    command = [sys.executable, "-c", "from sensedict.cli import main; main()", "train", "--teacher", teacher.name]
-    command += ["--text", str(text), "--snapshot", str(dictionary), "--recipe", str(recipe)]
+    text.write_text("".join(json.dumps({"text": sentence}) + "\n" for sentence in corpus(60)))
+    command = [*SENSEDICT, "train", "--teacher", teacher.name, "--text", str(text)]
+    command += ["--snapshot", str(dictionary), "--recipe", str(recipe)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     run = tmp_path / "run"
-    process = subprocess.Popen([*command, "--out", str(run)], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--out", str(run)], env=environment, stderr=subprocess.PIPE, text=True)
+    history = run / "history.jsonl"
+    wanted = 105 if number == signal.SIGKILL else 7  # a kill leaves what the checkpoint at 100 has
     deadline = time.monotonic() + 60
-    while not list(run.glob("checkpoint-*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    while not history.exists() or history.read_text().count("\n") < wanted:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
     assert not (run / "student").exists()
+    (checkpoint,) = run.glob("checkpoint-*")
+    if number != signal.SIGKILL:
+        assert f"stopped after step {int(checkpoint.name[-8:])} of" in said
+        assert "Traceback" not in said
     subprocess.run([*command, "--out", str(run)], check=True, env=environment, capture_output=True)
     assert same(tmp_path / "whole" / "student", run / "student")
-    steps = [row["step"] for row in read_json_lines(run / "history.jsonl")]
+    steps = [row["step"] for row in read_json_lines(history)]
     assert steps == list(range(1, len(steps) + 1))
+
+
+class Hanging(Unsteady):
+    """A source whose answer does not come."""
+
+    def get_senses(self, ids: np.ndarray) -> np.ndarray:
+        self._spend_or_hang()
+        return self._inner.get_senses(ids)
+
+    def _spend_or_hang(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)
+
+
+def test_an_interrupt_does_not_wait_for_an_answer(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with Snapshot.open(dictionary) as source, pytest.raises(KeyboardInterrupt):
+        train(RECIPE, teacher, make_windows(teacher), Hanging(source, 3), tmp_path / "run", options=OPTIONS)
+    assert time.monotonic() - start < 20
+    assert list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_damaged_senses_are_not_trained_on(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(dictionary, tmp_path / "tiny@1"))
+    vectors = bytearray((copy / "vectors.safetensors").read_bytes())
+    vectors[-100:] = bytes(100)
+    (copy / "vectors.safetensors").write_bytes(vectors)
+    with pytest.raises(Corrupt, match=r"vectors\.safetensors has the sha256"):
+        open_source(None, "http://127.0.0.1:8000", copy, 1.0)
+
+
+def test_fresh_removes_nothing_of_others(teacher: Teacher, tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_text('{"name": "me"}')
+    (tmp_path / "thesis.txt").write_text("do not remove")
+    recipe = replace(RECIPE, objective="kd")
+    with pytest.raises(ConfigurationError, match="something else than unfinished work"):
+        train(recipe, teacher, make_windows(teacher), None, tmp_path, options=replace(OPTIONS, fresh=True))
+    assert (tmp_path / "thesis.txt").read_text() == "do not remove"
+
+
+def test_what_a_recipe_says_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('seed = 7\nobjective = "kd"\n')
+    recipe = load_recipe(str(tmp_path / "r.toml"), objective=None, seed=None)
+    assert (recipe.seed, recipe.objective) == (7, "kd")
+    assert load_recipe(str(tmp_path / "r.toml"), seed=3).seed == 3
+    with pytest.raises(InvalidInput, match="seed = 7, which is decided by the command"):
+        load_recipe(str(tmp_path / "r.toml"), decided=("objective", "seed"))
 
 
 def test_another_teachers_dictionary_is_refused_before_training(dictionary: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def restore_checkpoint(out: Path, student: PreTrainedModel, optimizer: torch.opt
         _restore_optimizer(optimizer, moments, device=next(iter(own.values())).device)
         return int(state["step"]), float(state["seconds"])
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run goes on from an earlier one") from error
+        raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run starts anew") from error
 
 
 def save_student(out: Path, student: PreTrainedModel, teacher: Teacher, note: Mapping[str, Any]) -> Path:

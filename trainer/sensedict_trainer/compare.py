@@ -27,7 +27,7 @@ from sensedict_trainer.student import cut_student, to_save
 from sensedict_trainer.tasks.likelihood import score_task
 from sensedict_trainer.tasks.questions import Task
 from sensedict_trainer.teacher import Teacher, check_identity
-from sensedict_trainer.text import TokenWindow, text_hash
+from sensedict_trainer.text import TokenWindow, overlapping, text_hash
 from sensedict_trainer.trunk import Trunk
 from sensedict_trainer.work import WorkFolder
 
@@ -146,13 +146,13 @@ def _load(folder: Path, teacher: Teacher) -> PreTrainedModel:
 
 
 def _check_held_out(experiment: Experiment) -> None:
-    seen = {window.ids.tobytes(): window.id for window in experiment.training}
-    for window in experiment.held_out:
-        same = seen.get(window.ids.tobytes())
-        if same is not None:
-            raise InvalidInput(
-                f"the held-out text {window.id} is trained on, as {same}: scores on it would flatter; give other text"
-            )
+    found = overlapping(experiment.held_out, experiment.training)
+    if found:
+        held_out, training = found[0]
+        raise InvalidInput(
+            f"the held-out text {held_out} is trained on, in {training} ({len(found)} of {len(experiment.held_out)} "
+            "held-out windows overlap): scores on it would flatter; give other text"
+        )
 
 
 def _identity(experiment: Experiment, teacher: Teacher, source: SenseSource) -> dict[str, Any]:

@@ -74,16 +74,19 @@ def compare(
     from sensedict_trainer.compare import compare as run
     from sensedict_trainer.loop import TrainOptions
     from sensedict_trainer.recipe import load_recipe
-    from sensedict_trainer.results import read_json, read_json_lines
+    from sensedict_trainer.report import read_lexicon, read_stages
+    from sensedict_trainer.results import read_json_lines
     from sensedict_trainer.tasks.questions import load_task, parse_task_option
     from sensedict_trainer.teacher import load_teacher
+    from sensedict_trainer.text import text_files
 
     # Whatever can be wrong with what was typed is found before the teacher is loaded.
-    chosen = load_recipe(recipe)
+    text_files((*text, *held_out))
+    chosen = load_recipe(recipe, decided=("objective", "seed"))
     named = _seeds(seeds)
     questions = [load_task(name, path, task_limit, task_shots) for name, path in map(parse_task_option, tasks)]
-    lexicon = None if edges is None else read_json(edges)
-    before = [] if stages is None else read_json_lines(stages)
+    lexicon = None if edges is None else read_lexicon(edges)
+    before = [] if stages is None else read_stages(stages)
     options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh)
     with open_source(dictionary, server, snapshot, patience) as source:
         source.identity  # noqa: B018 - asks the service whether it has the dictionary
@@ -124,9 +127,11 @@ def _windows(paths: tuple[Path, ...], teacher: Teacher, recipe: Recipe, tokens: 
 
 def _seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+    good = all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts)
+    seeds = tuple(map(int, parts)) if good else ()
+    if not seeds or len(set(seeds)) < len(seeds):
         raise click.BadParameter(f"{text!r}: different whole numbers with commas, as 0,1,2", param_hint="--seeds")
-    return tuple(map(int, parts))
+    return seeds
 
 
 def _sources(source: SenseSource) -> list[dict[str, Any]]:

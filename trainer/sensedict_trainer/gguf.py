@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import tempfile
@@ -35,7 +36,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
     with gguf.open("rb") as start:
         if start.read(4) != b"GGUF":
             raise ConfigurationError(f"{gguf} is no GGUF file")
-    origin = {"gguf": gguf.name, "bytes": gguf.stat().st_size, "dtype": dtype, "note": "GGUF, dequantized"}
+    origin = {"gguf": gguf.name, "sha256": _sha256(gguf), "dtype": dtype, "note": "GGUF, dequantized"}
     if folder.exists():
         with contextlib.suppress(OSError, ValueError):
             if json.loads((folder / ORIGIN).read_text()) == origin:
@@ -56,6 +57,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
         del config.quantization_config
     plain = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])
     plain.load_state_dict(loaded.state_dict())
+    plain.generation_config = loaded.generation_config
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -67,3 +69,8 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from sensedict_trainer.cache import SenseCache
 from sensedict_trainer.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
 from sensedict_trainer.draws import Draw
 from sensedict_trainer.history import History
+from sensedict_trainer.interrupts import Interrupts
 from sensedict_trainer.prefetch import Prefetcher, PreparedBatch
 from sensedict_trainer.recipe import Recipe
 from sensedict_trainer.schedule import batches, learning_rate
@@ -103,6 +105,12 @@ def train(
         if source is None:
             raise ConfigurationError(f"the objective {recipe.objective} needs a dictionary: give --dictionary")
         check_identity(teacher, source.identity)
+        if recipe.objective == "dskd" and recipe.nearest >= source.identity.k:
+            tqdm.write(
+                f"p = {recipe.nearest} senses are chosen and a token has at most k = {source.identity.k}: where a "
+                "target's own senses are the only candidates, nothing is selected",
+                file=sys.stderr,
+            )
     else:
         source = None
     identity = _identity(recipe, teacher, windows, source)
@@ -161,16 +169,10 @@ class _Run:
                 prepared = stack.enter_context(
                     Prefetcher(self.batches[start:], self.source, cache, recipe.sampling, self._selections)
                 )
-            bar = stack.enter_context(
-                tqdm(
-                    total=self._tokens(),
-                    initial=self._tokens(start),
-                    desc=self.options.name,
-                    unit="tok",
-                    unit_scale=True,
-                )
-            )
-            self._steps(start, prepared, stepper, optimizer, parameters, history, bar)
+            bar = stack.enter_context(tqdm(total=self._tokens(), unit="tok", unit_scale=True, desc=self.options.name))
+            bar.update(self._tokens(start))
+            bar.unpause()  # the rate is of this start's tokens
+            self._steps(start, prepared, stepper, optimizer, history, bar)
 
     def _steps(
         self,
@@ -178,45 +180,53 @@ class _Run:
         prepared: Iterator[PreparedBatch] | Prefetcher,
         stepper: Stepper,
         optimizer: torch.optim.Optimizer,
-        parameters: Sequence[torch.nn.Parameter],
         history: History,
         bar: tqdm[Any],
     ) -> None:
         """Every step that is left; whatever stops them, what was done so far is saved."""
-        done, last = start, time.perf_counter()
-        waited = 0.0
+        done, steps = start, len(self.batches)
+        clock, waited = time.perf_counter(), 0.0
         try:
-            for batch in prepared:
-                rate = learning_rate(self.recipe, done, len(self.batches))
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                row = self._step(done, batch, stepper)
-                if self.recipe.clip:
-                    torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                done += 1
-                now = time.perf_counter()
-                seconds, last = now - last, now
-                self.seconds += seconds
-                if isinstance(prepared, Prefetcher):
-                    row["wait_share"] = (prepared.waited - waited) / seconds
-                    waited = prepared.waited
-                tokens = sum(len(window.ids) for window in batch.windows)
-                history.add({**row, "step": done, "lr": rate, "tokens_per_second": tokens / seconds, "tokens": tokens})
-                bar.update(tokens)
-                bar.set_postfix(_shown(row), refresh=False)
-                if done % self.options.checkpoint_every == 0 and done < len(self.batches):
-                    save_checkpoint(self.out, done, self.seconds, self.student, optimizer)
+            with Interrupts() as interrupts:
+                for batch in prepared:
+                    with interrupts.step():
+                        row = self._update(done, batch, stepper, optimizer)
+                        done += 1
+                        now = time.perf_counter()
+                        seconds, clock = now - clock, now
+                        self.seconds += seconds
+                        if isinstance(prepared, Prefetcher):
+                            row["wait_share"] = (prepared.waited - waited) / seconds
+                            waited = prepared.waited
+                        history.add({**row, "step": done, "tokens_per_second": row["tokens"] / seconds})
+                        bar.update(row["tokens"])
+                        bar.set_postfix(_shown(row), refresh=False)
+                        if done % self.options.checkpoint_every == 0 and done < steps:
+                            save_checkpoint(self.out, done, self.seconds, self.student, optimizer)
         except (SenseDictError, KeyboardInterrupt) as error:
             if isinstance(error, NotFinite) or done == start:
                 raise
             save_checkpoint(self.out, done, self.seconds, self.student, optimizer)
-            where = f"stopped after step {done} of {len(self.batches)}; the checkpoint is saved, run it again to go on"
+            where = f"stopped after step {done} of {steps}; the checkpoint is saved, run it again to go on"
             if isinstance(error, SenseDictError):
                 raise type(error)(f"{error.detail}; {where}") from error
-            bar.write(where)
+            bar.write(where, file=sys.stderr)
             raise
+
+    def _update(
+        self, done: int, batch: PreparedBatch, stepper: Stepper, optimizer: torch.optim.Optimizer
+    ) -> dict[str, Any]:
+        """Move the student by one batch; gives the step's record."""
+        rate = learning_rate(self.recipe, done, len(self.batches))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        row = self._step(done, batch, stepper)
+        if self.recipe.clip:
+            parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return {**row, "lr": rate, "tokens": sum(len(window.ids) for window in batch.windows)}
 
     def _step(self, done: int, batch: PreparedBatch, stepper: Stepper) -> dict[str, Any]:
         """Leave the gradient of a batch in the student; gives the step's record."""

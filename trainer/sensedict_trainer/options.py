@@ -70,7 +70,7 @@ def open_source(
     if (dictionary is None) == (snapshot is None):
         raise ConfigurationError("name the dictionary: either --dictionary (and --server), or --snapshot FOLDER")
     if snapshot is not None:
-        return Snapshot.open(snapshot)
+        return Snapshot.open(snapshot, verify=True)  # a run on damaged senses would not be noticed
     return SenseClient(server, str(dictionary), patience=patience)
 
 

@@ -75,10 +75,12 @@ class Prefetcher:
         self._thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
         if self._cache is not None:
             self._cache.close()
+        if kind is not None:  # the thread may be waiting for a service that is away; it dies with the process
+            return
         while self._thread.is_alive():  # it may be waiting to put one more
             try:
                 self._queue.get(timeout=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -93,8 +94,12 @@ class Recipe:
         return asdict(self)
 
 
-def load_recipe(name_or_file: str, **changes: Any) -> Recipe:
+def load_recipe(name_or_file: str, decided: Collection[str] = (), **changes: Any) -> Recipe:
     """A recipe that comes with the package, or a TOML file of the fields of `Recipe`; then with some changes.
+
+    Args:
+        decided: fields that are decided elsewhere and may not stand in the recipe.
+        changes: fields to change; None changes nothing.
 
     Raises:
         InvalidInput: no such recipe, a broken file, an unknown field, or a value of another type.
@@ -113,12 +118,14 @@ def load_recipe(name_or_file: str, **changes: Any) -> Recipe:
     for key, value in values.items():
         if key not in defaults:
             raise InvalidInput(f"the recipe {name_or_file} has an unknown field {key!r}; known: {', '.join(defaults)}")
+        if key in decided:
+            raise InvalidInput(f"the recipe {name_or_file} has {key} = {value!r}, which is decided by the command here")
         kind = type(defaults[key])
         if kind is float and type(value) is int:
             values[key] = float(value)
         elif type(value) is not kind:
             raise InvalidInput(f"the recipe {name_or_file} has {key} = {value!r}, which is no {kind.__name__}")
-    return replace(Recipe(**values), **changes)
+    return replace(Recipe(**values), **{name: value for name, value in changes.items() if value is not None})
 
 
 def recipe_names() -> list[str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sensedict.errors import InvalidInput
 from sensedict_trainer import plots, sense_map, verdict
 from sensedict_trainer.document import Document, Paragraph, Picture, Section, Table, to_html, to_markdown
 from sensedict_trainer.evaluate import Measure
-from sensedict_trainer.results import NAMES, TRAINED, Results, Row, write_text
+from sensedict_trainer.results import NAMES, TRAINED, Results, Row, read_json, read_json_lines, write_text
 
 Histories = Mapping[str, Sequence[plots.History]]
 
@@ -31,6 +32,26 @@ class Material:
     histories: Histories
     lexicon: Mapping[str, Any] | None
     stages: Sequence[Mapping[str, Any]]
+
+
+def read_lexicon(path: Path) -> Mapping[str, Any]:
+    """What `sensedict lexicon sample --json` wrote. Raises `InvalidInput` when the file is something else."""
+    value = read_json(path)
+    edges = value.get("edges") if isinstance(value, dict) else None
+    if not isinstance(edges, list) or not all(isinstance(edge, dict) for edge in edges):
+        raise InvalidInput(f"{path} is not what `sensedict lexicon sample --json` writes: it has no list of `edges`")
+    if not isinstance(value.get("totals", {}), dict):
+        raise InvalidInput(f"{path} is not what `sensedict lexicon sample --json` writes: `totals` is no object")
+    return dict(value)
+
+
+def read_stages(path: Path) -> list[dict[str, Any]]:
+    """The work before, `{"stage": …, "seconds": …}` a line. Raises `InvalidInput` naming a broken line."""
+    rows = read_json_lines(path)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row.get("stage"), str) or not isinstance(row.get("seconds"), int | float):
+            raise InvalidInput(f"{path}:{number}: a `stage` and its `seconds` are needed")
+    return rows
 
 
 def results_table(results: Results) -> Table:
@@ -171,7 +192,8 @@ def _training(histories: Histories) -> list[Paragraph | Table | Picture]:
         Picture(
             "gradients",
             plots.to_svg(plots.gradient_shares(drawn, NAMES)),
-            "Each term's share of the gradient (first seed of each run).",
+            "Each term's share of the gradient at the student's last hidden states: of each run's first seed, and "
+            "where a step is cut into micro-batches of its first.",
         ),
         Picture(
             "health",

@@ -46,6 +46,7 @@ def cut_student(teacher: Teacher, layers: int, trainable: int) -> PreTrainedMode
         if not name.startswith(prefix) or int(name.removeprefix(prefix).partition(".")[0]) < layers
     }
     student.load_state_dict(kept, strict=True)
+    student.generation_config = copy.deepcopy(teacher.model.generation_config)  # how it stops, and samples
     student.to(teacher.device).requires_grad_(False)
     decoder_layers(student)[layers - trainable :].to(torch.float32).requires_grad_(True)
     return student.eval()  # no dropout: the paper's losses compare with a fixed teacher

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from sensedict.errors import ConfigurationError, Mismatch
@@ -136,14 +136,20 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
+# Of a config, what says nothing about what the model computes.
+_CONFIG_NOISE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
+
+
 def weights_hash(folder: Path) -> str:
-    """sha256 over a model folder's weights as they are stored: names, shapes, dtypes and bytes; reads each once.
+    """sha256 over a model folder's config and weights as they are stored: names, shapes, dtypes and bytes.
 
     So it is the same whatever dtype they are loaded in and whatever version of `transformers` loads them.
     """
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    stated = {key: value for key, value in config.items() if key not in _CONFIG_NOISE}
     handles: list[Any] = [safe_open(path, framework="pt") for path in _weight_files(folder)]
     where = {name: handle for handle in handles for name in handle.keys()}  # noqa: SIM118 - a handle is no mapping
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
     for name in sorted(where):
         weight = where[name].get_tensor(name)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
@@ -156,7 +162,10 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return [folder / "model.safetensors"]
-    return sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+    try:
+        return sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"{index} is damaged: it has no map of weights to files") from error
 
 
 def _folder_of(name_or_folder: str) -> Path:
@@ -170,12 +179,21 @@ def _folder_of(name_or_folder: str) -> Path:
         raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
     if folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
         raise ConfigurationError(f"there is no folder {name_or_folder}")
+    wanted = ["*.json", "model*.safetensors", "*.txt", "*.model"]
     try:
-        return Path(snapshot_download(name_or_folder, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+        return Path(snapshot_download(name_or_folder, allow_patterns=wanted))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"there is no folder {name_or_folder!r}, and it cannot be had from the hub: {error}"
         ) from error
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an assertion: torch was built without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(f"the device {device!r} cannot be used: {reason}") from error
 
 
 def _check_folder(folder: Path) -> None:
@@ -186,10 +204,10 @@ def _check_folder(folder: Path) -> None:
                 f"{folder} holds a GGUF file: convert it once with `sensedict teacher convert {ggufs[0]} FOLDER`"
             )
         raise ConfigurationError(f"{folder} is no model folder: it has no config.json")
-    if not any(folder.glob("*.safetensors")):
+    if not all(path.is_file() for path in _weight_files(folder)):
         pickles = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"))]
         more = f"; {pickles[0]} is a pickle, which is never loaded" if pickles else ""
-        raise ConfigurationError(f"{folder} has no weights: a *.safetensors file is needed{more}")
+        raise ConfigurationError(f"{folder} has no weights: model.safetensors or all shards of its index needed{more}")
     if not (folder / "tokenizer.json").is_file() and not any(folder.glob("tokenizer*")):
         raise ConfigurationError(f"{folder} has no tokenizer: tokenizer.json is missing")
 
@@ -211,6 +229,7 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
     disable_progress_bar()  # ours say what a user waits for
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
+    _check_device(device)
     folder = _folder_of(name_or_folder)
     _check_folder(folder)
     try:
@@ -218,8 +237,10 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ConfigurationError(f"the teacher {name_or_folder!r} cannot be loaded: {error}") from error
+    except Exception as error:  # a broken folder makes the libraries raise all kinds, tokenizers a bare Exception
+        raise ConfigurationError(
+            f"the teacher {name_or_folder!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     if loading["missing_keys"]:
         missing = sorted(loading["missing_keys"])
         raise ConfigurationError(

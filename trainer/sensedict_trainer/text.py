@@ -6,9 +6,10 @@ import gzip
 import hashlib
 import json
 import lzma
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -46,6 +47,15 @@ class TokenWindow:
 
     id: str
     ids: NDArray[np.int32]
+
+
+def text_files(paths: Sequence[Path]) -> list[Path]:
+    """The text files that paths stand for, folders by file name; so a path that is wrong is known before any work.
+
+    Raises:
+        InvalidInput: a path that is missing, of another kind, or a folder without text.
+    """
+    return [file for path in paths for file in _files(path)]
 
 
 def _files(path: Path) -> list[Path]:
@@ -87,8 +97,15 @@ def _document(raw: bytes, path: Path, line: int) -> Document:
         row = json.loads(_decode(raw, path, line))
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{path}, line {line}: not JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise InvalidInput(f"{path}, line {line}: JSON that cannot be read ({error})") from error
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise InvalidInput(f"{path}, line {line}: a JSON object with a string `text` is needed")
+    try:
+        row["text"].encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise InvalidInput(f"{path}, line {line}: half a character, {half}, in `text`") from error
     return Document(str(row.get("id", f"{path.name}:{line}")), row["text"])
 
 
@@ -100,7 +117,7 @@ def read_documents(paths: Sequence[Path]) -> Iterator[Document]:
     Raises:
         InvalidInput: a missing, empty, undecodable or broken file; the message names file and line.
     """
-    for path in (file for given in paths for file in _files(given)):
+    for path in text_files(paths):
         found = 0
         try:
             with _open(path) as stream:
@@ -114,7 +131,7 @@ def read_documents(paths: Sequence[Path]) -> Iterator[Document]:
                         if raw.strip():
                             found += 1
                             yield _document(raw, path, number)
-        except (lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+        except (lzma.LZMAError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InvalidInput(f"{path}: the compressed file is broken or cut short ({error})") from error
         if not found:
             raise InvalidInput(f"{path}: the file holds no text")
@@ -136,10 +153,10 @@ def cut_windows(
     body = length - len(prefix)
     windows: list[TokenWindow] = []
     total = 0
-    met: Counter[str] = Counter()
+    names: set[str] = set()
     for document in documents:
-        met[document.id] += 1
-        name = document.id if met[document.id] == 1 else f"{document.id}~{met[document.id]}"
+        name = _free_name(document.id, names)
+        names.add(name)
         ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
         for number, start in enumerate(range(0, len(ids), body)):
             piece = prefix + ids[start : start + body]
@@ -154,6 +171,41 @@ def cut_windows(
     if not windows:
         raise InvalidInput(f"the text has no window of at least {SHORTEST_WINDOW} tokens")
     return windows
+
+
+def _free_name(wanted: str, taken: Container[str]) -> str:
+    if wanted not in taken:
+        return wanted
+    return next(name for name in (f"{wanted}~{i}" for i in count(2)) if name not in taken)
+
+
+def overlapping(
+    held_out: Sequence[TokenWindow], training: Sequence[TokenWindow], run: int = 32
+) -> list[tuple[str, str]]:
+    """Held-out windows that share text with training, each with one training window: (id, id).
+
+    Two windows share text when one has, anywhere, the `run` tokens that the other has at a multiple of `run`; windows
+    shorter than that are compared whole.
+    """
+    pieces: dict[bytes, int] = {}
+    for place, window in enumerate(held_out):
+        ids = window.ids.astype("<i4")
+        for start in range(0, max(1, len(ids) - run + 1), run):
+            pieces.setdefault(ids[start : start + run].tobytes(), place)
+    lengths = sorted({len(piece) // 4 for piece in pieces})
+    found: dict[int, str] = {}
+    for window in training:
+        ids = window.ids.astype("<i4")
+        for length in lengths:
+            if length == run:
+                starts: Iterable[int] = range(len(ids) - run + 1)
+            else:
+                starts = [0] if len(ids) == length else []
+            for start in starts:
+                place_found = pieces.get(ids[start : start + length].tobytes())
+                if place_found is not None:
+                    found.setdefault(place_found, window.id)
+    return [(held_out[place].id, name) for place, name in sorted(found.items())]
 
 
 def text_hash(windows: Sequence[TokenWindow]) -> str:

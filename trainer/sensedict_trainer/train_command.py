@@ -22,27 +22,25 @@ from sensedict_trainer.options import dictionary_options, open_source, run_optio
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
 @click.option(
     "--objective",
-    default="dskd",
-    show_default=True,
     type=click.Choice(["kd", "dskd", "kd+mse"]),
-    help="kd: no dictionary. kd+mse: the control, pulled to the teacher's own states.",
+    help="kd: no dictionary. kd+mse: the control, pulled to the teacher's own states.  [default: the recipe's, dskd]",
 )
 @dictionary_options
 @click.option("--recipe", default="paper-llama3", show_default=True, help="Name of a recipe, or a TOML file.")
 @click.option("--tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of draws and order.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of draws and order.  [default: the recipe's, 0]")
 @run_options
 def train(
     teacher: str,
     text: tuple[Path, ...],
     out: Path,
-    objective: str,
+    objective: str | None,
     dictionary: str | None,
     server: str,
     snapshot: Path | None,
     recipe: str,
     tokens: int | None,
-    seed: int,
+    seed: int | None,
     dtype: str,
     device: str,
     cache_mb: int,
@@ -59,14 +57,17 @@ def train(
     from sensedict_trainer.loop import train as run
     from sensedict_trainer.recipe import load_recipe
     from sensedict_trainer.teacher import load_teacher
-    from sensedict_trainer.text import cut_windows, read_documents
+    from sensedict_trainer.text import cut_windows, read_documents, text_files
 
+    text_files(text)
     chosen = load_recipe(recipe, objective=objective, seed=seed)
     opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
     with opened as source:
         loaded = load_teacher(teacher, dtype, device)
         click.echo(f"teacher {teacher}: {type(loaded.model).__name__}, {loaded.layers} layers, {dtype} on {device}")
         windows = cut_windows(read_documents(text), loaded.tokenizer, chosen.window, tokens)
-        options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh, name=objective)
+        options = TrainOptions(
+            cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh, name=chosen.objective
+        )
         result = run(chosen, loaded, windows, source, out, options=options)
     click.echo(f"{result.student}: {result.tokens:,} tokens in {result.seconds:.0f} s; {result.history}")

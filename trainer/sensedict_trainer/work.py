@@ -15,6 +15,7 @@ from sensedict import arrays
 from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
 
 IDENTITY = "identity.json"
+_MARK = "sensedict"  # so that nobody else's folder with a file of that name is taken for ours
 
 
 class WorkFolder:
@@ -32,20 +33,22 @@ class WorkFolder:
     def __init__(self, folder: Path, identity: Mapping[str, Any], fresh: bool = False) -> None:
         self.folder = folder
         note = folder / IDENTITY
-        if folder.exists() and (not folder.is_dir() or (not note.is_file() and any(folder.iterdir()))):
+        before = _read(note)
+        if folder.exists() and (not folder.is_dir() or (before is None and any(folder.iterdir()))):
             raise ConfigurationError(f"{folder} holds something else than unfinished work: name another folder")
-        if fresh and note.is_file():
+        if fresh and before is not None:
             shutil.rmtree(folder)
+            before = None
         folder.mkdir(parents=True, exist_ok=True)
-        if note.is_file():
-            differing = differences(_read(note), identity)
+        if before is not None:
+            differing = differences(before, identity)
             if differing:
                 raise ConfigurationError(
                     f"{folder} holds the work of a run with other settings ({differing}): throw it away with --fresh, "
                     "or name another folder"
                 )
         else:
-            write_whole(note, json.dumps(dict(identity), indent=1).encode())
+            write_whole(note, json.dumps({_MARK: dict(identity)}, indent=1).encode())
 
     def has(self, part: str) -> bool:
         """Whether the part was finished."""
@@ -79,14 +82,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def _read(note: Path) -> dict[str, Any]:
+def _read(note: Path) -> dict[str, Any] | None:
+    """The identity in a folder of ours; None in any other."""
     try:
         found = json.loads(note.read_text("utf-8"))
-    except ValueError as error:
-        raise ConfigurationError(f"{note} is damaged ({error}): use --fresh") from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{note} is damaged: use --fresh")
-    return found
+    except (OSError, ValueError):
+        return None
+    identity = found.get(_MARK) if isinstance(found, dict) else None
+    return identity if isinstance(identity, dict) else None
 
 
 def write_whole(path: Path, content: bytes) -> None:

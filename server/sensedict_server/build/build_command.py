@@ -33,8 +33,18 @@ from sensedict_server.settings import Settings
 )
 @click.option("--cap", default=2000, show_default=True, type=click.IntRange(1), help="Most hidden states a token.")
 @click.option("--window", default=256, show_default=True, type=click.IntRange(8), help="Tokens a window.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of every random choice.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
 @click.option("--contexts", default=3, show_default=True, type=click.IntRange(0), help="Example passages a sense.")
+@click.option(
+    "--synonym-type", multiple=True, default=["synonym"], show_default=True, help="Trains as synonymy. Repeatable."
+)
+@click.option(
+    "--antonym-type",
+    multiple=True,
+    default=["antonym", "negation"],
+    show_default=True,
+    help="Trains as antonymy; add reversal for do–undo. Repeatable.",
+)
 @click.option(
     "--dtype",
     default="float32",
@@ -63,6 +73,8 @@ def build(
     window: int,
     seed: int,
     contexts: int,
+    synonym_type: tuple[str, ...],
+    antonym_type: tuple[str, ...],
     dtype: str,
     device: str,
     batch_size: int,
@@ -89,6 +101,8 @@ def build(
         window=window,
         seed=seed,
         contexts=contexts,
+        synonym_types=synonym_type,
+        antonym_types=antonym_type,
         dtype=dtype,
         device=device,
         batch_size=batch_size,

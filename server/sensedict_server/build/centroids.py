@@ -79,9 +79,21 @@ def run_centroids(
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> list[str]:
-    """Every token as a person would read it; a head wider than the tokenizer ends in tokens that nobody writes."""
+    """Every token as a person would read it, a leading blank too (`" cat"`).
+
+    Decoded after another token, which is cut off again: SentencePiece takes the blank from the start of a text. A head
+    wider than the tokenizer ends in tokens that nobody writes.
+    """
     named = min(vocabulary_size, len(tokenizer))
-    texts: list[str] = tokenizer.batch_decode([[i] for i in range(named)], clean_up_tokenization_spaces=False)
+    before: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+
+    def decode(rows: list[list[int]]) -> list[str]:
+        texts: list[str] = tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
+        return texts
+
+    (start,) = decode([before])
+    after, alone = decode([[*before, i] for i in range(named)]), decode([[i] for i in range(named)])
+    texts = [a.removeprefix(start) if a.startswith(start) else b for a, b in zip(after, alone, strict=True)]
     return texts + [f"<unused {i}>" for i in range(named, vocabulary_size)]
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
 
 STATE_POINT = "final_norm"
+MOST_SEED = 2**31 - 1
 # Where a build ran and what it is called do not decide what is in it.
 _NOT_CONTENT = ("name", "version", "device", "batch_size")
 
@@ -52,9 +53,11 @@ def build_dictionary(
         LexiconNotFound, InvalidInput, ConfigurationError, NotFinite: see the stages.
     """
     from sensedict_trainer.teacher import load_teacher
+    from sensedict_trainer.text import text_files
     from sensedict_trainer.work import WorkFolder
 
     check_settings(settings)
+    text_files(settings.corpus)
     with engine.connect() as connection:
         lexicon = find_lexicon(connection, settings.lexicon)
     teacher = load_teacher(settings.teacher, settings.dtype, settings.device)
@@ -86,7 +89,11 @@ def build_dictionary(
         k=settings.k,
         tokens=tokens,
         words=words,
-        settings={"build": content},
+        settings={
+            "synonym_types": list(settings.synonym_types),
+            "antonym_types": list(settings.antonym_types),
+            "build": content,
+        },
     )
     return publish(engine, files_root, draft), True
 
@@ -104,6 +111,8 @@ def check_settings(settings: BuildSettings) -> None:
         value = getattr(settings, name)
         if value is not None and value < smallest:
             raise InvalidInput(f"{name} is {value}: it is at least {smallest}")
+    if settings.seed > MOST_SEED:
+        raise InvalidInput(f"seed is {settings.seed}: it is at most {MOST_SEED}")
     if settings.cap < settings.k:
         raise InvalidInput(f"cap is {settings.cap} and k {settings.k}: k senses need at least k hidden states")
 
@@ -115,7 +124,7 @@ def _content(settings: BuildSettings, teacher: Teacher) -> dict[str, Any]:
         **plain,
         "teacher": teacher.fingerprint,
         "tokenizer": teacher.tokenizer_hash,
-        "corpus": {path.name: _file_hash(path) for path in settings.corpus},
+        "corpus": [[path.name, _file_hash(path)] for path in settings.corpus],
     }
 
 

@@ -31,6 +31,7 @@ class BuildSettings:
         cap: most hidden states kept of one token.
         window: tokens a window; seed: of every choice.
         contexts: example passages stored a sense; 0 for none.
+        synonym_types, antonym_types: types of relations that training takes for synonymy and antonymy.
         device, batch_size: where and how the teacher runs; the result does not depend on them but for rounding.
     """
 
@@ -46,6 +47,8 @@ class BuildSettings:
     window: int = 256
     seed: int = 0
     contexts: int = 3
+    synonym_types: tuple[str, ...] = ("synonym",)
+    antonym_types: tuple[str, ...] = ("antonym", "negation")
     dtype: str = "float32"
     device: str = "cpu"
     batch_size: int = 8
