@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo test lint test-slow test-compose clean
+.PHONY: help setup demo test lint test-compose clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,7 +16,8 @@ setup: $(VENV)/.ready  ## the virtual environment, with pinned versions
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is needed: apt-get install python3-venv"; exit 1; }
+	@# Without ensurepip, venv fails and leaves half an environment: one without pip is made anew, and nothing else is cleared.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $$(test ! -f $(VENV)/pyvenv.cfg || echo --clear) $(VENV) || { echo "python3-venv is needed: apt-get install python3-venv"; exit 1; }
 	@echo "installing pinned packages into $(VENV) (two to five minutes the first time)"
 	$(PIP) $(TORCH_ARGS) torch
 	$(PIP) --editable '.[dev]'
@@ -35,14 +36,16 @@ lint: $(VENV)/.ready  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(VENV)/.demo-ready lint  ## lint and all quick tests
+test: $(VENV)/.demo-ready lint  ## lint and all tests
 	$(BIN)/pytest
-
-test-slow: $(VENV)/.demo-ready  ## the tests that take minutes
-	$(BIN)/pytest -m slow
 
 test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
 
-clean:  ## the virtual environment and the demo's output (never a database)
+# As examples/demo.sh has it.
+DEMO_HOME = $(if $(filter 0,$(shell id -u)),/var/lib/sensedict-demo,demo-out/home)
+
+clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it
+	@if [ -x $(BIN)/sensedict ] && [ -d $(DEMO_HOME) ]; then SENSEDICT_DATABASE_URL= SENSEDICT_HOME=$(DEMO_HOME) $(BIN)/sensedict database stop; fi
 	rm -rf $(VENV) demo-out
+	@if [ -d $(DEMO_HOME) ]; then echo "the demo's database stays in $(DEMO_HOME)"; fi
