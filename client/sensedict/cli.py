@@ -73,9 +73,19 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on stderr and exit status 1, never a traceback."""
+    """Run the command line; an error of ours or of the system is one line on stderr and exit status 1, no traceback."""
     try:
         cli()
     except SenseDictError as error:
         click.echo(f"sensedict: {error.detail}", err=True)
         sys.exit(1)
+    except OSError as error:  # a file that cannot be written, a full disk
+        click.echo(f"sensedict: {_reason(error)}", err=True)
+        sys.exit(1)
+
+
+def _reason(error: OSError) -> str:
+    """The file and what is wrong with it, in one line."""
+    if error.filename is None or error.strerror is None:
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return f"{error.filename}: {error.strerror}"

@@ -11,7 +11,7 @@ from sensedict.errors import ConfigurationError
 def package_path(spec: str) -> Path:
     """The path that a `package:NAME/FILE` names inside an installed package, or the plain path itself.
 
-    The package is found, not imported: only its data is wanted.
+    The package is found, not imported (only those around it are): only its data is wanted.
 
     Raises:
         ConfigurationError: the package is not installed, or there is no such file.
@@ -19,7 +19,10 @@ def package_path(spec: str) -> Path:
     path = Path(spec)
     if spec.startswith("package:"):
         name, _, rest = spec.removeprefix("package:").partition("/")
-        found = importlib.util.find_spec(name)
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):  # a package around it is missing, or no package; an empty name
+            found = None
         if found is None or found.origin is None:
             raise ConfigurationError(f"{spec}: the package {name!r} is not installed")
         path = Path(found.origin).parent / rest
