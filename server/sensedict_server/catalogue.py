@@ -51,6 +51,8 @@ class Catalogue:
     def snapshot(self, dictionary: Dictionary) -> Snapshot:
         """The dictionary's file set, mapped; written from the database first where it is missing.
 
+        It is read and compared with its hashes once, when it is opened; damaged bytes are never served.
+
         Raises:
             Corrupt: the files, or the database, do not hold what was published.
             Unavailable: the files are missing and the database is away.
@@ -60,7 +62,8 @@ class Catalogue:
             return held
         with self._opening:
             if dictionary.ref not in self._snapshots:
-                self._snapshots[dictionary.ref] = Snapshot.open(files.ensure(self.engine, self._files_root, dictionary))
+                place = files.ensure(self.engine, self._files_root, dictionary)
+                self._snapshots[dictionary.ref] = files.open_whole(place)
             return self._snapshots[dictionary.ref]
 
     def sources(self, connection: Connection, dictionary: Dictionary) -> list[Source]:

@@ -174,19 +174,24 @@ def write(connection: Connection, content: Content, target: Path) -> str:
     return manifest.identity.content_hash
 
 
-def verify(place: Path) -> None:
-    """Read every file of a set and compare it with the manifest.
+def open_whole(place: Path) -> Snapshot:
+    """The file set mapped into memory, once every file of it was read and compared with the manifest.
 
     Raises:
         ConfigurationError: there is no file set.
         Corrupt: naming the first file that differs, and the way to a whole set.
     """
     try:
-        Snapshot.open(place, verify=True).close()
+        return Snapshot.open(place, verify=True)
     except Corrupt as error:
         raise Corrupt(
             f"{error.detail}; remove {place}, and `sensedict files write {place.name}` makes it anew"
         ) from error
+
+
+def verify(place: Path) -> None:
+    """Let pass a file set that `open_whole` opens."""
+    open_whole(place).close()
 
 
 @contextmanager

@@ -128,6 +128,24 @@ def test_a_file_set_that_is_lost_is_written_anew_by_the_service(tiny: Settings, 
     files.verify(tiny.files / "tiny@1")
 
 
+@pytest.mark.parametrize("name", ["vectors.safetensors", "index.safetensors"])
+def test_a_damaged_file_set_is_not_served(tiny: Settings, tmp_path: Path, name: str) -> None:
+    file = tiny.files / "tiny@1" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with running_service(tiny, tmp_path / "log") as service, httpx.Client(base_url=service.url) as http:
+        for _ in range(2):
+            answer = http.post(BULK, json={"ids": [1]})
+            expect_problem(answer, 500, "corrupt", "its log tells why")
+            log = service.log.read_text()
+            assert f"{name} has the sha256 " in log
+            assert "`sensedict files write tiny@1` makes it anew" in log
+        assert http.get(WORD).status_code == 200  # the database answers this
+        shutil.rmtree(tiny.files / "tiny@1")
+        assert http.post(BULK, json={"ids": [1]}).status_code == 200  # with no restart
+    assert file.read_bytes() == whole
+
+
 def test_a_client_waits_for_a_service_that_is_killed(tiny: Settings, tmp_path: Path) -> None:
     with running_service(tiny, tmp_path / "log") as first:
         client = SenseClient(first.url, "tiny@1", patience=30)
