@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo test lint test-compose clean
+.PHONY: help setup demo serve test lint test-compose clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +31,12 @@ $(VENV)/.demo-ready: $(VENV)/.ready examples/demo-packages.txt
 demo: $(VENV)/.demo-ready  ## the main job on real input, from nothing to the comparison of KD and DSKD
 	PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh
 
+# As examples/demo.sh has it.
+DEMO_HOME = $(if $(filter 0,$(shell id -u)),/var/lib/sensedict-demo,$(CURDIR)/demo-out/home)
+
+serve: $(VENV)/.ready  ## the dictionaries that the demo built, on http://127.0.0.1:8000
+	SENSEDICT_HOME="$${SENSEDICT_HOME:-$(DEMO_HOME)}" $(BIN)/sensedict serve --migrate
+
 lint: $(VENV)/.ready  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,9 +47,6 @@ test: $(VENV)/.demo-ready lint  ## lint and all tests
 
 test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
-
-# As examples/demo.sh has it.
-DEMO_HOME = $(if $(filter 0,$(shell id -u)),/var/lib/sensedict-demo,demo-out/home)
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it
 	@if [ -x $(BIN)/sensedict ] && [ -d $(DEMO_HOME) ]; then SENSEDICT_DATABASE_URL= SENSEDICT_HOME=$(DEMO_HOME) $(BIN)/sensedict database stop; fi
