@@ -262,6 +262,7 @@ def test_a_work_folder_of_another_build_is_not_mixed_up(
         ({"lexicon": "pairs"}, InvalidInput, "name@version"),
         ({"name": "a/b"}, InvalidInput, "dictionary name 'a/b'"),
         ({"k": 0}, InvalidInput, "k is 0"),
+        ({"antonym_types": ("opposite",)}, InvalidInput, "no relations of type 'opposite', it has antonym, negation"),
         ({"seed": 2**40}, InvalidInput, "seed is 1099511627776: it is at most"),
         ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),
         ({"corpus": (Path("nosuch.txt"),)}, InvalidInput, r"nosuch\.txt: there is no such file"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 
@@ -36,12 +37,12 @@ from sensedict_server.settings import Settings
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
 @click.option("--contexts", default=3, show_default=True, type=click.IntRange(0), help="Example passages a sense.")
 @click.option(
-    "--synonym-type", multiple=True, default=["synonym"], show_default=True, help="Trains as synonymy. Repeatable."
+    "--synonym-type", multiple=True, default=SYNONYM_TYPES, show_default=True, help="Trains as synonymy. Repeatable."
 )
 @click.option(
     "--antonym-type",
     multiple=True,
-    default=["antonym", "negation"],
+    default=ANTONYM_TYPES,
     show_default=True,
     help="Trains as antonymy; add reversal for do–undo. Repeatable.",
 )

@@ -12,14 +12,14 @@ from sqlalchemy import Engine
 
 from sensedict.errors import Conflict, InvalidInput
 from sensedict_server.build.centroids import run_centroids
-from sensedict_server.build.check import check_name
+from sensedict_server.build.check import check_name, check_types
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.harvest import run_harvest
 from sensedict_server.build.plan import BuildSettings, make_plan
 from sensedict_server.build.publish import publish
 from sensedict_server.build.words import compose_words
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
-from sensedict_server.queries.lexicons import find_lexicon
+from sensedict_server.queries.lexicons import count_relations, find_lexicon
 
 if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
@@ -60,6 +60,7 @@ def build_dictionary(
     text_files(settings.corpus)
     with engine.connect() as connection:
         lexicon = find_lexicon(connection, settings.lexicon)
+        check_types(_types(settings), {count.type for count in count_relations(connection, lexicon.id)})
     teacher = load_teacher(settings.teacher, settings.dtype, settings.device)
     say(
         f"teacher {settings.teacher}: {type(teacher.model).__name__}, D = {teacher.dim}, "
@@ -90,8 +91,7 @@ def build_dictionary(
         tokens=tokens,
         words=words,
         settings={
-            "synonym_types": list(settings.synonym_types),
-            "antonym_types": list(settings.antonym_types),
+            **_types(settings),
             "build": content,
         },
     )
@@ -126,6 +126,10 @@ def _content(settings: BuildSettings, teacher: Teacher) -> dict[str, Any]:
         "tokenizer": teacher.tokenizer_hash,
         "corpus": [[path.name, _file_hash(path)] for path in settings.corpus],
     }
+
+
+def _types(settings: BuildSettings) -> dict[str, list[str]]:
+    return {"synonym_types": list(settings.synonym_types), "antonym_types": list(settings.antonym_types)}
 
 
 def _file_hash(path: Path) -> str:

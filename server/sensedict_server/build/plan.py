@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -47,8 +49,8 @@ class BuildSettings:
     window: int = 256
     seed: int = 0
     contexts: int = 3
-    synonym_types: tuple[str, ...] = ("synonym",)
-    antonym_types: tuple[str, ...] = ("antonym", "negation")
+    synonym_types: tuple[str, ...] = SYNONYM_TYPES
+    antonym_types: tuple[str, ...] = ANTONYM_TYPES
     dtype: str = "float32"
     device: str = "cpu"
     batch_size: int = 8
