@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -53,13 +53,15 @@ class _LazyGroup(click.Group):
         try:
             command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as missing:
-            if (missing.name or "").startswith("sensedict"):  # a fault of ours, not a package left out
-                raise
-            raise MissingExtra(
-                f"`sensedict {cmd_name}` needs the package {missing.name!r}: pip install 'sensedict[{entry.extras}]'"
-            ) from missing
+            raise _without_extra(cmd_name, missing) from missing
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:  # commands import torch when they run, so that their help is quick
+            raise _without_extra(ctx.invoked_subcommand or "", missing) from missing
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -82,6 +84,16 @@ def main() -> None:
     except OSError as error:  # a file that cannot be written, a full disk
         click.echo(f"sensedict: {_reason(error)}", err=True)
         sys.exit(1)
+
+
+def _without_extra(cmd_name: str, missing: ModuleNotFoundError) -> Exception:
+    """What to say of a package that is not there; a module of ours that is missing is a fault, and stays one."""
+    entry = COMMANDS.get(cmd_name)
+    if entry is None or not entry.extras or (missing.name or "").startswith("sensedict"):
+        return missing
+    return MissingExtra(
+        f"`sensedict {cmd_name}` needs the package {missing.name!r}: pip install 'sensedict[{entry.extras}]'"
+    )
 
 
 def _reason(error: OSError) -> str:

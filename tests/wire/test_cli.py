@@ -45,6 +45,21 @@ def test_an_error_of_the_system_is_one_line(statement: str, line: str) -> None:
     assert (done.returncode, done.stderr) == (1, line + "\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("serve", "`sensedict serve` needs the package 'uvicorn': pip install 'sensedict[server]'"),
+        ("teacher show .", "`sensedict teacher` needs the package 'torch': pip install 'sensedict[trainer]'"),
+    ],
+)
+def test_a_package_that_was_left_out_is_named_with_its_extra(words: str, line: str) -> None:
+    """The bare install is imitated: the package cannot be found, at the import of the command or when it runs."""
+    hidden = "import sys\nsys.modules.update(uvicorn=None, torch=None)\n"
+    program = f"{hidden}sys.argv = {['sensedict', *words.split()]}\nfrom sensedict import cli\ncli.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"sensedict: {line}\n")
+
+
 def test_clicks_own_errors_stay() -> None:
     done = fail("raise click.UsageError('not so')")
     assert done.returncode == 2
