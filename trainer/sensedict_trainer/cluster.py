@@ -43,15 +43,14 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
     [2, 1]
     """
     x = vectors.float()
-    distinct = torch.unique(x, dim=0)
-    if len(distinct) <= k:
-        centroids = distinct
+    if len(x) <= k:
+        centroids = torch.unique(x, dim=0)
     else:
         mean = x.mean(dim=0)
         # Distances by the Gram matrix lose digits when the mean is far from 0, as hidden states' is.
         centroids = _lloyd(x - mean, k, seed) + mean
         labels = _assign_exactly(x, centroids)[1]
-        alone = torch.bincount(labels, minlength=k)[labels] == 1
+        alone = torch.bincount(labels, minlength=len(centroids))[labels] == 1
         centroids[labels[alone]] = x[alone]  # to the last bit, which the mean took away
     distances, labels = _assign_exactly(x, centroids)
     return _in_order(x, centroids, labels, distances)
@@ -60,6 +59,7 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
 def _lloyd(x: Tensor, k: int, seed: int) -> Tensor:
     """(k, D) centroids after Lloyd's iterations; an emptied cluster takes the vector farthest from its centroid."""
     centroids = _plus_plus(x, k, seed)
+    k = len(centroids)
     squares = x.square().sum(dim=1)
     limit = _TOLERANCE * float(x.var(dim=0, correction=0).mean())
     before = None
@@ -89,6 +89,8 @@ def _lloyd(x: Tensor, k: int, seed: int) -> Tensor:
 def _plus_plus(x: Tensor, k: int, seed: int) -> Tensor:
     """(k, D) greedy k-means++ start: of a few candidates drawn by distance, the one that lowers the inertia most.
 
+    Fewer than k where fewer vectors are different.
+
     Source: Arthur, Vassilvitskii 2007; the greedy form and its 2 + ln k candidates are scikit-learn's.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -99,6 +101,8 @@ def _plus_plus(x: Tensor, k: int, seed: int) -> Tensor:
     nearest = _squared(x, squares, torch.tensor([first], device=x.device))[0]  # (n,)
     for _ in range(1, k):
         cumulated = nearest.double().cumsum(0)
+        if cumulated[-1] <= 0:
+            break
         draws = torch.rand(trials, generator=generator, dtype=torch.float64).to(x.device) * cumulated[-1]
         candidates = torch.searchsorted(cumulated, draws).clamp(max=len(x) - 1)
         closer = torch.minimum(nearest, _squared(x, squares, candidates))  # (trials, n)
@@ -127,7 +131,8 @@ def _in_order(x: Tensor, centroids: Tensor, labels: Tensor, distances: Tensor) -
     firsts = torch.full_like(counts, len(labels)).scatter_reduce_(
         0, labels, torch.arange(len(labels), device=labels.device), reduce="amin"
     )
-    order = sorted((i for i in range(len(counts)) if counts[i] > 0), key=lambda i: (-int(counts[i]), int(firsts[i])))
+    keys = zip((-counts).tolist(), firsts.tolist(), range(len(counts)), strict=True)
+    order = [i for count, _, i in sorted(keys) if count]
     place = torch.zeros_like(counts)
     place[order] = torch.arange(len(order), device=place.device)
     labels = place[labels]

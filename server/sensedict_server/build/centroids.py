@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ def run_centroids(
     kept, occurrences = _gather(shards, plan, settings, work, vocabulary_size)
     parts = list(_parts(kept.keys))
     done = sum(stop - start for name, start, stop in parts if work.has(name))
-    with tqdm(total=len(kept.keys), initial=done, desc="k-means", unit="state", unit_scale=True) as bar:
+    bar = tqdm(total=len(kept.keys), initial=done, desc="k-means", unit="state", unit_scale=True)
+    with bar, _one_thread():
         for name, start, stop in parts:
             if not work.has(name):
                 work.save(name, _cluster(kept, start, stop, settings))
@@ -152,6 +154,19 @@ def _cluster(kept: _Kept, start: int, stop: int, settings: BuildSettings) -> dic
         "vectors": np.concatenate(centroids),
         "members": np.concatenate(members),
     }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A token's states are few: starting threads for each product takes longer than the product."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _nearest(labels: NDArray[np.int64], distances: NDArray[np.float32], most: int, offset: int) -> NDArray[np.int64]:
