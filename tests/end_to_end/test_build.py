@@ -247,6 +247,9 @@ def test_a_work_folder_of_another_build_is_not_mixed_up(
     with pytest.raises(ConfigurationError, match=r"k 3 there, 2 now.*--fresh"):
         build_dictionary(database, settings.files, other, tmp_path / "work")
     build_dictionary(database, settings.files, other, tmp_path / "work", fresh=True)
+    again = replace(other, name="again", antonym_types=("antonym",))  # what is not read from the folder may differ
+    _, made = build_dictionary(database, settings.files, again, tmp_path / "work")
+    assert made
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("do not remove")
@@ -262,6 +265,7 @@ def test_a_work_folder_of_another_build_is_not_mixed_up(
         ({"lexicon": "pairs"}, InvalidInput, "name@version"),
         ({"name": "a/b"}, InvalidInput, "dictionary name 'a/b'"),
         ({"k": 0}, InvalidInput, "k is 0"),
+        ({"version": "latest"}, InvalidInput, "would hide the alias"),
         ({"antonym_types": ("opposite",)}, InvalidInput, "no relations of type 'opposite', it has antonym, negation"),
         ({"seed": 2**40}, InvalidInput, "seed is 1099511627776: it is at most"),
         ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),

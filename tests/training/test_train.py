@@ -30,6 +30,7 @@ from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.schedule import learning_rate
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.trunk import Trunk
+from sensedict_trainer.work import WorkFolder
 from tiny_teacher import corpus, save_tiny_teacher
 from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
 
@@ -153,7 +154,7 @@ def test_a_finished_run_is_not_run_again(teacher: Teacher, tmp_path: Path) -> No
     again = train(recipe, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
     assert again == first
     assert (again.student / "model.safetensors").stat().st_mtime_ns == stamp
-    with pytest.raises(ConfigurationError, match=r"lr.*0\.01.*0\.02"):
+    with pytest.raises(ConfigurationError, match=r"\(recipe\.lr 0\.01 there, 0\.02 now\)"):
         train(replace(recipe, lr=0.02), teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
     fresh = replace(OPTIONS, fresh=True)
     train(replace(recipe, lr=0.02), teacher, make_windows(teacher), None, tmp_path / "run", options=fresh)
@@ -243,6 +244,16 @@ def test_fresh_removes_nothing_of_others(teacher: Teacher, tmp_path: Path) -> No
     with pytest.raises(ConfigurationError, match="something else than unfinished work"):
         train(recipe, teacher, make_windows(teacher), None, tmp_path, options=replace(OPTIONS, fresh=True))
     assert (tmp_path / "thesis.txt").read_text() == "do not remove"
+
+
+def test_one_process_works_in_a_folder(teacher: Teacher, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, objective="kd")
+    identity = {"kind": "held by another"}
+    with WorkFolder(tmp_path / "run", identity), pytest.raises(ConfigurationError, match="another process works in"):
+        train(recipe, teacher, make_windows(teacher), None, tmp_path / "run", options=replace(OPTIONS, fresh=True))
+    assert (tmp_path / "run" / "identity.json").exists()
+    found = train(recipe, teacher, make_windows(teacher), None, tmp_path / "run", options=replace(OPTIONS, fresh=True))
+    assert all(path.stat().st_mode & 0o044 for path in found.student.iterdir())  # others may load it
 
 
 def test_what_a_recipe_says_is_not_passed_over(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sensedict.errors import Corrupt
 from sensedict_trainer.student import to_save
+from sensedict_trainer.work import readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -79,6 +80,7 @@ def save_student(out: Path, student: PreTrainedModel, teacher: Teacher, note: Ma
     to_save(student, teacher.dtype).save_pretrained(scratch)
     teacher.tokenizer.save_pretrained(scratch)
     (scratch / "sensedict-run.json").write_text(json.dumps(dict(note), indent=1))
+    readable(scratch)
     scratch.rename(folder)
     for checkpoint in _checkpoints(out):
         shutil.rmtree(checkpoint)

@@ -78,8 +78,23 @@ def compare(
     """
     check_identity(teacher, source.identity)
     _check_held_out(experiment)
-    work = WorkFolder(out, _identity(experiment, teacher, source), options.fresh)
-    scores = _Scores(experiment, teacher, work.folder)
+    with WorkFolder(out, _identity(experiment, teacher, source), options.fresh):
+        rows = _rows(experiment, teacher, source, out, options)
+    results = Results(
+        settings=_settings(experiment, teacher),
+        teacher=_describe(teacher),
+        dictionary=asdict(source.identity),
+        sources=sources,
+        rows=rows,
+        sense_map=build_map(source, teacher.tokenizer).to_json(),
+    )
+    results.write(out / "results.json")
+    return results
+
+
+def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Path, options: TrainOptions) -> list[Row]:
+    """The teacher, the untrained student, and a trained one for each seed and objective."""
+    scores = _Scores(experiment, teacher, out)
     layers = experiment.recipe.student_layers(teacher.layers)
     trainable = experiment.recipe.trainable
     rows = [
@@ -97,16 +112,7 @@ def compare(
             rows.append(
                 replace(row, trained_tokens=trained.tokens, seconds=trained.seconds, history=f"{run}/history.jsonl")
             )
-    results = Results(
-        settings=_settings(experiment, teacher),
-        teacher=_describe(teacher),
-        dictionary=asdict(source.identity),
-        sources=sources,
-        rows=rows,
-        sense_map=build_map(source, teacher.tokenizer).to_json(),
-    )
-    results.write(out / "results.json")
-    return results
+    return rows
 
 
 class _Scores:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sensedict.errors import ConfigurationError
 from sensedict_trainer.teacher import DTYPES
+from sensedict_trainer.work import readable
 
 ORIGIN = "sensedict-origin.json"  # what a converted folder says of itself; the report shows it
 
@@ -64,6 +65,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
         plain.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         (scratch / ORIGIN).write_text(json.dumps(origin, indent=1))
+        readable(scratch)
         scratch.chmod(0o755)
         scratch.rename(folder)
     finally:

@@ -114,13 +114,12 @@ def train(
     else:
         source = None
     identity = _identity(recipe, teacher, windows, source)
-    work = WorkFolder(out, identity, options.fresh)
-    run = _Run(recipe, teacher, windows, source, work.folder, trunk, options)
-    if (out / STUDENT).is_dir():
+    with WorkFolder(out, identity, options.fresh):
+        run = _Run(recipe, teacher, windows, source, out, trunk, options)
+        if not (out / STUDENT).is_dir():
+            run.go()
+            save_student(out, run.student, teacher, {**identity, "seconds": run.seconds})
         return run.result()
-    run.go()
-    save_student(out, run.student, teacher, {**identity, "seconds": run.seconds})
-    return run.result()
 
 
 class _Run:

@@ -167,6 +167,8 @@ def _table_caption(results: Results) -> str:
         f"Seed{'s' if len(seeds) > 1 else ''} of training: {', '.join(map(str, seeds))}"
         + ("; mean ± standard deviation over seeds." if len(seeds) > 1 else "."),
     ]
+    if len({row.objective for row in results.rows if row.seed is not None}) > 1:
+        parts.append("The teacher reads the training text once, in the time of the run that comes first.")
     if row.tasks:
         shots = ", ".join(
             dict.fromkeys(f"{s.name.split('/')[0]} {s.questions} questions, {s.shots}-shot" for s in row.tasks)

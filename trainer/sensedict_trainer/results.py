@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from sensedict.errors import Corrupt, InvalidInput
 from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.tasks.likelihood import TaskScore
+from sensedict_trainer.work import write_whole
 
 FORMAT = 1
 
@@ -107,10 +107,7 @@ class Results:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,14 @@ from sensedict import arrays
 from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
 
 IDENTITY = "identity.json"
+_LOCK = ".lock"
 _MARK = "sensedict"  # so that nobody else's folder with a file of that name is taken for ours
 
 
 class WorkFolder:
     """Parts are written whole or not at all, and belong to one run: `identity` is compared when the folder is opened.
+
+    One process at a time: leave the `with` block to give the folder back.
 
     Args:
         folder: is made where it is missing.
@@ -27,28 +32,38 @@ class WorkFolder:
         fresh: throw away what an earlier run left.
 
     Raises:
-        ConfigurationError: the folder holds another run's parts, or something else; names what differs.
+        ConfigurationError: the folder holds another run's parts, or something else, or another process works in it.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], fresh: bool = False) -> None:
         self.folder = folder
         note = folder / IDENTITY
         before = _read(note)
-        if folder.exists() and (not folder.is_dir() or (before is None and any(folder.iterdir()))):
+        if folder.exists() and (not folder.is_dir() or (before is None and _entries(folder))):
             raise ConfigurationError(f"{folder} holds something else than unfinished work: name another folder")
-        if fresh and before is not None:
-            shutil.rmtree(folder)
-            before = None
         folder.mkdir(parents=True, exist_ok=True)
-        if before is not None:
-            differing = differences(before, identity)
-            if differing:
+        self._lock = _lock(folder)
+        try:
+            if fresh and before is not None:
+                for entry in _entries(folder):
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                before = None
+            if before is None:
+                write_whole(note, json.dumps({_MARK: dict(identity)}, indent=1).encode())
+            elif differing := differences(before, identity):
                 raise ConfigurationError(
                     f"{folder} holds the work of a run with other settings ({differing}): throw it away with --fresh, "
                     "or name another folder"
                 )
-        else:
-            write_whole(note, json.dumps({_MARK: dict(identity)}, indent=1).encode())
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.close()
 
     def has(self, part: str) -> bool:
         """Whether the part was finished."""
@@ -72,14 +87,35 @@ class WorkFolder:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two runs' settings, both values named; empty where nothing does."""
-    plain = json.loads(json.dumps(dict(now)))
-    names = sorted({*before, *plain})
+    """What differs between two runs' settings, by dotted name with both values; empty where nothing does."""
+    there, here = _flat(before), _flat(json.loads(json.dumps(dict(now))))
     return "; ".join(
-        f"{name} {before.get(name)!r} there, {plain.get(name)!r} now"
-        for name in names
-        if before.get(name) != plain.get(name)
+        f"{name} {there.get(name)!r} there, {here.get(name)!r} now"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
     )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.name != _LOCK]
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    """Hold the folder for this process; given back when it is closed, at the latest when the process ends."""
+    held = (folder / _LOCK).open("ab")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        held.close()
+        raise ConfigurationError(f"another process works in {folder}: wait for it, or name another folder") from error
+    return held
 
 
 def _read(note: Path) -> dict[str, Any] | None:
@@ -92,9 +128,21 @@ def _read(note: Path) -> dict[str, Any] | None:
     return identity if isinstance(identity, dict) else None
 
 
+def readable(folder: Path) -> None:
+    """Give the files of a new folder the modes that files have here: safetensors makes its own private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.iterdir():
+        path.chmod(0o666 & ~mask)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_bytes(content)
-    scratch.replace(path)
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:  # a full disk does not say which file
+        scratch.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -28,6 +28,17 @@ def check_name(what: str, name: str) -> None:
         raise InvalidInput(f"{what} {name!r}: use at most 100 letters, digits, '.', '_', '-', first a letter or digit")
 
 
+def check_version(version: str) -> None:
+    """Let pass a version; `latest` is the name of an alias.
+
+    Raises:
+        InvalidInput: it cannot stand in an address, or is `latest`.
+    """
+    check_name("version", version)
+    if version == LATEST:
+        raise InvalidInput(f"version {LATEST!r} would hide the alias of that name: choose another version")
+
+
 def check(draft: Draft) -> None:
     """Let pass a draft whose arrays fit together and hold numbers.
 
@@ -37,9 +48,7 @@ def check(draft: Draft) -> None:
         WrongDimension: composed senses have another width than the tokens'.
     """
     check_name("dictionary name", draft.name)
-    check_name("version", draft.version)
-    if draft.version == LATEST:
-        raise InvalidInput(f"version {LATEST!r} would hide the alias of that name: choose another version")
+    check_version(draft.version)
     if draft.key_policy not in ("next", "predicted", "input"):
         raise InvalidInput(f"key policy {draft.key_policy!r}: one of next, predicted, input")
     if draft.k < 1:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from sensedict.errors import Conflict, InvalidInput
 from sensedict_server.build.centroids import run_centroids
-from sensedict_server.build.check import check_name, check_types
+from sensedict_server.build.check import check_name, check_types, check_version
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.harvest import run_harvest
 from sensedict_server.build.plan import BuildSettings, make_plan
@@ -24,6 +24,8 @@ from sensedict_server.queries.lexicons import count_relations, find_lexicon
 if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
 
+# What decides words and relations, and nothing of what the work folder keeps.
+_NOT_IN_PARTS = ("lexicon", "synonym_types", "antonym_types")
 STATE_POINT = "final_norm"
 MOST_SEED = 2**31 - 1
 # Where a build ran and what it is called do not decide what is in it.
@@ -72,9 +74,10 @@ def build_dictionary(
         return there, False
     plan = make_plan(settings, teacher.tokenizer, teacher.vocabulary_size)
     say(f"corpus: {plan.tokens:,} tokens in {len(plan.windows):,} windows; {plan.kept:,} hidden states wanted")
-    work = WorkFolder(work_folder, {**content, "corpus_tokens_hash": plan.corpus_hash}, fresh)
-    shards = run_harvest(teacher, plan, settings, work)
-    tokens = run_centroids(teacher.tokenizer, teacher.vocabulary_size, shards, plan, settings, work)
+    stages = {name: value for name, value in content.items() if name not in _NOT_IN_PARTS}
+    with WorkFolder(work_folder, {**stages, "corpus_tokens_hash": plan.corpus_hash}, fresh) as work:
+        shards = run_harvest(teacher, plan, settings, work)
+        tokens = run_centroids(teacher.tokenizer, teacher.vocabulary_size, shards, plan, settings, work)
     say(f"senses: {len(tokens.vectors):,} of {int((tokens.offsets[1:] > tokens.offsets[:-1]).sum()):,} tokens")
     words = compose_words(engine, lexicon.id, teacher.tokenizer, tokens)
     say(f"words: {len(words.word_ids):,} of {settings.lexicon}, {sum(r is None for r in words.reasons):,} with senses")
@@ -95,7 +98,13 @@ def build_dictionary(
             "build": content,
         },
     )
-    return publish(engine, files_root, draft), True
+    try:
+        return publish(engine, files_root, draft), True
+    except Conflict:  # another process published it meanwhile; from the same settings it is the same
+        there = _published(engine, settings, content)
+        if there is None:
+            raise
+        return there, False
 
 
 def check_settings(settings: BuildSettings) -> None:
@@ -105,7 +114,7 @@ def check_settings(settings: BuildSettings) -> None:
         InvalidInput: naming the setting and what it may be.
     """
     check_name("dictionary name", settings.name)
-    check_name("version", settings.version)
+    check_version(settings.version)
     least = {"k": 1, "cap": 1, "window": 8, "contexts": 0, "batch_size": 1, "tokens": 8, "seed": 0}
     for name, smallest in least.items():
         value = getattr(settings, name)
