@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 
@@ -29,8 +31,8 @@ def migrate(revision: str) -> None:
     """Bring the database's schema up to date."""
     with opened(Settings.from_environment()) as database:
         before, after = schema.migrate(database, revision)
-    was = before or "empty"
-    click.echo(f"The schema is at {after or 'nothing'}" + (" already." if before == after else f", was {was}."))
+    now = f"at {after}" if after else "empty"
+    click.echo(f"The schema is {now}" + (" already." if before == after else f", was {before or 'empty'}."))
 
 
 @click.command()
@@ -41,6 +43,7 @@ def migrate(revision: str) -> None:
 def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     """Serve dictionaries over HTTP."""
     settings = Settings.from_environment()
+    _refuse_port_in_use(host, port)
     log_to_stderr()
     with opened(settings) as database:
         if migrate_first:
@@ -150,6 +153,22 @@ def _embedded_settings() -> Settings:
     if settings.database_url is not None:
         raise ConfigurationError("SENSEDICT_DATABASE_URL names a server, which is not ours to start, stop or look at")
     return settings
+
+
+def _refuse_port_in_use(host: str, port: int) -> None:
+    """Let pass an address that can be listened on, before a database is started for it."""
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            socket.create_server((address[0], port), family=family).close()
+    except socket.gaierror as error:
+        raise ConfigurationError(f"{host!r} is no address: choose another with --host ({error.strerror})") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(f"port {port} of {host} is in use: choose another with --port") from error
+        why = os.strerror(error.errno or 0)
+        raise ConfigurationError(
+            f"cannot listen on port {port} of {host}: {why}; choose another with --host and --port"
+        ) from error
 
 
 def _check_schema(database: Engine) -> None:

@@ -72,8 +72,9 @@ def require_current(connection: Connection) -> str:
     """
     found, needed = current(connection), head()
     if found != needed:
+        state = f"at {found}" if found else "empty"
         raise ConfigurationError(
-            f"the database's schema is at {found or 'nothing'}, this version needs {needed}: run `sensedict migrate`"
+            f"the database's schema is {state}, this version needs {needed}: run `sensedict migrate`"
         )
     return needed
 

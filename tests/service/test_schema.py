@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from conftest import Published
-from running_service import SENSEDICT, environment_of
+from running_service import SENSEDICT, environment_of, free_port
 from sensedict.cli import cli
 from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput, Unavailable
 from sensedict_server import schema
@@ -44,7 +46,7 @@ def test_down_and_up_on_data(database: Engine, settings: Settings, tiny_draft: D
         assert connection.execute(text(f"{left} AND relname NOT LIKE 'alembic%'")).scalars().all() == []
         functions = "SELECT proname FROM pg_proc WHERE proname LIKE 'refuse%'"
         assert connection.execute(text(functions)).scalars().all() == []
-        with pytest.raises(ConfigurationError, match=f"is at nothing, this version needs {schema.head()}: run"):
+        with pytest.raises(ConfigurationError, match=f"schema is empty, this version needs {schema.head()}: run"):
             schema.require_current(connection)
     assert schema.migrate(database) == (None, schema.head())
     with database.connect() as connection:
@@ -126,6 +128,16 @@ def test_the_analysts_views(published: Published) -> None:
         rows = connection.execute(text("SELECT word, other, type, licence FROM analytics.relations")).all()
         assert len(rows) == len(RELATIONS)
         assert ("cold", "hot", "antonym", "Apache-2.0") in {(*sorted((row[0], row[1])), row[2], row[3]) for row in rows}
+        both = text(
+            "SELECT other, type, licence FROM analytics.word_relations WHERE lexicon = 'opposites@1' AND word = :w"
+        )
+        for word, other in (("cold", "hot"), ("hot", "cold")):
+            assert (other, "antonym", "Apache-2.0") in connection.execute(both, {"w": word}).all()
+        counted = connection.execute(
+            text("SELECT word, count(*) AS n FROM analytics.word_relations GROUP BY word")
+        ).all()
+        expected = Counter(end for row in rows for end in (row.word, row.other))
+        assert {row.word: row.n for row in counted} == expected
         (derived,) = connection.execute(text("SELECT word, other, rule, parent_type FROM analytics.derivations")).all()
         assert {derived.word, derived.other} == {"kind", "glad"}
         assert (derived.rule, derived.parent_type) == ("negation:un-", "antonym")
@@ -167,13 +179,23 @@ def sensedict(settings: Settings, *arguments: str) -> str:
 
 
 def test_the_migrate_command(settings: Settings) -> None:
-    assert sensedict(settings, "migrate", "--to", "base") == "The schema is at nothing, was 0001.\n"
+    assert sensedict(settings, "migrate", "--to", "base") == "The schema is empty, was 0001.\n"
     with pytest.raises(ConfigurationError, match="this version needs 0001: run `sensedict migrate`"):
-        sensedict(settings, "serve", "--port", "1")
+        sensedict(settings, "serve", "--port", str(free_port()))
     with pytest.raises(Unavailable, match=r'relation "dictionaries" does not exist: bring .* up to date with'):
         sensedict(settings, "files", "list")
     assert sensedict(settings, "migrate") == "The schema is at 0001, was empty.\n"
     assert sensedict(settings, "migrate") == "The schema is at 0001 already.\n"
+
+
+def test_a_port_in_use(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = f"port {port} of 127.0.0.1 is in use: choose another with --port"
+        with pytest.raises(ConfigurationError, match=message):
+            sensedict(settings, "serve", "--port", str(port))
+    with pytest.raises(ConfigurationError, match=r"cannot listen on port 8000 of 192\.0\.2\.1: "):
+        sensedict(settings, "serve", "--host", "192.0.2.1")
 
 
 def test_the_files_commands(published: Published) -> None:

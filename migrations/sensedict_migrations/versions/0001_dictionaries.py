@@ -100,6 +100,17 @@ VIEWS = {
         JOIN analytics.relations p ON p.relation_id = r.parent_id
         """,
     ),
+    # Two halves, not one join with a table of two rows: a condition on the word reaches the tables.
+    "word_relations": (
+        "Relations of published lexicons seen from each of their words, so each twice: for counting by word",
+        """
+        SELECT lexicon || '@' || version AS lexicon, word, other, type, source, licence, rule, conflict
+        FROM analytics.relations
+        UNION ALL
+        SELECT lexicon || '@' || version, other, word, type, source, licence, rule, conflict
+        FROM analytics.relations
+        """,
+    ),
 }
 
 
