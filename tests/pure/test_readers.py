@@ -87,6 +87,28 @@ def test_typed_names_a_broken_line(tmp_path: Path, line: str) -> None:
         read("typed", path)
 
 
+@pytest.mark.parametrize(
+    ("type_", "meant"),
+    [
+        ("synonim", "synonym"),
+        ("Synonym", "synonym"),
+        ("synonyms", "synonym"),
+        ("ANTONYMS", "antonym"),
+        ("negaton", "negation"),
+        ("reversals", "reversal"),
+    ],
+)
+def test_typed_refuses_a_misspelt_type(tmp_path: Path, type_: str, meant: str) -> None:
+    path = write(tmp_path, "mine.tsv", f"a\tb\tsynonym\nlight\tbright\t{type_}\n")
+    with pytest.raises(InvalidInput, match=f"mine.tsv, line 2: type '{type_}': write '{meant}', which is meant"):
+        read("typed", path)
+
+
+@pytest.mark.parametrize("type_", ["hyponym", "homonym", "near-synonym", "nickname", "inverse"])
+def test_typed_takes_types_of_other_names(tmp_path: Path, type_: str) -> None:
+    assert read("typed", write(tmp_path, "mine.tsv", f"a\tb\t{type_}\n"))[0] == [("a", "b", type_)]
+
+
 def test_bytes_that_are_no_text_and_a_cut_file(tmp_path: Path) -> None:
     latin = tmp_path / "latin.txt"
     latin.write_bytes("hot cold\nété summer\n".encode("latin-1"))

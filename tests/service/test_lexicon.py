@@ -198,6 +198,8 @@ def test_settings_that_do_not_fit_together(database: Engine, sources: list[Sourc
             load_lexicon(database, "mine", "1", given, over)
     with pytest.raises(InvalidInput, match="lexicon name 'my lexicon'"):
         load_lexicon(database, "my lexicon", "1", [opposites])
+    with pytest.raises(InvalidInput, match="version 'latest' would hide"):
+        load_lexicon(database, "mine", "latest", [opposites])
     typed.path.write_text("hot\thot\tsynonym\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match="hold no relations"):
         load_lexicon(database, "mine", "1", [typed])

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sensedict.errors import Conflict, InvalidInput
 from sensedict.paths import package_path
-from sensedict_server.build.check import check_name
+from sensedict_server.build.check import check_name, check_version
 from sensedict_server.build.lexicon_rows import SourceRow, store_lexicon
 from sensedict_server.lexicon.negation import derive
 from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
@@ -111,7 +111,7 @@ def load_lexicon(
         Conflict: the name and version are there with other sources, or are being loaded by another process.
     """
     check_name("lexicon name", name)
-    check_name("lexicon version", version)
+    check_version(version)
     derived_sources = _check_sources(sources, derive_over)
     settings = {
         "sources": [_settings_of(source) for source in sources],
