@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from sensedict import wire
 from sensedict.client import SenseClient
+from sensedict.errors import DictionaryNotFound, InvalidInput
 
 _WIDTH = 80  # characters of a context; the rest is in --json
 
@@ -20,10 +21,18 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
 @dataclass(frozen=True)
 class _Target:
     server: str
-    dictionary: str
+    dictionary: str | None
 
     def client(self) -> SenseClient:
-        return SenseClient(self.server, self.dictionary, timeout=10.0, patience=0.0)  # who waits at a prompt asks again
+        """For questions about a dictionary: the one that was named, or the only one that the service has."""
+        return self._client(self.dictionary or _only_name(self.listed()))
+
+    def listed(self) -> list[wire.DictionaryInfo]:
+        with self._client("") as client:  # this question is about no dictionary
+            return client.dictionaries()
+
+    def _client(self, dictionary: str) -> SenseClient:
+        return SenseClient(self.server, dictionary, timeout=10.0, patience=0.0)  # who waits at a prompt asks again
 
 
 @click.group()
@@ -31,12 +40,10 @@ class _Target:
 @click.option(
     "--dictionary",
     metavar="NAME",
-    default="smollm2@latest",
-    show_default=True,
-    help="name@version or name@alias; a bare name means name@latest.",
+    help="name@version or name@alias; a bare name means name@latest.  [default: the service's only dictionary]",
 )
 @click.pass_context
-def query(context: click.Context, server: str, dictionary: str) -> None:
+def query(context: click.Context, server: str, dictionary: str | None) -> None:
     """Ask a service for dictionaries, senses and relations."""
     context.obj = _Target(server, dictionary)
 
@@ -46,8 +53,7 @@ def query(context: click.Context, server: str, dictionary: str) -> None:
 @click.pass_obj
 def dictionaries(target: _Target, as_json: bool) -> None:
     """List the dictionaries that the service has."""
-    with target.client() as client:
-        found = client.dictionaries()
+    found = target.listed()
     if as_json:
         _print_json(found)
         return
@@ -125,7 +131,10 @@ def relations(target: _Target, word: str, kind: str | None, as_json: bool) -> No
         )
         for relation in found
     ]
-    _print_table(("type", "word", "source", "licence", "rule", "note"), rows)
+    if rows:
+        _print_table(("type", "word", "source", "licence", "rule", "note"), rows)
+    else:
+        click.echo("none" if kind is None else f"none of type {kind!r}")
 
 
 @query.command()
@@ -146,6 +155,16 @@ def sense(target: _Target, sense_id: int, as_json: bool) -> None:
     click.echo(f"vector of {len(found.vector)}: {start}, …")
     for context in found.contexts:
         click.echo(f"  {_marked(context)}")
+
+
+def _only_name(found: Sequence[wire.DictionaryInfo]) -> str:
+    """The name that all versions there share; a bare name means its latest."""
+    names = sorted({info.name for info in found})
+    if not names:
+        raise DictionaryNotFound("the service has no dictionary yet: `sensedict build` makes one")
+    if len(names) > 1:
+        raise InvalidInput(f"the service has the dictionaries {', '.join(names)}: choose one with --dictionary")
+    return names[0]
 
 
 def _print_senses(found: Sequence[wire.Sense]) -> None:
