@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from sqlalchemy.exc import ArgumentError
 from sensedict.errors import ConfigurationError
 
 DRIVER = "postgresql+psycopg"
+_PREFIX = "SENSEDICT_"
+_READ = ("HOME", "DATABASE_URL", "POOL_SIZE")
+_OF_OTHERS = ("TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD")  # the tests, docker-compose.yml
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Settings:
         home = _home(environment, faults)
         url = _database_url(environment, faults)
         pool_size = _pool_size(environment, faults)
+        faults += _misspelt(environment)
         if faults:
             raise ConfigurationError("the environment cannot be used: " + "; ".join(faults))
         return Settings(home=home, database_url=url, pool_size=pool_size)
@@ -94,3 +99,16 @@ def _pool_size(environment: Mapping[str, str], faults: list[str]) -> int:
         faults.append(f"SENSEDICT_POOL_SIZE is {text!r}: give a number of connections from 1 to 1000")
         return Settings.pool_size
     return int(text)
+
+
+def _misspelt(environment: Mapping[str, str]) -> list[str]:
+    """A fault for each name that is nearly one of ours: ignored, it would leave the default in force unseen."""
+    faults = []
+    for name in sorted(environment):
+        rest = name.removeprefix(_PREFIX)
+        if rest == name or rest in _READ or rest in _OF_OTHERS:
+            continue
+        meant = difflib.get_close_matches(rest.upper(), _READ, 1, cutoff=0.75)
+        if meant:
+            faults.append(f"{name} is not known: write {_PREFIX}{meant[0]}, or unset it")
+    return faults

@@ -44,3 +44,22 @@ def test_no_server_means_the_embedded_one(tmp_path: Path) -> None:
 def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigurationError, match="SENSEDICT_DATABASE_URL is not a URL: write postgresql://"):
         Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), "SENSEDICT_DATABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SENSEDICT_DATABASE_UR", "SENSEDICT_DATABASE_URL"),
+        ("SENSEDICT_HOEM", "SENSEDICT_HOME"),
+        ("SENSEDICT_POOLSIZE", "SENSEDICT_POOL_SIZE"),
+        ("SENSEDICT_home", "SENSEDICT_HOME"),
+    ],
+)
+def test_a_misspelt_name(tmp_path: Path, name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is not known: write {meant}, or unset it"):
+        Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), name: "x"})
+
+
+@pytest.mark.parametrize("name", ["TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD", "COLOUR"])
+def test_names_of_others(tmp_path: Path, name: str) -> None:
+    Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), f"SENSEDICT_{name}": "x"})

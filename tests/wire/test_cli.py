@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from sensedict.cli import cli
 from sensedict.errors import ConfigurationError
 from sensedict.paths import package_path
 
@@ -81,3 +83,16 @@ def test_a_file_inside_a_package() -> None:
     assert package_path("package:sensedict/errors.py").name == "errors.py"
     with pytest.raises(ConfigurationError, match=r"there is no file .*nosuch.txt"):
         package_path("package:sensedict/nosuch.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("bild", "No such command 'bild'. Did you mean 'build'?"),
+        ("xyz", "No such command 'xyz'."),
+    ],
+)
+def test_an_unknown_command_suggests_the_nearest(name: str, said: str) -> None:
+    done = CliRunner().invoke(cli, [name])
+    assert done.exit_code == 2
+    assert done.output.endswith(f"Error: {said}\n")
