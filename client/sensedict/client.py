@@ -35,7 +35,7 @@ class SenseClient:
     has one dictionary whatever the alias does meanwhile. Safe to use from several threads.
 
     ```python
-    with SenseClient("http://127.0.0.1:8000", "smollm2@latest") as senses:
+    with SenseClient("http://127.0.0.1:8000", "smollm2-demo@latest") as senses:
         for sense in senses.word("bank").senses:
             print(sense.count, sense.contexts[0].text)
         sets = senses.candidate_sets(np.array([1234, 567]))
@@ -56,7 +56,7 @@ class SenseClient:
     def __init__(
         self,
         base_url: str,
-        dictionary: str = "smollm2@latest",
+        dictionary: str,
         *,
         timeout: float = 30.0,
         patience: float = 60.0,

