@@ -21,7 +21,7 @@ class Identity:
     Attributes:
         name, version: its address, `name@version`.
         teacher: name or folder of the teacher, as given to the build.
-        teacher_hash: sha256 over the teacher's weights as stored (`sensedict_trainer.teacher.weights_hash`).
+        teacher_hash: sha256 over the teacher's config and weights as stored (`sensedict_trainer.teacher.weights_hash`).
         tokenizer_hash: sha256 of the tokenizer's canonical form.
         vocabulary_size: width of the teacher's output head.
         dim: D, width of a sense vector.

@@ -6,8 +6,9 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Pa
             run = f"runs/{objective}-seed{seed}"
             named = replace(options, name=f"{objective} seed {seed}", fresh=False)
             trained = train(recipe, teacher, experiment.training, source, out / run, trunk, named)
-            row = scores.row(objective, seed, layers, lambda folder=trained.student: _load(folder, teacher))
+            row = scores.row(objective, seed, layers, partial(_load, trained.student, teacher))
             rows.append(
                 replace(row, trained_tokens=trained.tokens, seconds=trained.seconds, history=f"{run}/history.jsonl")
             )
@@ -124,13 +125,13 @@ class _Scores:
         self._rows = out / "rows" / _evaluation_hash(experiment)
         self._memo: dict[int, Tensor] = {}
 
-    def row(self, objective: str, seed: int | None, layers: int, model: Any) -> Row:
+    def row(self, objective: str, seed: int | None, layers: int, model: Callable[[], PreTrainedModel]) -> Row:
         """The scores of a model, which `model()` gives when it is needed."""
         name = objective if seed is None else f"{objective}-seed{seed}"
         path = self._rows / f"{name}.json"
         if path.exists():
             return Row.from_json(read_json(path))
-        loaded: PreTrainedModel = model()
+        loaded = model()
         start = time.perf_counter()
         text = evaluate_text(loaded, self._teacher, self._experiment.held_out, _BATCH, self._memo)
         tasks = tuple(
@@ -167,7 +168,7 @@ def _identity(experiment: Experiment, teacher: Teacher, source: SenseSource) -> 
         "recipe": _shared_recipe(experiment.recipe),
         "training text": text_hash(experiment.training),
         "teacher": teacher.fingerprint,
-        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "dtype": teacher.dtype_name,
         "dictionary": source.identity.content_hash,
     }
 
@@ -206,7 +207,7 @@ def _describe(teacher: Teacher) -> dict[str, Any]:
         "layers": teacher.layers,
         "D": teacher.dim,
         "V": teacher.vocabulary_size,
-        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "dtype": teacher.dtype_name,
         "weights": teacher.fingerprint,
         "tokenizer": teacher.tokenizer_hash,
         **({"origin": json.loads(origin.read_text("utf-8"))} if origin.is_file() else {}),

@@ -12,6 +12,7 @@ from sensedict_trainer.options import dictionary_options, open_source, run_optio
 if TYPE_CHECKING:
     from sensedict.source import SenseSource
     from sensedict_trainer.recipe import Recipe
+    from sensedict_trainer.report import Histories, Material
     from sensedict_trainer.teacher import Teacher
     from sensedict_trainer.text import TokenWindow
 
@@ -73,8 +74,8 @@ def compare(
     from sensedict_trainer.compare import Experiment
     from sensedict_trainer.compare import compare as run
     from sensedict_trainer.loop import TrainOptions
-    from sensedict_trainer.recipe import load_recipe
-    from sensedict_trainer.report import read_lexicon, read_stages
+    from sensedict_trainer.recipe import OBJECTIVES, load_recipe
+    from sensedict_trainer.report import Material, read_lexicon, read_stages
     from sensedict_trainer.results import read_json_lines
     from sensedict_trainer.tasks.questions import load_task, parse_task_option
     from sensedict_trainer.teacher import load_teacher
@@ -91,7 +92,7 @@ def compare(
     with open_source(dictionary, server, snapshot, patience) as source:
         source.identity  # noqa: B018 - asks the service whether it has the dictionary
         loaded = load_teacher(teacher, dtype, device)
-        click.echo(f"teacher {teacher}: {type(loaded.model).__name__}, {loaded.layers} layers, {dtype} on {device}")
+        click.echo(loaded.summary)
         experiment = Experiment(
             recipe=chosen,
             seeds=named,
@@ -100,19 +101,20 @@ def compare(
             tasks=questions,
         )
         results = run(experiment, loaded, source, _sources(source), out, options)
-    histories = {
+    histories: Histories = {
         objective: [read_json_lines(out / row.history) for row in results.of(objective) if row.history]
-        for objective in ("kd", "dskd", "kd+mse")
+        for objective in OBJECTIVES
     }
-    _report(results, histories, lexicon, before, out)
+    _report(Material(results, histories, lexicon, before), out)
 
 
-def _report(results: Any, histories: Any, lexicon: Any, stages: Any, out: Path) -> None:
+def _report(material: Material, out: Path) -> None:
     from sensedict_trainer import verdict
     from sensedict_trainer.document import markdown_table
-    from sensedict_trainer.report import Material, build_report, results_table, write_report
+    from sensedict_trainer.report import build_report, results_table, write_report
 
-    write_report(build_report(Material(results, histories, lexicon, stages)), out)
+    results = material.results
+    write_report(build_report(material), out)
     click.echo(f"\n{markdown_table(results_table(results))}\n")
     for text in (verdict.dskd_against_kd(results), verdict.control_against_dskd(results), verdict.scale(results)):
         click.echo(text.replace("**", ""))

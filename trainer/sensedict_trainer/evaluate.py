@@ -109,8 +109,11 @@ def evaluate_text(
     model.eval()
     for batch in _batches(windows, usable, batch_size):
         ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
-        student_states = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
         teacher_states = _teacher_states(teacher, ids, mask, batch, memo)  # (B, T, D)
+        if model is teacher.model:
+            student_states = teacher_states.to(teacher.dtype)
+        else:
+            student_states = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, D)
         target_mask = mask[:, 1:].bool()  # position i counts when token i + 1 exists
         rows = torch.tensor(batch).unsqueeze(1).expand(target_mask.shape)[target_mask.cpu()]  # (n,) place in `windows`
         values = _position_values(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from sensedict.errors import ConfigurationError
+from sensedict.fileset import hash_file
 from sensedict_trainer.teacher import DTYPES
 from sensedict_trainer.work import readable
 
@@ -37,7 +37,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
     with gguf.open("rb") as start:
         if start.read(4) != b"GGUF":
             raise ConfigurationError(f"{gguf} is no GGUF file")
-    origin = {"gguf": gguf.name, "sha256": _sha256(gguf), "dtype": dtype, "note": "GGUF, dequantized"}
+    origin = {"gguf": gguf.name, "sha256": hash_file(gguf).sha256, "dtype": dtype, "note": "GGUF, dequantized"}
     if folder.exists():
         with contextlib.suppress(OSError, ValueError):
             if json.loads((folder / ORIGIN).read_text()) == origin:
@@ -71,8 +71,3 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

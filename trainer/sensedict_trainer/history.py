@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sensedict_trainer.results import read_json_lines, write_text
+from sensedict_trainer.results import write_text
 
 
 class History:
@@ -15,7 +15,8 @@ class History:
     def __init__(self, path: Path, steps: int) -> None:
         kept = []
         if path.exists() and steps:
-            kept = [json.dumps(row) for row in _whole_lines(path) if row["step"] <= steps]
+            *whole, _cut = path.read_text("utf-8").split("\n")  # a kill may cut the last line in two
+            kept = [line for line in whole if json.loads(line)["step"] <= steps]
         write_text(path, "".join(f"{line}\n" for line in kept))
         self._path = path
 
@@ -23,11 +24,3 @@ class History:
         """Write a step's values down."""
         with self._path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines that a kill did not cut in two."""
-    text = path.read_text("utf-8")
-    if not text.endswith("\n"):
-        write_text(path, text[: text.rfind("\n") + 1])
-    return read_json_lines(path)

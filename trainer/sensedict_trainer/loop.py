@@ -144,9 +144,8 @@ class _Run:
 
     def result(self) -> TrainResult:
         """What there is when the run is over."""
-        tokens = sum(len(window.ids) for batch in self.batches for window in batch)
         note = json.loads((self.out / STUDENT / "sensedict-run.json").read_text())
-        return TrainResult(self.out / STUDENT, self.out / HISTORY, tokens, float(note["seconds"]))
+        return TrainResult(self.out / STUDENT, self.out / HISTORY, self._tokens(), float(note["seconds"]))
 
     def go(self) -> None:
         """Train to the end, from the last checkpoint where there is one."""
@@ -266,7 +265,7 @@ class _Run:
         if window_id not in self._selections:
             if cache is None:
                 none = np.full((len(drawn.positions), 0), -1, dtype=np.int64)
-                found = Selection(drawn.positions, none, none, drawn.related)
+                found = Selection(drawn.positions, none, none)
             else:
                 found = select(drawn, hidden, cache.table, cache.rows(drawn.ids), self.recipe.nearest)
             self._selections[window_id] = found
@@ -290,7 +289,7 @@ def _identity(
     return {
         "recipe": recipe.to_json(),
         "teacher": teacher.fingerprint,
-        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "dtype": teacher.dtype_name,
         "text": text_hash(windows),
         "dictionary": None if source is None else source.identity.content_hash,
     }

@@ -12,7 +12,9 @@ from sensedict.errors import InvalidInput
 from sensedict_trainer import plots, sense_map, verdict
 from sensedict_trainer.document import Document, Paragraph, Picture, Section, Table, to_html, to_markdown
 from sensedict_trainer.evaluate import Measure
-from sensedict_trainer.results import NAMES, TRAINED, Results, Row, read_json, read_json_lines, write_text
+from sensedict_trainer.recipe import OBJECTIVES
+from sensedict_trainer.results import NAMES, Results, Row, read_json, read_json_lines, write_text
+from sensedict_trainer.work import flatten
 
 Histories = Mapping[str, Sequence[plots.History]]
 
@@ -182,7 +184,7 @@ def _table_caption(results: Results) -> str:
 
 
 def _training(histories: Histories) -> list[Paragraph | Table | Picture]:
-    drawn = {objective: histories[objective] for objective in TRAINED if histories.get(objective)}
+    drawn: Histories = {objective: histories[objective] for objective in OBJECTIVES if histories.get(objective)}
     positions = _relation_share(histories.get("dskd", ()))
     return [
         Picture(
@@ -274,18 +276,8 @@ def _time(material: Material) -> list[Paragraph | Table | Picture]:
 
 
 def _pairs(values: Mapping[str, Any], name: str) -> Table:
-    rows = [[key, _plain(value)] for key, value in _flatten(values).items()]
+    rows = [[key, _plain(value)] for key, value in flatten(values).items()]
     return Table([name, "value"], rows, left=2)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _plain(value: Any) -> str:

@@ -23,7 +23,6 @@ NAMES: Mapping[str, str] = {
     "dskd": "DSKD",
     "kd+mse": "KD + hidden MSE (control)",
 }
-TRAINED = ("kd", "dskd", "kd+mse")
 
 
 @dataclass(frozen=True)

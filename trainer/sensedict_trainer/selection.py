@@ -21,13 +21,11 @@ class Selection:
     Attributes:
         positions: (s,) int64.
         positives, negatives: (s, p) int64 sense ids, nearest first, −1 where a place is empty.
-        related: positions of the sequence whose target has relations, sampled or not.
     """
 
     positions: NDArray[np.int64]
     positives: NDArray[np.int64]
     negatives: NDArray[np.int64]
-    related: int
 
 
 def select(draw: Draw, hidden: Tensor, table: Tensor, rows: NDArray[np.int64], p: int) -> Selection:
@@ -47,7 +45,7 @@ def select(draw: Draw, hidden: Tensor, table: Tensor, rows: NDArray[np.int64], p
         picked = nearest(states, table, places, starts, ends, p)
         ids = np.append(draw.ids, -1)  # picked is −1 where a place is empty
         chosen.append(ids[picked])
-    return Selection(draw.positions, chosen[0], chosen[1], draw.related)
+    return Selection(draw.positions, chosen[0], chosen[1])
 
 
 def nearest(

@@ -131,8 +131,8 @@ class Stepper:
             mse = state_loss(student, states.hidden[at].float(), denominators.sampled)
             losses.add(mse=float(mse.detach()))
             return {"mse": self.recipe.lambda_positive * mse}
-        positives, positive_mask = self._senses([chosen.positives for chosen in selections])
-        negatives, negative_mask = self._senses([chosen.negatives for chosen in selections])
+        positives, positive_mask = _senses(self.cache, [chosen.positives for chosen in selections])
+        negatives, negative_mask = _senses(self.cache, [chosen.negatives for chosen in selections])
         sense = sense_loss(
             student,
             positives,
@@ -153,19 +153,18 @@ class Stepper:
         )
         return {"sense": sense.total}
 
-    def _senses(self, ids: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
-        """(s, p, D) float32 vectors and (s, p) mask of chosen sense ids, −1 for an empty place."""
-        if self.cache is None:
-            raise RuntimeError("this objective chose no senses")
-        joined = np.concatenate(ids)
-        rows = torch.from_numpy(self.cache.rows(joined)).to(self.cache.table.device)
-        return self.cache.table[rows].float(), torch.from_numpy(joined >= 0).to(self.cache.table.device)
-
 
 def gradient_shares(losses: BatchLosses) -> Mapping[str, float]:
     """Each term's part of the sum of the norms of all terms' gradients."""
     whole = sum(losses.gradient.values())
     return {name: norm / whole for name, norm in losses.gradient.items()} if whole > 0 else {}
+
+
+def _senses(cache: SenseCache, ids: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+    """(s, p, D) float32 vectors and (s, p) mask of chosen sense ids, −1 for an empty place."""
+    joined = np.concatenate(ids)
+    rows = torch.from_numpy(cache.rows(joined)).to(cache.table.device)
+    return cache.table[rows].float(), torch.from_numpy(joined >= 0).to(cache.table.device)
 
 
 def _gradient_norms(hidden: Tensor, ce: Tensor, kd: Tensor, parts: Mapping[str, Tensor]) -> dict[str, float]:

@@ -30,7 +30,7 @@ class Teacher:
         name: folder or hub name, as given.
         model: in eval mode, no parameter requires a gradient.
         tokenizer: a fast tokenizer.
-        fingerprint: sha256 over the weights as they are stored, see `weights_hash`.
+        fingerprint: sha256 over config and weights as they are stored, see `weights_hash`.
         tokenizer_hash: see `tokenizer_hash`.
         dtype, device: of the weights.
     """
@@ -42,6 +42,19 @@ class Teacher:
     tokenizer_hash: str
     dtype: torch.dtype
     device: torch.device
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype as settings have it, `float32`."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def summary(self) -> str:
+        """One line for whoever waits."""
+        return (
+            f"teacher {self.name}: {type(self.model).__name__}, {self.layers} layers, D = {self.dim}, "
+            f"V = {self.vocabulary_size:,}, {self.dtype_name} on {self.device}"
+        )
 
     @property
     def dim(self) -> int:

@@ -39,7 +39,7 @@ def show(folder: str, dtype: str) -> None:
     loaded = load_teacher(folder, dtype)
     for name, value in (
         ("architecture", type(loaded.model).__name__),
-        ("dtype", str(loaded.dtype).removeprefix("torch.")),
+        ("dtype", loaded.dtype_name),
         ("layers", loaded.layers),
         ("dimension D", loaded.dim),
         ("vocabulary V", loaded.vocabulary_size),

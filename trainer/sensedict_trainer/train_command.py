@@ -64,7 +64,7 @@ def train(
     opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
     with opened as source:
         loaded = load_teacher(teacher, dtype, device)
-        click.echo(f"teacher {teacher}: {type(loaded.model).__name__}, {loaded.layers} layers, {dtype} on {device}")
+        click.echo(loaded.summary)
         windows = cut_windows(read_documents(text), loaded.tokenizer, chosen.window, tokens)
         options = TrainOptions(
             cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh, name=chosen.objective

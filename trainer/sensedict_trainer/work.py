@@ -88,7 +88,7 @@ class WorkFolder:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two runs' settings, by dotted name with both values; empty where nothing does."""
-    there, here = _flat(before), _flat(json.loads(json.dumps(dict(now))))
+    there, here = flatten(before), flatten(json.loads(json.dumps(dict(now))))
     return "; ".join(
         f"{name} {there.get(name)!r} there, {here.get(name)!r} now"
         for name in sorted({*there, *here})
@@ -96,10 +96,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name.
+
+    >>> flatten({"recipe": {"lr": 0.1}, "seed": 0})
+    {'recipe.lr': 0.1, 'seed': 0}
+    """
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return flat
 
 

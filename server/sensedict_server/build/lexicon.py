@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from tqdm import tqdm
 
 from sensedict.errors import Conflict, InvalidInput
+from sensedict.fileset import hash_file
 from sensedict.paths import package_path
 from sensedict_server.build.check import check_name, check_version
 from sensedict_server.build.lexicon_rows import SourceRow, store_lexicon
@@ -157,7 +157,7 @@ def _check_sources(sources: Sequence[SourceSpec], derive_over: Sequence[str]) ->
 
 
 def _settings_of(source: SourceSpec) -> dict[str, str]:
-    settings = {"name": source.name, "spec": source.spec, "sha256": _sha256(source.path)}
+    settings = {"name": source.name, "spec": source.spec, "sha256": hash_file(source.path).sha256}
     return settings if source.licence is None else {**settings, "licence": source.licence}
 
 
@@ -165,13 +165,8 @@ def _describe(source: SourceSpec) -> SourceRow:
     if source.kind == morpholex.KIND:
         return SourceRow(source.name, morpholex.LICENCE, morpholex.VERSION)
     reader = READERS[source.kind]
-    version = reader.version or f"sha256 {_sha256(source.path)[:12]}"
+    version = reader.version or f"sha256 {hash_file(source.path).sha256[:12]}"
     return SourceRow(source.name, source.licence or reader.licence, version)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse_other(there: Lexicon, settings: Mapping[str, Any]) -> None:

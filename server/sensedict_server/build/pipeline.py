@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from sensedict.errors import Conflict, InvalidInput
+from sensedict.fileset import hash_file
 from sensedict_server.build.centroids import run_centroids
 from sensedict_server.build.check import check_name, check_types, check_version
 from sensedict_server.build.contents import Draft
@@ -64,10 +65,7 @@ def build_dictionary(
         lexicon = find_lexicon(connection, settings.lexicon)
         check_types(_types(settings), {count.type for count in count_relations(connection, lexicon.id)})
     teacher = load_teacher(settings.teacher, settings.dtype, settings.device)
-    say(
-        f"teacher {settings.teacher}: {type(teacher.model).__name__}, D = {teacher.dim}, "
-        f"V = {teacher.vocabulary_size:,}, {settings.dtype} on {settings.device}"
-    )
+    say(teacher.summary)
     content = _content(settings, teacher)
     there = _published(engine, settings, content)
     if there is not None:
@@ -143,13 +141,12 @@ def _types(settings: BuildSettings) -> dict[str, list[str]]:
 
 def _file_hash(path: Path) -> str:
     """sha256 over a file, or over the names and hashes of a folder's files; an absent one is the reader's to report."""
+    if path.is_file():
+        return hash_file(path).sha256
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(f"{file.relative_to(path)}\x00{_file_hash(file)}\x00".encode("utf-8", "surrogatepass"))
-    elif path.is_file():
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256")
     return digest.hexdigest()
 
 

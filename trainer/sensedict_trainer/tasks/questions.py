@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import lzma
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from sensedict.errors import InvalidInput
+from sensedict.fileset import hash_file
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def load_task(name: str, path: Path, limit: int | None = None, shots: int = 0, s
         questions=tuple(questions[i] for i in sorted(rest)),
         examples=tuple(questions[i] for i in examples),
         total=len(questions),
-        file_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
+        file_hash=hash_file(path).sha256,
     )
 
 
