@@ -42,7 +42,7 @@ words = Table(
     Column("language", Text, nullable=False, server_default="en"),
     Column("text", Text, nullable=False),
     UniqueConstraint("language", "text"),
-    comment="Every word that stands in a relation, of any lexicon",
+    comment="Every word of any lexicon",
 )
 Index("ix_words_folded", func.lower(words.c.text))
 
@@ -69,8 +69,49 @@ relation_sources = Table(
     Column("licence", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("skipped", JSONB, nullable=False, server_default=text("'{}'"), comment="reason to count"),
+    Column("counted", JSONB, nullable=False, server_default=text("'{}'"), comment="what else the reader counted"),
     UniqueConstraint("lexicon_id", "name"),
     comment="Where relations come from, and under which licence",
+)
+
+glosses = Table(
+    "glosses",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("source_id", ForeignKey("relation_sources.id"), nullable=False),
+    Column("word_id", ForeignKey("words.id"), nullable=False),
+    Column("pos", Text),
+    Column("text", Text, nullable=False),
+    Index(None, "lexicon_id", "word_id"),
+    comment="What sources say that words mean",
+)
+
+forms = Table(
+    "forms",
+    metadata,
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("form_id", ForeignKey("words.id"), nullable=False),
+    Column("lemma_id", ForeignKey("words.id"), nullable=False),
+    Column("source_id", ForeignKey("relation_sources.id"), nullable=False),
+    Column("pos", Text),
+    UniqueConstraint(
+        "lexicon_id", "form_id", "lemma_id", "source_id", "pos", name="uq_forms_once", postgresql_nulls_not_distinct=True
+    ),
+    CheckConstraint("form_id <> lemma_id", name="two_words"),
+    Index(None, "lexicon_id", "lemma_id"),
+    comment="Inflected forms of words",
+)
+
+segmentations = Table(
+    "segmentations",
+    metadata,
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("source_id", ForeignKey("relation_sources.id"), primary_key=True),
+    Column("word_id", ForeignKey("words.id"), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("pos", ARRAY(Text), nullable=False),
+    comment="How words are built, for deriving relations by negation",
 )
 
 relations = Table(
@@ -85,21 +126,54 @@ relations = Table(
     Column("rule", Text, comment="how a derived relation was derived"),
     Column("parent_id", ForeignKey("relations.id"), comment="what a derived relation comes from"),
     Column("conflict", Boolean, nullable=False, server_default=text("false"), comment="both synonym and antonym"),
+    Column("directed", Boolean, nullable=False, server_default=text("false"), comment="from word to other only"),
+    Column("pos", Text, comment="part of speech, where the source has it"),
+    Column("gloss_id", ForeignKey("glosses.id"), comment="the sense that the source hangs it on"),
+    Column("via_id", ForeignKey("relation_sources.id"), comment="whose segmentations a derived relation leans on"),
     UniqueConstraint(
         "lexicon_id",
         "word_id",
         "other_id",
         "type",
         "source_id",
+        "pos",
         "rule",
         "parent_id",
         name="uq_relations_once",
         postgresql_nulls_not_distinct=True,
     ),
-    CheckConstraint("word_id < other_id", name="ends_in_order"),
-    Index(None, "lexicon_id", "other_id"),
+    CheckConstraint("word_id < other_id OR (directed AND word_id <> other_id)", name="ends_in_order"),
+    CheckConstraint("parent_id < id", name="parent_before_child"),  # so no chain of derivation ends where it began
+    Index(None, "lexicon_id", "word_id", "id"),
+    Index(None, "lexicon_id", "other_id", "id"),
     Index(None, "parent_id"),
-    comment="Symmetric relations, each stored once with the smaller word id first",
+    comment="Relations, each stored once; symmetric ones with the smaller word id first",
+)
+
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("lexicon", Text, nullable=False, comment="name; versions made later obey"),
+    Column("verdict", Text, nullable=False),
+    Column("word", Text, nullable=False),
+    Column("other", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("withdrawn_at", DateTime(timezone=True)),
+    CheckConstraint("verdict IN ('add', 'reject')", name="verdict"),
+    comment="What lexicographers add to and reject of a lexicon, whatever its sources say",
+)
+Index(
+    "uq_judgements_in_force",
+    judgements.c.lexicon,
+    judgements.c.word,
+    judgements.c.other,
+    judgements.c.type,
+    unique=True,
+    postgresql_where=judgements.c.withdrawn_at.is_(None),
 )
 
 dictionaries = Table(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from sensedict_server.lexicon.readers import moby, morphynet, opposites, pairs, typed
-from sensedict_server.lexicon.readers.files import File, Reader
+from sensedict_server.lexicon.readers import moby, morpholex, morphynet, opposites, pairs, typed
+from sensedict_server.lexicon.readers.files import File, Notes, Reader
 
 READERS = {
     reader.kind: reader
-    for reader in (moby.READER, morphynet.READER, opposites.READER, pairs.SYNONYMS, pairs.ANTONYMS, typed.READER)
+    for reader in (
+        moby.READER,
+        morphynet.READER,
+        opposites.READER,
+        pairs.SYNONYMS,
+        pairs.ANTONYMS,
+        typed.READER,
+        morpholex.READER,
+    )
 }
 
-__all__ = ["READERS", "File", "Reader"]
+__all__ = ["READERS", "File", "Notes", "Reader"]

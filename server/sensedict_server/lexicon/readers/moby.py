@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
-from sensedict_server.lexicon.readers.files import File, Reader
+from sensedict_server.lexicon.readers.files import File, Notes, Reader
 from sensedict_server.lexicon.relations import SYNONYM, Relation
 
 
-def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
+def read(file: File, notes: Notes) -> Iterator[Relation]:
     """Synonyms: roots that stand in each other's lists. The file is read twice.
 
     Raises:
@@ -29,15 +28,15 @@ def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
         for term in terms:
             b = roots.get(term)
             if b is None:
-                skipped["term without a list of its own"] += 1
+                notes.skipped["term without a list of its own"] += 1
             elif b == a:
-                skipped["same word at both ends"] += 1
+                notes.skipped["same word at both ends"] += 1
             elif b * len(names) + a in waiting:
                 waiting.remove(b * len(names) + a)
                 yield Relation(names[b], names[a], SYNONYM)
             else:
                 waiting.add(a * len(names) + b)
-    skipped["listed one way only"] += len(waiting)
+    notes.skipped["listed one way only"] += len(waiting)
 
 
 READER = Reader("moby", "public domain", "Moby Thesaurus II", read, passes=2)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from sensedict_server.lexicon.readers import morphynet_rules as rules
-from sensedict_server.lexicon.readers.files import File, Reader
+from sensedict_server.lexicon.readers.files import File, Notes, Reader
 from sensedict_server.lexicon.relations import Relation
 
 _WINDOW = 2**20  # characters in hand when an entry is read; MorphyNet's largest entry is far smaller
@@ -18,7 +17,7 @@ _COLON = re.compile(r"\s*:\s*")
 _AFFIXES = {"un": "un", "non": "non", "dis": "dis", "in": "in", "il": "in", "im": "in", "ir": "in"}
 
 
-def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
+def read(file: File, notes: Notes) -> Iterator[Relation]:
     """Words and what negates them (`negation`), or undoes them (`reversal`).
 
     Raises:
@@ -38,11 +37,11 @@ def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
             if affix is None:
                 continue
             if derived not in rules.spelt(affix, base):
-                skipped["not spelt as base and affix"] += 1
+                notes.skipped["not spelt as base and affix"] += 1
                 continue
             type_ = rules.judge(affix, base, base_pos, derived, derived_pos)
             if type_ is None:
-                skipped["neither negation nor reversal"] += 1
+                notes.skipped["neither negation nor reversal"] += 1
                 continue
             yield Relation(base, derived, type_)
 

@@ -10,4 +10,4 @@ from sensedict_server.lexicon.readers.files import Reader
 from sensedict_server.lexicon.relations import ANTONYM
 
 PATH = Path(__file__).with_name("opposites.tsv")
-READER = Reader("opposites", "Apache-2.0", "1", partial(pairs.read, type=ANTONYM))
+READER = Reader("opposites", "Apache-2.0", "1", partial(pairs.read, type=ANTONYM), takes="nothing", own=PATH)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Reader
+from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Notes, Reader
 from sensedict_server.lexicon.relations import ANTONYM, SYNONYM, Relation
 
 _FAULTS = 100  # HG2Vec's own lists have one line in 360 that is not two words; one in so many is an error
 
 
-def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
+def read(file: File, notes: Notes, *, type: str) -> Iterator[Relation]:
     """Each line's two words as a relation of the type.
 
     Raises:
@@ -37,8 +36,8 @@ def read(file: File, skipped: Counter[str], *, type: str) -> Iterator[Relation]:
         )
     if faults:
         what = "line that is not two words" if faults == 1 else "lines that are not two words"
-        skipped[f"{what}, the first is line {first} of {file.path.name}"] += faults
+        notes.skipped[f"{what}, the first is line {first} of {file.path.name}"] += faults
 
 
-SYNONYMS = Reader("synonyms", LICENCE_UNKNOWN, "", partial(read, type=SYNONYM))
-ANTONYMS = Reader("antonyms", LICENCE_UNKNOWN, "", partial(read, type=ANTONYM))
+SYNONYMS = Reader("synonyms", LICENCE_UNKNOWN, "", partial(read, type=SYNONYM), several=True)
+ANTONYMS = Reader("antonyms", LICENCE_UNKNOWN, "", partial(read, type=ANTONYM), several=True)

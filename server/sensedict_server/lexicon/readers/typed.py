@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Iterator
 
-from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Reader
+from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Notes, Reader
 from sensedict_server.lexicon.relations import ANTONYM, NEGATION, REVERSAL, SYNONYM, Relation
 
 _KNOWN = (SYNONYM, ANTONYM, NEGATION, REVERSAL)
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
-def read(file: File, skipped: Counter[str]) -> Iterator[Relation]:
+def read(file: File, notes: Notes) -> Iterator[Relation]:
     """Each line as a relation of its own type.
 
     Raises:
@@ -45,4 +44,4 @@ def _fault(type_: str) -> str | None:
     return None
 
 
-READER = Reader("typed", LICENCE_UNKNOWN, "", read)
+READER = Reader("typed", LICENCE_UNKNOWN, "", read, several=True)
