@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from sensedict.errors import InvalidInput
-from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
+from sensedict_server.lexicon.readers import READERS, File, Notes, opposites
 from sensedict_server.lexicon.readers.morphynet_rules import judge, spelt
-from sensedict_server.lexicon.relations import Collection, normalise
+from sensedict_server.lexicon.relations import Collection, Relation, normalise
 
 Triple = tuple[str, str, str]
 
 
 def read(kind: str, path: Path) -> tuple[list[Triple], Counter[str]]:
-    skipped: Counter[str] = Counter()
-    return [(r.word, r.other, r.type) for r in READERS[kind].read(File(path), skipped)], skipped
+    notes = Notes()
+    found = [r for r in READERS[kind].read(File(path), notes) if isinstance(r, Relation)]
+    return [(r.word, r.other, r.type) for r in found], notes.skipped
 
 
 def write(folder: Path, name: str, content: str) -> Path:
@@ -224,40 +225,6 @@ def test_morphynet_names_a_broken_line(tmp_path: Path, content: str, line: int) 
         read("morphynet", write(tmp_path, "eng.json", content))
 
 
-HEADER = "ELP_ItemID,Word,POS,Nmorph,PRS_signature,MorphoLexSegm\n"
-
-
-def test_morpholex_gives_segmentations(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        "morpholex.csv.xz",
-        HEADER
-        + '1,UNKIND,JJ,2,"1,1,0",<un<(kind)\n2,unkind,JJ,2,"1,1,0",(unkind)\n3,<un<(tidy),JJ,2,"1,1,0",<un<(tidy)\n'
-        + '4,odd,JJ,1,"0,1,0",odd\n',
-    )
-    skipped: Counter[str] = Counter()
-    assert morpholex.read_segmentations(File(path), skipped) == {"unkind": "<un<(kind)"}
-    assert skipped == {
-        "listed before": 1,
-        "segmentation in place of a word": 1,
-        "segmentation that cannot be read": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("word,segm\n", "line 1: expected a header with Word and MorphoLexSegm"),
-        ("", "line 1: expected a header"),
-        (HEADER + "1,unkind\n", "line 2: expected 6 cells"),
-        (HEADER + '1,"unkind\n', "line 2: no CSV"),
-    ],
-)
-def test_morpholex_names_a_broken_line(tmp_path: Path, content: str, message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
-        morpholex.read_segmentations(File(write(tmp_path, "m.csv", content)), Counter())
-
-
 @pytest.mark.skipif(
     "SENSEDICT_TEST_DATA" not in os.environ, reason="SENSEDICT_TEST_DATA names no folder of further data"
 )
@@ -265,5 +232,5 @@ def test_morpholex_names_a_broken_line(tmp_path: Path, content: str, message: st
 def test_the_pairs_of_hg2vec_are_as_many_as_an_independent_count_says(kind: str, name: str, pairs: int) -> None:
     collection = Collection()
     path = Path(os.environ["SENSEDICT_TEST_DATA"]) / f"hg2vec-{name}-pairs.txt.xz"
-    collection.add(kind, READERS[kind].read(File(path), Counter()))
+    collection.add(kind, READERS[kind].read(File(path), Notes()))
     assert len(collection.relations) == pairs

@@ -69,9 +69,9 @@ def test_each_pair_is_kept_once_a_source_and_type() -> None:
     )
     collection.add("two", [Relation("hot", "cold", "antonym")])
     assert [(r.word, r.other, r.type) for r in collection.relations] == [
-        ("cold", "hot", "antonym"),
+        ("hot", "cold", "antonym"),
         ("cold", "hot", "related"),
-        ("cold", "hot", "antonym"),
+        ("hot", "cold", "antonym"),
     ]
     assert collection.sources == ["one", "one", "two"]
     assert collection.of_source("two") == [2]
