@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from sensedict_server.lexicon.negation import Negation, check_segmentation, derive, find_negation
-from sensedict_server.lexicon.relations import Relation
+from sensedict_server.lexicon.relations import Relation, Segmentation
 
 TABLE_1 = {  # the segmentations that DSKD's Table 1 needs
     "discontinue": "<dis<{(continue)}",
@@ -17,6 +17,13 @@ TABLE_1 = {  # the segmentations that DSKD's Table 1 needs
     "unkind": "<un<(kind)",
     "disinterest": "<dis<(interest)",
 }
+
+
+def segmented(**texts: str) -> dict[str, Segmentation]:
+    """Segmentations without parts of speech."""
+    return {word: Segmentation(word, text) for word, text in texts.items()}
+
+
 BASES = {"continue", "fault", "similar", "changeable", "kind", "interest"}
 
 
@@ -32,7 +39,7 @@ BASES = {"continue", "fault", "similar", "changeable", "kind", "interest"}
     ],
 )
 def test_the_paper_s_table_1(given: tuple[str, str, str], derived: tuple[str, str, str, str]) -> None:
-    (found,) = derive([Relation(*given)], TABLE_1, BASES)
+    (found,) = derive([Relation(*given)], segmented(**TABLE_1), BASES)
     assert (found.word, found.other, found.type, found.rule, found.parent) == (*derived, 0)
 
 
@@ -51,7 +58,7 @@ def test_the_paper_s_table_1(given: tuple[str, str, str], derived: tuple[str, st
 )
 def test_what_looks_negated_and_is_not(word: str, segmentation: str) -> None:
     attested = {"verse", "versal", "tract", "posable", "habit", "position", "charged", "witness", "wit"}
-    assert find_negation(word, segmentation, attested) is None
+    assert find_negation(Segmentation(word, segmentation), attested) is None
 
 
 @pytest.mark.parametrize(
@@ -69,11 +76,11 @@ def test_what_looks_negated_and_is_not(word: str, segmentation: str) -> None:
 def test_the_base_is_the_surface_or_else_the_morphemes(
     word: str, segmentation: str, attested: set[str], expected: Negation
 ) -> None:
-    assert find_negation(word, segmentation, attested) == expected
+    assert find_negation(Segmentation(word, segmentation), attested) == expected
 
 
 def test_with_both_sides_negated_both_rules_apply() -> None:
-    segmentations = {"unkind": "<un<(kind)", "dishonest": "<dis<(honest)"}
+    segmentations = segmented(unkind="<un<(kind)", dishonest="<dis<(honest)")
     found = derive([Relation("unkind", "dishonest", "synonym")], segmentations, {"kind", "honest"})
     assert [(r.word, r.other, r.type, r.rule) for r in found] == [
         ("kind", "honest", "synonym", "negation:un-+dis-"),
@@ -84,22 +91,22 @@ def test_with_both_sides_negated_both_rules_apply() -> None:
 
 def test_a_base_may_be_a_segmented_word_or_stand_in_a_relation() -> None:
     unkind = Relation("unkind", "cruel", "synonym")
-    assert derive([unkind], {"unkind": "<un<(kind)"}) == []
-    assert len(derive([unkind], {"unkind": "<un<(kind)", "kind": "(kind)"})) == 1
-    assert len(derive([unkind, Relation("kind", "soft", "related")], {"unkind": "<un<(kind)"})) == 1
+    assert derive([unkind], segmented(unkind="<un<(kind)")) == []
+    assert len(derive([unkind], segmented(unkind="<un<(kind)", kind="(kind)"))) == 1
+    assert len(derive([unkind, Relation("kind", "soft", "related")], segmented(unkind="<un<(kind)"))) == 1
 
 
 def test_a_word_and_its_own_negation_give_nothing() -> None:
     skipped: Counter[str] = Counter()
     relations = [Relation("kind", "unkind", "antonym"), Relation("kind", "unkind", "negation")]
-    assert derive(relations, {"unkind": "<un<(kind)"}, skipped=skipped) == []
+    assert derive(relations, segmented(unkind="<un<(kind)"), skipped=skipped) == []
     assert skipped == {"derived: same word at both ends": 1}
 
 
 def test_a_reversal_gives_a_reversal() -> None:
     skipped: Counter[str] = Counter()
     relations = [Relation("undo", "cancel", "synonym"), Relation("undo", "make", "antonym")]
-    (found,) = derive(relations, {"undo": "<un<(do)"}, {"do"}, {"undo"}, skipped)
+    (found,) = derive(relations, segmented(undo="<un<(do)"), {"do"}, {"undo"}, skipped)
     assert (found.word, found.other, found.type, found.rule, found.parent) == (
         "do",
         "cancel",

@@ -8,48 +8,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Relation
-
-
-@dataclass(frozen=True)
-class Affix:
-    """A negating affix.
-
-    Attributes:
-        morpheme: as MorphoLEX writes it.
-        label: as a rule names it.
-        spellings: as words have it.
-    """
-
-    morpheme: str
-    label: str
-    spellings: tuple[str, ...]
-
-
-# MorphoLEX writes negative in-, il-, ir- and im- always as `im`; its `in` is the directional prefix (inhabit, income).
-PREFIXES = {
-    affix.morpheme: affix
-    for affix in (
-        Affix("un", "un-", ("un-", "un")),
-        Affix("im", "im-", ("in", "il", "ir", "im", "ig")),
-        Affix("dis", "dis-", ("dis-", "dis")),
-        Affix("non", "non-", ("non-", "non")),
-    )
-}
-LESS = Affix("less", "-less", ("-less", "less"))
-
-# Before a verb, un- and dis- undo (tie, untie); before these, dis- denies.
-_DENYING = """
-    disaccord disagree disallow disapprove disavow disbelieve disclaim disconfirm discontinue discredit disfavor
-    disfavour dishonor dishonour dislike disobey disown displease dispraise disprefer disprove disregard disrespect
-    dissatisfy distrust disvalue
-"""
-DENYING_VERBS = frozenset(_DENYING.split())
+from sensedict_server.lexicon.affixes import Affix, AffixTable, shipped_affixes
+from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Relation, Segmentation
 
 _MORPHEME = re.compile(r"<(?P<prefix>[^<>(){}]+)<|\((?P<root>[^<>(){}]+)\)|>(?P<suffix>[^<>(){}]+)>|(?P<brace>[{}])")
+
+
+_ENDINGS = (
+    ("s", ("",)),
+    ("es", ("",)),
+    ("ies", ("y",)),
+    ("ed", ("", "e")),
+    ("ied", ("y",)),
+    ("ing", ("", "e")),
+    ("ly", ("", "le")),
+    ("ily", ("y",)),
+    ("ness", ("",)),
+    ("iness", ("y",)),
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +38,12 @@ class Negation:
     Attributes:
         base: the word without its negating affixes.
         label: the affixes, e.g. `un-`.
+        undoes: whether it undoes its base, a verb, rather than denying it: untie, of tie.
     """
 
     base: str
     label: str
+    undoes: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,45 +53,68 @@ class _Morpheme:
     depth: int  # braces round it
 
 
-def find_negation(word: str, segmentation: str, attested: Container[str]) -> Negation | None:
+def find_negation(
+    segmentation: Segmentation,
+    attested: Container[str],
+    parts_of_speech: Mapping[str, Segmentation] | None = None,
+    affixes: AffixTable | None = None,
+) -> Negation | None:
     """The word's negation, when it has an odd number of negating affixes and a base that exists; None otherwise.
 
-    The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first.
+    The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first. A prefix
+    keeps the part of speech, so a base that has none of the word's is none: no courage in discourage.
 
-    >>> find_negation("unkind", "<un<(kind)", {"kind"})
-    Negation(base='kind', label='un-')
-    >>> find_negation("distract", "{<dis<(tract)}", {"tract"}) is None
+    >>> find_negation(Segmentation("unkind", "<un<(kind)"), {"kind"})
+    Negation(base='kind', label='un-', undoes=False)
+    >>> find_negation(Segmentation("untie", "<un<(tie)", frozenset({"verb"})), {"tie"}).undoes
     True
+    >>> find_negation(Segmentation("distract", "{<dis<(tract)}"), {"tract"}) is None
+    True
+
+    Args:
+        segmentation: of the word; without parts of speech nothing is known to undo.
+        attested: the words that exist.
+        parts_of_speech: the segmentations of the bases, where they are known.
+        affixes: the shipped ones unless given.
 
     Raises:
         ValueError: the segmentation cannot be read.
     """
-    morphemes = _parse(segmentation)
-    front, back = _negating(morphemes)
-    affixes = [*front, *back]
-    if len(affixes) % 2 == 0:
+    table = shipped_affixes() if affixes is None else affixes
+    word = segmentation.word
+    morphemes = _parse(segmentation.text)
+    front, back = _negating(morphemes, table)
+    if (len(front) + len(back)) % 2 == 0 or _listed(word, table.lookalikes):
         return None
-    base = _surface(word, front, back, attested)
-    if base is None:
-        # -less is cut only at the end of a word: witlessness is no witness, and `witness` no base of it
-        if back and not any(word.endswith(spelling) for spelling in LESS.spellings):
+    base = _surface(word, front, back)
+    cut = base is not None and base in attested
+    if not cut:
+        # only where the word itself starts or ends so: witlessness is no witness, and `witness` no base of it
+        if not _spelt(word, front[:1], back):
             return None
         kept = morphemes[len(front) : len(morphemes) - len(back)]
         base = "".join(morpheme.text for morpheme in kept)
-        if base not in attested or base == word:
-            return None
-    return Negation(base, ",".join(affix.label for affix in affixes))
+    if base is None or base == word or base not in attested:
+        return None
+    known = (parts_of_speech or {}).get(base)
+    if front and known is not None and not _agree(segmentation.pos, known.pos, cut):
+        return None
+    label = ",".join(affix.label for affix in (*front, *back))
+    return Negation(base, label, _undoes(segmentation, front, back, table))
 
 
 def find_negations(
-    words: Iterable[str], segmentations: Mapping[str, str], attested: Container[str]
+    words: Iterable[str],
+    segmentations: Mapping[str, Segmentation],
+    attested: Container[str],
+    affixes: AffixTable | None = None,
 ) -> dict[str, Negation]:
     """The negations among the words; a base is attested as a segmented word or in `attested`."""
     known = _Either(segmentations, attested)
     found = {}
     for word in words:
         segmentation = segmentations.get(word)
-        negation = None if segmentation is None else find_negation(word, segmentation, known)
+        negation = None if segmentation is None else find_negation(segmentation, known, segmentations, affixes)
         if negation is not None:
             found[word] = negation
     return found
@@ -127,18 +131,19 @@ def check_segmentation(segmentation: str) -> None:
 
 def derive(
     relations: Sequence[Relation],
-    segmentations: Mapping[str, str],
+    segmentations: Mapping[str, Segmentation],
     attested: Container[str] = frozenset(),
     reversals: Container[str] = frozenset(),
     skipped: Counter[str] | None = None,
+    affixes: AffixTable | None = None,
 ) -> list[Relation]:
     """What the synonyms and antonyms among the relations say of the bases of their negated words (DSKD Table 1).
 
     A relation of sign s (synonym +1, antonym −1) gives the relation of sign s · polarity(a) · polarity(b) of the bases;
     with both sides negated, also the one of each base with the other side as it is. `parent` is the place in
-    `relations`. A side that undoes rather than denies (`reversals`) gives a reversal in place of an antonym, and
-    nothing in place of a synonym. A segmentation does not tell undoing from denying: an un- or dis- verb that is not in
-    `reversals` gives antonyms, untie–free synonyms: tie–free antonyms.
+    `relations`. A side that undoes rather than denies gives a reversal in place of an antonym: untie–free synonyms,
+    tie–free a reversal. A word undoes where it is in `reversals`, or where its segmentation says that it is a verb and
+    the table of affixes says that the affix reverses verbs.
 
     Args:
         relations: what to derive from; other types are passed over.
@@ -146,10 +151,13 @@ def derive(
         attested: words that count as bases, beside the segmented ones and those of `relations`.
         reversals: words known to undo their base, as `untie`; from MorphyNet or a source's own reversals.
         skipped: counts what was not derived and why.
+        affixes: the shipped ones unless given.
     """
     skipped = Counter() if skipped is None else skipped
+    table = shipped_affixes() if affixes is None else affixes
     vocabulary = {word for relation in relations for word in (relation.word, relation.other)}
-    negations = find_negations(vocabulary, segmentations, _Either(vocabulary, attested))
+    negations = find_negations(vocabulary, segmentations, _Either(vocabulary, attested), table)
+    undoing = {word for word, negation in negations.items() if negation.undoes or word in reversals}
     derived = []
     for place, relation in enumerate(relations):
         if relation.type not in (SYNONYM, ANTONYM):
@@ -158,19 +166,18 @@ def derive(
             if word == other:
                 skipped["derived: same word at both ends"] += 1
                 continue
-            flips = len(undone) % 2 == 1
-            same = (relation.type == SYNONYM) != flips
-            reverses = any(side in reversals for side in undone)
-            if reverses and same:
+            same = (relation.type == SYNONYM) != (len(undone) % 2 == 1)
+            reverses = sum(side in undoing for side in undone)
+            if reverses == 1 and same:
                 skipped["derived: synonym by reversal"] += 1
                 continue
             rule = "+".join(negations[side].label for side in undone)
-            kind = REVERSAL if reverses else SYNONYM if same else ANTONYM
+            kind = REVERSAL if reverses == 1 else SYNONYM if same else ANTONYM
             derived.append(Relation(word, other, kind, f"{REVERSAL if reverses else 'negation'}:{rule}", place))
     return derived
 
 
-def _replacements(relation: Relation, negations: Mapping[str, Negation]) -> Iterable[tuple[str, str, tuple[str, ...]]]:
+def _replacements(relation: Relation, negations: Mapping[str, Negation]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(word, other, the negated sides that their bases stand for) for each choice of sides to replace."""
     a, b = relation.word, relation.other
     if a in negations and b in negations:
@@ -197,19 +204,23 @@ def _parse(segmentation: str) -> list[_Morpheme]:
     return morphemes
 
 
-def _negating(morphemes: Sequence[_Morpheme]) -> tuple[list[Affix], list[Affix]]:
-    """The run of negating prefixes at the start, outside braces, and -less where it is the last morpheme."""
+def _negating(morphemes: Sequence[_Morpheme], table: AffixTable) -> tuple[list[Affix], list[Affix]]:
+    """The run of negating prefixes at the start, outside braces, and the suffix where it is the last morpheme."""
     front: list[Affix] = []
     for morpheme in morphemes:
-        if morpheme.kind != "prefix" or morpheme.depth or morpheme.text not in PREFIXES:
+        affix = table.find("prefix", morpheme.text) if morpheme.kind == "prefix" and not morpheme.depth else None
+        if affix is None:
             break
-        front.append(PREFIXES[morpheme.text])
+        front.append(affix)
     last = morphemes[-1]
-    return front, [LESS] if last.kind == "suffix" and last.text == LESS.morpheme else []
+    back = table.find(last.kind, last.text) if last.kind != "prefix" else None
+    if back is None or len(morphemes) - len(front) < 2:  # free alone is no suffix
+        return front, []
+    return front, [back]
 
 
-def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix], attested: Container[str]) -> str | None:
-    """The word with the affixes cut off, when they can be and the rest is attested."""
+def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix]) -> str | None:
+    """The word with the affixes cut off, when they can be."""
     rest = word
     for affix in front:
         spelling = next((s for s in affix.spellings if rest.startswith(s)), None)
@@ -221,7 +232,46 @@ def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix], attested:
         if spelling is None:
             return None
         rest = rest.removesuffix(spelling)
-    return rest if rest in attested else None
+    return rest
+
+
+def _spelt(word: str, front: Sequence[Affix], back: Sequence[Affix]) -> bool:
+    starts = all(word.startswith(affix.spellings) for affix in front)
+    return starts and all(word.endswith(affix.spellings) for affix in back)
+
+
+def _agree(word: Container[str], base: Container[str], cut: bool) -> bool:
+    """Whether a word and its base may be of one part of speech; an adjective may be cut to a participle."""
+    if not word or not base:
+        return True
+    shared = any(pos in word and pos in base for pos in ("noun", "verb", "adjective", "adverb"))
+    return shared or (cut and "adjective" in word and "verb" in base)
+
+
+def _undoes(segmentation: Segmentation, front: Sequence[Affix], back: Sequence[Affix], table: AffixTable) -> bool:
+    """Whether the word is a verb, and its one affix one that reverses verbs.
+
+    A participle that may be an adjective denies: unabated.
+    """
+    if back or len(front) != 1 or not front[0].reverses or _listed(segmentation.word, table.denying):
+        return False
+    return "verb" in segmentation.pos and "adjective" not in segmentation.pos
+
+
+def _listed(word: str, lemmas: Container[str]) -> bool:
+    """Whether the word, or what it may be an inflected form of, is in the list."""
+    return any(lemma in lemmas for lemma in _lemmas(word))
+
+
+def _lemmas(word: str) -> Iterator[str]:
+    """The word and every lemma that its regular ending allows: disliking, dislik, dislike."""
+    yield word
+    for ending, stems in _ENDINGS:
+        if word.endswith(ending):
+            rest = word.removesuffix(ending)
+            yield from (rest + stem for stem in stems)
+            if ending in ("ed", "ing") and rest[-1:] == rest[-2:-1]:
+                yield rest[:-1]  # disbarred
 
 
 class _Either:

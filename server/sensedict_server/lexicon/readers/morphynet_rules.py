@@ -5,7 +5,7 @@ MorphyNet comes from Wiktionary's etymologies: `inhabitable` stands there as in-
 
 from __future__ import annotations
 
-from sensedict_server.lexicon.negation import DENYING_VERBS
+from sensedict_server.lexicon.affixes import shipped_denying, shipped_lookalikes
 from sensedict_server.lexicon.relations import NEGATION, REVERSAL
 
 SUFFIX = "less"
@@ -16,45 +16,6 @@ _FEWEST_LETTERS = 2  # of a base
 # whose undoing is another act (disarmament).
 _QUALITIES = ("ty", "ness", "nce", "ncy", "acy", "cracy", "tude", "ism", "metry", "pathy")
 _ACTS = ("tion", "sion", "xion", "ment", "al", "ture")
-
-# Nouns that negate, whatever they end in.
-_DENYING_NOUNS = """
-    disadvantage disagreement disapprobation disapproval disattention disbelief disbeliever disbenefit disclimax
-    discomfort discontent discourtesy diseconomy disequilibrium disesteem disfavor disfavour disharmony dishonor
-    dishonour disincentive disinclination disinterest dislike disorder dispassion displeasure disproportion disquiet
-    disrepute disrespect dissatisfaction disservice distaste distrust disunion disunity disuse immoderation
-    impartiality imperfection inaction inattention inattentiveness incaution incompletion incomprehension indecision
-    indigestion indiscretion indiscrimination inexpertise infelicity inharmony injustice insubordination
-    irresolution unbelief unbeliever unconcern undeath unemployment unhealth unhope uninterest unlife unluck
-    unreason unrest unsuccess untruth unwisdom
-"""
-
-# Not the opposite of what is left without the affix: another word altogether, the same in meaning, or far from it.
-_NO_NEGATIONS = """
-    illustrous impassable impassible impassionate impeachy impersonable impersonification impertinent implumed
-    importable importance impregnant improvable inable inborn inbound inbred inbuilt incarnate incompact
-    inconcerning increditable incult incurved indebted indepth indifference indifferent indoor inessive infamous
-    infelt infield inflammable influence inform ingenuine ingracious inhabitability inhabitable inherence inland
-    inmost inner innominate inshore inspiral instance intemperament inutterable invaluable inward inwards
-    irrespective
-    disable disangelical disannul disappoint disappointment disbase disbound disburse discard discase discern
-    discharge discolored discoloured discompany discount discover discriminate discurrent discuss disdain disease
-    disentrance disfunction disgage disgorge disguise disguize disinfective disjuncture dismal dismarch dismay
-    dismiss dismutate disorb dispair disparadise disparented dispatch dispense disperse disphotic display dispope
-    dispose disposition dispost disprize disprofit dispunishable dispurse dispute disrotatory disruptive dissection
-    dissent dissever dissocial dissolubility dissolution dissolve dissunder dissyllabic dissyllabification
-    dissyllabize distemper distemperature distend distill distort distract distress distressing distrouble disturb
-    disturnpike disunder disuniate diswarn
-    unavoid unbare unbespeak unbethink uncle under union unionise unionised unionization unionize unionized unique
-    unit unite united unity universal universe unloose unloosed unloosen unloosened unnova unpeople unravel
-    unraveled unravelled unrip unself unstrip unthaw unthawed until unto untrigintillion unvigintillion unwhelm
-    unwreathe
-    bless doubtless listless needless nevertheless nonetheless numberless priceless regardless shitless unless
-    nonce nonchalance nonette nonpareil
-"""
-
-_DENYING = frozenset(_DENYING_NOUNS.split())
-_NEITHER = frozenset(_NO_NEGATIONS.split())
 
 
 def spelt(affix: str, base: str) -> tuple[str, ...]:
@@ -70,9 +31,10 @@ def judge(affix: str, base: str, base_pos: str, derived: str, derived_pos: str) 
 
     Parts of speech are MorphyNet's: N, V, J(adjective), R (adverb), U (unknown).
     """
-    if len(base) < _FEWEST_LETTERS or derived in _NEITHER:
+    if len(base) < _FEWEST_LETTERS or derived in shipped_lookalikes():
         return None
-    if derived in _DENYING:
+    denying = shipped_denying()
+    if denying.get(derived) == "noun":
         return NEGATION
     if affix == SUFFIX:
         return NEGATION if derived_pos == "J" and base_pos in "NVU" else None
@@ -87,7 +49,7 @@ def judge(affix: str, base: str, base_pos: str, derived: str, derived_pos: str) 
     if derived_pos == "V" and affix in ("un", "dis"):
         if derived.endswith("ed") and not derived.endswith("eed"):
             return None  # a participle that was taken for a verb
-        return NEGATION if derived in DENYING_VERBS else REVERSAL
+        return NEGATION if derived in denying else REVERSAL
     return None
 
 
