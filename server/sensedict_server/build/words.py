@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from sensedict_server.build.contents import TokenSenses, WordSenses
-from sensedict_server.lexicon.compose import compose
+from sensedict_server.lexicon.compose import compose_in_batches
 from sensedict_server.queries.lexicons import relation_words
 
 MOST_TOKENS = 3  # of a word that is composed
@@ -43,20 +43,36 @@ def compose_listed(words: Sequence[tuple[int, str]], tokenizer: Tokenizer, token
     """As `compose_words`, of (id, text) pairs in rising id."""
     token_ids = [ids for batch in _batches([text for _, text in words]) for ids in tokens_inside(tokenizer, batch)]
     reasons = [_reason(ids, tokens) for ids in token_ids]
-    sizes = np.zeros(len(words) + 1, dtype=np.int64)
-    composed: list[NDArray[np.float16]] = []
-    bar = tqdm(token_ids, desc="words", unit=" words", unit_scale=True, disable=None, leave=False)
-    for row, ids in enumerate(bar):
-        if len(ids) > 1 and reasons[row] is None:
-            composed.append(compose([_senses(token, tokens) for token in ids]).astype(np.float16))
-            sizes[row + 1] = len(composed[-1])
+    offsets, vectors = _composed(token_ids, reasons, tokens)
     return WordSenses(
         word_ids=np.array([word_id for word_id, _ in words], dtype=np.int64),
         token_ids=token_ids,
-        offsets=np.cumsum(sizes),
-        vectors=np.concatenate([np.zeros((0, tokens.vectors.shape[1]), dtype=np.float16), *composed]),
+        offsets=offsets,
+        vectors=vectors,
         reasons=reasons,
     )
+
+
+def _composed(
+    token_ids: Sequence[tuple[int, ...]], reasons: Sequence[str | None], tokens: TokenSenses
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Offsets (w + 1,) of all words and the senses (n, D) of those of several tokens that have some."""
+    rows = [row for row, ids in enumerate(token_ids) if len(ids) > 1 and reasons[row] is None]
+    sizes = np.zeros(len(token_ids) + 1, dtype=np.int64)
+    for row in rows:
+        first = token_ids[row][0]
+        sizes[row + 1] = tokens.offsets[first + 1] - tokens.offsets[first]
+    offsets = np.cumsum(sizes)
+    vectors = np.empty((int(offsets[-1]), tokens.vectors.shape[1]), dtype=np.float16)
+    with tqdm(total=len(rows), desc="words", unit=" words", unit_scale=True, disable=None, leave=False) as bar:
+        for places, senses in compose_in_batches(tokens.vectors, tokens.offsets, [token_ids[row] for row in rows]):
+            start = 0
+            for row in (rows[place] for place in places):
+                stop = start + int(sizes[row + 1])
+                vectors[offsets[row] : offsets[row + 1]] = senses[start:stop]
+                start = stop
+            bar.update(len(places))
+    return offsets, vectors
 
 
 def tokens_inside(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int, ...]]:
@@ -101,7 +117,3 @@ def _reason(token_ids: tuple[int, ...], tokens: TokenSenses) -> str | None:
         if tokens.offsets[token] == tokens.offsets[token + 1]:
             return f"token without senses: {tokens.texts[token]!r}"
     return None if token_ids else "token without senses: ''"  # the tokenizer makes nothing of the word
-
-
-def _senses(token: int, tokens: TokenSenses) -> NDArray[np.float16]:
-    return tokens.vectors[tokens.offsets[token] : tokens.offsets[token + 1]]
