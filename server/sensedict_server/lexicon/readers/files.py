@@ -107,12 +107,13 @@ class Notes:
         options: those of `Reader.options` that were given.
         skipped: reason to count, of what was not taken.
         counted: further counts worth showing, such as fields that the reader does not know.
-        version: of the data, where the file says it; goes before `Reader.version`.
+        licence, version: of the data, where the source itself says it; go before those of the reader.
     """
 
     options: frozenset[str] = frozenset()
     skipped: Counter[str] = field(default_factory=Counter)
     counted: Counter[str] = field(default_factory=Counter)
+    licence: str | None = None
     version: str | None = None
 
 
