@@ -24,7 +24,8 @@ from sensedict.fileset import VECTORS
 from sensedict.snapshot import Snapshot
 from sensedict_server.build import harvest as stage
 from sensedict_server.build.centroids import token_texts
-from sensedict_server.build.lexicon import load_lexicon, parse_source
+from sensedict_server.build.lexicon import Recipe, load_lexicon
+from sensedict_server.build.sources import parse_source
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.queries.dictionaries import find_dictionary
@@ -53,7 +54,7 @@ def build(database: Engine, teacher_folder: Path, text: Path, tmp_path: Path) ->
     """Settings of a build over a lexicon that is there."""
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("hot\twarm\tsynonym\nhot\tcold\tantonym\nday\tnight\tantonym\nhappy\tunhappy\tnegation\n", "utf-8")
-    load_lexicon(database, "pairs", "1", [parse_source(f"typed:{pairs}"), parse_source("opposites")], [])
+    load_lexicon(database, "pairs", "1", Recipe([parse_source(f"typed:{pairs}"), parse_source("opposites")], []))
     return BuildSettings(
         teacher=str(teacher_folder), corpus=(text,), lexicon="pairs@1", name="tiny", version="1", k=3, window=32, cap=60
     )

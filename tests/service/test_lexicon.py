@@ -17,7 +17,8 @@ from sqlalchemy import Engine, text
 from running_service import environment_of
 from sensedict.errors import ConfigurationError, Conflict, InvalidInput, LexiconNotFound
 from sensedict_server.build.contents import TokenSenses
-from sensedict_server.build.lexicon import SourceSpec, load_lexicon, parse_source, with_licences
+from sensedict_server.build.lexicon import Recipe, load_lexicon
+from sensedict_server.build.sources import SourceSpec, parse_source, with_stated
 from sensedict_server.build.words import compose_words
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.settings import Settings
@@ -64,7 +65,7 @@ def rows(database: Engine, query: str) -> list[tuple[object, ...]]:
 
 
 def test_what_is_stored(database: Engine, sources: list[SourceSpec]) -> None:
-    lexicon, made = load_lexicon(database, "mine", "1", sources, ["typed"])
+    lexicon, made = load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
     assert made
     stored = rows(
         database,
@@ -101,39 +102,39 @@ def test_what_is_stored(database: Engine, sources: list[SourceSpec]) -> None:
 
 
 def test_it_is_frozen_and_its_ends_are_in_order(database: Engine, sources: list[SourceSpec]) -> None:
-    load_lexicon(database, "mine", "1", sources, ["typed"])
-    assert rows(database, "SELECT count(*) FROM relations WHERE word_id >= other_id") == [(0,)]
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
+    assert rows(database, "SELECT count(*) FROM relations WHERE word_id >= other_id AND NOT directed") == [(0,)]
     with pytest.raises(Conflict, match="mine@1 is published and never changes"), database.begin() as connection:
         connection.execute(text("DELETE FROM relations"))
 
 
 def test_the_same_again_does_nothing(database: Engine, sources: list[SourceSpec], tmp_path: Path) -> None:
-    load_lexicon(database, "mine", "1", sources, ["typed"])
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
     before = rows(database, "SELECT count(*), max(id) FROM relations")
     moved = tmp_path / "elsewhere" / "mine.tsv"
     moved.parent.mkdir()
     moved.write_bytes(sources[0].path.read_bytes())
     again = [sources[2], parse_source(f"typed:{moved}"), sources[1]]
-    lexicon, made = load_lexicon(database, "mine", "1", again, ["typed:mine"])
+    lexicon, made = load_lexicon(database, "mine", "1", Recipe(again, ["typed:mine"]))
     assert not made
     assert lexicon.ref == "mine@1"
     assert rows(database, "SELECT count(*), max(id) FROM relations") == before
 
 
 def test_other_settings_are_a_conflict_that_names_them(database: Engine, sources: list[SourceSpec]) -> None:
-    load_lexicon(database, "mine", "1", sources, ["typed"])
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
     with pytest.raises(Conflict, match=r"mine@1 .* it derives over typed:mine, not over opposites"):
-        load_lexicon(database, "mine", "1", sources, ["opposites"])
+        load_lexicon(database, "mine", "1", Recipe(sources, ["opposites"]))
     with pytest.raises(Conflict, match=r"it has a source morpholex.*it has a source typed:mine"):
-        load_lexicon(database, "mine", "1", [sources[2]])
+        load_lexicon(database, "mine", "1", Recipe([sources[2]]))
     sources[0].path.write_text("hot\tcold\tantonym\n", encoding="utf-8")
     with pytest.raises(Conflict, match="its typed:mine has sha256 "):
-        load_lexicon(database, "mine", "1", sources, ["typed"])
+        load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
 
 
 def test_two_lexicons_share_their_words(database: Engine, sources: list[SourceSpec]) -> None:
-    first, _ = load_lexicon(database, "mine", "1", [sources[2]])
-    second, _ = load_lexicon(database, "mine", "2", [sources[0], sources[2]])
+    first, _ = load_lexicon(database, "mine", "1", Recipe([sources[2]]))
+    second, _ = load_lexicon(database, "mine", "2", Recipe([sources[0], sources[2]]))
     assert rows(database, "SELECT count(*) FROM words WHERE text = 'hot'") == [(1,)]
     with database.connect() as connection:
         assert set(queries.relation_words(connection, first.id)) < set(queries.relation_words(connection, second.id))
@@ -143,7 +144,7 @@ def test_two_lexicons_share_their_words(database: Engine, sources: list[SourceSp
 def test_a_broken_line_leaves_nothing(database: Engine, sources: list[SourceSpec]) -> None:
     sources[0].path.write_text(TYPED + "hot cold\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match=r"mine.tsv, line 11: "):
-        load_lexicon(database, "mine", "1", [sources[2], sources[0]])
+        load_lexicon(database, "mine", "1", Recipe([sources[2], sources[0]]))
     assert rows(database, "SELECT (SELECT count(*) FROM words) + (SELECT count(*) FROM lexicons)") == [(0,)]
 
 
@@ -165,7 +166,7 @@ def test_killed_while_storing_leaves_nothing(database: Engine, settings: Setting
         process.wait()
         holder.rollback()
     assert rows(database, "SELECT count(*) FROM lexicons") == [(0,)]
-    _, made = load_lexicon(database, "mine", "1", [sources[0]])
+    _, made = load_lexicon(database, "mine", "1", Recipe([sources[0]]))
     assert made
     assert rows(database, "SELECT count(*) FROM relations") == [(9,)]
 
@@ -195,28 +196,29 @@ def test_settings_that_do_not_fit_together(database: Engine, sources: list[Sourc
         ([typed, segmentations], ["moby"], "cannot derive over 'moby'"),
     ]:
         with pytest.raises(InvalidInput, match=message):
-            load_lexicon(database, "mine", "1", given, over)
+            load_lexicon(database, "mine", "1", Recipe(given, over))
     with pytest.raises(InvalidInput, match="lexicon name 'my lexicon'"):
-        load_lexicon(database, "my lexicon", "1", [opposites])
+        load_lexicon(database, "my lexicon", "1", Recipe([opposites]))
     with pytest.raises(InvalidInput, match="version 'latest' would hide"):
-        load_lexicon(database, "mine", "latest", [opposites])
+        load_lexicon(database, "mine", "latest", Recipe([opposites]))
     typed.path.write_text("hot\thot\tsynonym\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match="hold no relations"):
-        load_lexicon(database, "mine", "1", [typed])
+        load_lexicon(database, "mine", "1", Recipe([typed]))
 
 
 def test_the_licence_of_a_list_of_ones_own(database: Engine, sources: list[SourceSpec]) -> None:
-    licensed = with_licences(sources, ["typed=CC BY 4.0"])
-    lexicon, _ = load_lexicon(database, "mine", "1", licensed, ["typed"])
+    licensed = with_stated(sources, ["typed=CC BY 4.0"])
+    lexicon, _ = load_lexicon(database, "mine", "1", Recipe(licensed, ["typed"]))
     with database.connect() as connection:
         found = {source.name: source.licence for source in queries.list_lexicon_sources(connection, lexicon.id)}
     assert found == {"typed:mine": "CC BY 4.0", "morpholex": "CC BY-NC-SA 4.0", "opposites": "Apache-2.0"}
     assert (
-        load_lexicon(database, "mine", "1", with_licences(sources, ["typed:mine = CC BY 4.0"]), ["typed"])[1] is False
+        load_lexicon(database, "mine", "1", Recipe(with_stated(sources, ["typed:mine = CC BY 4.0"]), ["typed"]))[1]
+        is False
     )
     for other, said in ((["typed=MIT"], "MIT"), ([], "not stated")):
         with pytest.raises(Conflict, match=f"licence of its typed:mine is 'CC BY 4.0', the one given '{said}'"):
-            load_lexicon(database, "mine", "1", with_licences(sources, other), ["typed"])
+            load_lexicon(database, "mine", "1", Recipe(with_stated(sources, other), ["typed"]))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_the_licence_of_a_list_of_ones_own(database: Engine, sources: list[Sourc
 )
 def test_a_licence_that_cannot_be_stated(sources: list[SourceSpec], stated: list[str], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        with_licences(sources, stated)
+        with_stated(sources, stated)
 
 
 def test_what_was_skipped_is_printed_after_a_load(settings: Settings, tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_what_was_skipped_is_printed_after_a_load(settings: Settings, tmp_path: 
 
 
 def test_an_unknown_lexicon(database: Engine, sources: list[SourceSpec]) -> None:
-    load_lexicon(database, "mine", "1", [sources[2]])
+    load_lexicon(database, "mine", "1", Recipe([sources[2]]))
     with database.connect() as connection:
         with pytest.raises(LexiconNotFound, match=r"there is no lexicon mine@2 \(there are mine@1\)"):
             queries.find_lexicon(connection, "mine@2")
@@ -260,7 +262,7 @@ def test_an_unknown_lexicon(database: Engine, sources: list[SourceSpec]) -> None
 
 
 def test_a_sample_is_the_same_again_and_shows_every_kind(database: Engine, sources: list[SourceSpec]) -> None:
-    lexicon, _ = load_lexicon(database, "mine", "1", sources, ["typed"])
+    lexicon, _ = load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
     with database.connect() as connection:
         sample = queries.sample_relations(connection, lexicon.id, 30, seed=1)
         assert sample == queries.sample_relations(connection, lexicon.id, 30, seed=1)
@@ -320,7 +322,7 @@ def test_words_of_a_lexicon_get_tokens_and_senses(database: Engine, sources: lis
         inertia=np.zeros(2 * size, dtype=np.float32),
         contexts=[[] for _ in range(2 * size)],
     )
-    lexicon, _ = load_lexicon(database, "mine", "1", [sources[0]])
+    lexicon, _ = load_lexicon(database, "mine", "1", Recipe([sources[0]]))
     words = compose_words(database, lexicon.id, tokenizer, tokens)
     with database.connect() as connection:
         listed = queries.relation_words(connection, lexicon.id)

@@ -21,6 +21,13 @@ from sensedict_server.settings import Settings
     help="Text: .txt or .jsonl, also .gz and .xz, or a folder of them. Repeatable.",
 )
 @click.option("--lexicon", required=True, metavar="NAME@VERSION", help="Whose relations the dictionary has.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="SOURCE",
+    help="Leave out sources of the lexicon, by name, kind or licence, with what was derived from them; * stands for "
+    "any letters, as in 'CC BY-NC*'. Makes the lexicon NAME@VERSION-without-SOURCE. Repeatable.",
+)
 @click.option("--name", required=True, help="Name to publish it under.")
 @click.option("--version", required=True, help="Version to publish it under.")
 @click.option("--tokens", type=click.IntRange(8), help="Tokens of the corpus to read.  [default: all]")
@@ -65,6 +72,7 @@ def build(
     teacher: str,
     corpus: tuple[Path, ...],
     lexicon: str,
+    without: tuple[str, ...],
     name: str,
     version: str,
     tokens: int | None,
@@ -86,9 +94,15 @@ def build(
 
     Stopped, or killed, and started again with the same options, it goes on where it was.
     """
+    from sensedict_server.build.lexicon import lexicon_without
     from sensedict_server.build.pipeline import build_dictionary
     from sensedict_server.build.plan import BuildSettings
 
+    settings = Settings.from_environment()
+    if without:
+        with migrated(settings) as database:
+            lexicon = lexicon_without(database, lexicon, without).ref
+        click.echo(f"lexicon: {lexicon}")
     build_settings = BuildSettings(
         teacher=teacher,
         corpus=corpus,
@@ -108,7 +122,6 @@ def build(
         device=device,
         batch_size=batch_size,
     )
-    settings = Settings.from_environment()
     folder = work or Path(f"build-{name}@{version}")
     with migrated(settings) as database:
         dictionary, made = build_dictionary(database, settings.files, build_settings, folder, fresh, click.echo)

@@ -2,130 +2,98 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from tqdm import tqdm
 
 from sensedict.errors import Conflict, InvalidInput
-from sensedict.fileset import hash_file
-from sensedict.paths import package_path
+from sensedict_server.build import judgements
 from sensedict_server.build.check import check_name, check_version
 from sensedict_server.build.lexicon_rows import SourceRow, store_lexicon
+from sensedict_server.build.sources import SourceSpec, matches
+from sensedict_server.lexicon.affixes import AffixTable, read_affixes, shipped_affixes
 from sensedict_server.lexicon.negation import derive
-from sensedict_server.lexicon.readers import READERS, File, morpholex, opposites
+from sensedict_server.lexicon.readers import File, Notes, morpholex
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN
-from sensedict_server.lexicon.relations import REVERSAL, Collection
-from sensedict_server.queries.lexicons import Lexicon, find_lexicon, get_lexicon
+from sensedict_server.lexicon.relations import REVERSAL, Collection, Segmentation
+from sensedict_server.queries.lexicons import Lexicon, find_lexicon, get_lexicon, split_ref
+from sensedict_server.queries.sources import Judgement, StoredSource, judgements_on, source_entries, stored_sources
 
-_OWN_FILE = {opposites.READER.kind: opposites.PATH}  # kinds whose file is part of the package
-_BY_USER = ("synonyms", "antonyms", "typed")  # kinds of which there may be several, named after their files
+DEFAULT, RELEASE = "default", "release"
+PRESETS = (DEFAULT, RELEASE)
+_SEGMENTED = morpholex.READER.kind
+_DERIVED = "derived: "  # reasons of what was not derived; counted anew when a source is carried over
 
 
 @dataclass(frozen=True)
-class SourceSpec:
-    """A source to load.
+class Recipe:
+    """What a lexicon is made of.
 
     Attributes:
-        kind: which reader reads it; `morpholex` gives segmentations.
-        spec: as the user wrote it.
-        path: its file.
-        licence: of a user's own list, as the user states it.
-    """
-
-    kind: str
-    spec: str
-    path: Path
-    licence: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What the source is called in the lexicon: its kind, for a user's own lists with the file's name."""
-        return f"{self.kind}:{self.path.name.split('.')[0]}" if self.kind in _BY_USER else self.kind
-
-
-def parse_source(spec: str) -> SourceSpec:
-    """The source that `KIND:FILE` names; FILE may be `package:NAME/FILE`.
-
-    Raises:
-        InvalidInput: no such kind, or a file too few or too many.
-        ConfigurationError: there is no such file or package.
-    """
-    kind, colon, file = spec.partition(":")
-    kinds = [*READERS, morpholex.KIND]
-    if kind not in kinds:
-        raise InvalidInput(f"source {spec!r}: {kind!r} is none of {', '.join(kinds)}")
-    if kind in _OWN_FILE:
-        if colon:
-            raise InvalidInput(f"source {spec!r}: write {kind!r} alone, its file is part of sensedict")
-        return SourceSpec(kind, spec, _OWN_FILE[kind])
-    if not file:
-        raise InvalidInput(f"source {spec!r}: write {kind}:FILE")
-    return SourceSpec(kind, spec, package_path(file))
-
-
-def with_licences(sources: Sequence[SourceSpec], stated: Sequence[str]) -> list[SourceSpec]:
-    """The sources, a user's own lists with the licence that `NAME=TEXT` states; NAME is a source's name or kind.
-
-    Raises:
-        InvalidInput: no `NAME=TEXT`, no such source, a source whose licence is known, or two licences for one.
-    """
-    licences: dict[str, str] = {}
-    for statement in stated:
-        name, _, licence = (part.strip() for part in statement.partition("="))
-        if not name or not licence:
-            raise InvalidInput(f"licence {statement!r}: write NAME=TEXT, as in synonyms='CC BY 4.0'")
-        found = [source for source in sources if name in (source.name, source.kind)]
-        if not found:
-            names = ", ".join(source.name for source in sources)
-            raise InvalidInput(f"licence {statement!r}: no source is called {name!r}, the sources are {names}")
-        for source in found:
-            if source.kind not in _BY_USER:
-                raise InvalidInput(f"the licence of {source.name} is known, {_describe(source).licence}: leave it out")
-            if licences.setdefault(source.name, licence) != licence:
-                raise InvalidInput(f"two licences are stated for {source.name}: name each source once")
-    return [replace(source, licence=licences.get(source.name, source.licence)) for source in sources]
-
-
-def load_lexicon(
-    engine: Engine, name: str, version: str, sources: Sequence[SourceSpec], derive_over: Sequence[str] = ()
-) -> tuple[Lexicon, bool]:
-    """Read the sources and publish their relations as `name@version`, all of them or none.
-
-    Args:
-        sources: each is read once; a progress bar goes to stderr where that is a terminal.
+        sources: files to read; one that has the name of a source carried over takes its place.
         derive_over: names or kinds of sources whose relations negation is derived over; needs a `morpholex` source.
+        base: `name@version` of a lexicon whose sources are carried over, and what it derives over; None for none.
+        without: names, kinds or licences of sources of the base that are left out; `*` stands for any letters.
+        affixes: a table of affixes in place of the shipped one.
+        preset: `default`, or `release`, which counts as the paper's scripts do.
+    """
+
+    sources: Sequence[SourceSpec] = ()
+    derive_over: Sequence[str] = ()
+    base: str | None = None
+    without: Sequence[str] = ()
+    affixes: Path | None = None
+    preset: str = DEFAULT
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A recipe with its base looked up: all that decides what the lexicon will hold."""
+
+    sources: Sequence[SourceSpec]
+    carried: Sequence[StoredSource]
+    derive_over: Sequence[str]
+    affixes: AffixTable
+    judged: Sequence[Judgement]
+    settings: Mapping[str, Any]
+
+
+def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tuple[Lexicon, bool]:
+    """Gather what the recipe names and publish it as `name@version`, all of it or nothing.
+
+    Judgements in force on lexicons of that name are obeyed. Progress bars go to stderr where that is a terminal.
 
     Returns:
-        The lexicon, and whether it was loaded now: one that is there with the same sources is left as it is.
+        The lexicon, and whether it was loaded now: one that is there, made of the same, is left as it is.
 
     Raises:
         InvalidInput: a broken line (file and line are named), no relations, a source given twice, a bad name.
-        Conflict: the name and version are there with other sources, or are being loaded by another process.
+        Conflict: the name and version are there, made of something else, or are being loaded by another process.
+        LexiconNotFound: there is no such base.
     """
     check_name("lexicon name", name)
     check_version(version)
-    derived_sources = _check_sources(sources, derive_over)
-    settings = {
-        "sources": [_settings_of(source) for source in sources],
-        "derive": derived_sources,
-    }
     with engine.connect() as connection:
+        plan = _plan(connection, name, recipe)
         there = get_lexicon(connection, name, version)
-    if there is not None:
-        _refuse_other(there, settings)
-        return there, False
-    collection = _read(sources, derived_sources)
+        if there is not None:
+            _refuse_other(there, plan.settings)
+            return there, False
+        collection, rows = _gather(connection, plan)
     try:
         with engine.begin() as connection:
-            store_lexicon(connection, name, version, settings, [_describe(s) for s in sources], collection)
+            store_lexicon(connection, name, version, plan.settings, rows, collection)
     except IntegrityError as error:
         if isinstance(error.orig, psycopg.errors.UniqueViolation):
             raise Conflict(f"{name}@{version} was loaded by another process meanwhile: run this again") from error
@@ -134,99 +102,198 @@ def load_lexicon(
         return find_lexicon(connection, f"{name}@{version}"), True
 
 
-def _check_sources(sources: Sequence[SourceSpec], derive_over: Sequence[str]) -> list[str]:
-    """Names of the sources to derive over, once the sources fit together."""
-    names = [source.name for source in sources]
+def lexicon_without(engine: Engine, ref: str, without: Sequence[str]) -> Lexicon:
+    """The version of a lexicon without some of its sources and what was derived from them, made unless it is there.
+
+    It is called `NAME@VERSION-without-…`, so that the dictionary that names it says what it lacks.
+
+    Raises:
+        InvalidInput: no source has such a name, kind or licence.
+        LexiconNotFound: there is no such lexicon.
+    """
+    name, version = split_ref(ref)
+    left_out = "-".join(re.sub(r"[^a-z0-9]+", "-", pattern.casefold()).strip("-") for pattern in sorted(without))
+    return load_lexicon(engine, name, f"{version}-without-{left_out}", Recipe(base=ref, without=without))[0]
+
+
+def _plan(connection: Connection, name: str, recipe: Recipe) -> _Plan:
+    names = [source.name for source in recipe.sources]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InvalidInput(f"the source {twice[0]!r} is given twice: join the files, or rename one")
-    if all(source.kind == morpholex.KIND for source in sources):
+    base = None if recipe.base is None else find_lexicon(connection, recipe.base)
+    if base is None and recipe.without:
+        raise InvalidInput("nothing to leave out: `without` names sources of the lexicon that is the base")
+    judged = judgements_on(connection, name, in_force=True)
+    before: dict[str, Any] = {} if base is None else base.settings
+    _check_base(base, judged)
+    carried = [] if base is None else _carried(stored_sources(connection, base.id), recipe)
+    left = [source.name for source in carried]
+    known = [*left, *names, *([judgements.SOURCE] if judgements.added(judged) else [])]
+    derive_over = _derive_over(known, recipe.derive_over, [n for n in before.get("derive", []) if n in known])
+    if not set(known) - {_SEGMENTED}:
         raise InvalidInput("no source of relations is given: name one, such as `--source opposites`")
-    chosen = []
-    for wanted in derive_over:
-        found = [s.name for s in sources if wanted in (s.name, s.kind) and s.kind != morpholex.KIND]
-        if not found:
-            raise InvalidInput(f"cannot derive over {wanted!r}: the sources of relations are {', '.join(names)}")
-        chosen += found
-    segmented = any(source.kind == morpholex.KIND for source in sources)
-    if chosen and not segmented:
-        raise InvalidInput("deriving needs segmentations of words: add `--source morpholex:FILE`")
-    if segmented and not chosen:
-        raise InvalidInput("morpholex holds no relations: name the source to derive over, as in `--derive opposites`")
-    return sorted(set(chosen))
+    affixes = shipped_affixes(recipe.preset) if recipe.affixes is None else read_affixes(recipe.affixes)
+    specs = [entry for entry in before.get("sources", []) if entry["name"] in left]
+    settings = {
+        "sources": [*specs, *(source.settings() for source in recipe.sources)],
+        "derive": derive_over,
+        "affixes": _fingerprint(affixes) if derive_over else None,
+        "replaces_originals": affixes.replaces_originals and bool(derive_over),
+        "judgements": [
+            {"id": j.id, "verdict": j.verdict, "word": j.word, "type": j.type, "other": j.other} for j in judged
+        ],
+    }
+    return _Plan(recipe.sources, carried, derive_over, affixes, judged, settings)
 
 
-def _settings_of(source: SourceSpec) -> dict[str, str]:
-    settings = {"name": source.name, "spec": source.spec, "sha256": hash_file(source.path).sha256}
-    return settings if source.licence is None else {**settings, "licence": source.licence}
+def _fingerprint(affixes: AffixTable) -> str:
+    """What tells this table from another, wherever its file lies."""
+    listed = [sorted(map(repr, affixes.affixes.values())), sorted(affixes.lookalikes), sorted(affixes.denying)]
+    return sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def _describe(source: SourceSpec) -> SourceRow:
-    if source.kind == morpholex.KIND:
-        return SourceRow(source.name, morpholex.LICENCE, morpholex.VERSION)
-    reader = READERS[source.kind]
-    version = reader.version or f"sha256 {hash_file(source.path).sha256[:12]}"
-    return SourceRow(source.name, source.licence or reader.licence, version)
+def _check_base(base: Lexicon | None, judged: Sequence[Judgement]) -> None:
+    """Let pass a base that still holds all that its sources said, but for what is rejected now as well."""
+    if base is None:
+        return
+    if base.settings.get("replaces_originals"):
+        raise InvalidInput(f"{base.ref} has derived relations in place of originals: load its sources anew")
+    ended = {j["id"] for j in base.settings.get("judgements", []) if j["verdict"] == judgements.REJECT} - {
+        judgement.id for judgement in judged
+    }
+    if ended:
+        raise InvalidInput(
+            f"{base.ref} lacks what judgement {min(ended)} rejected, which was withdrawn since: start from an older "
+            "version, or load the sources anew"
+        )
 
 
-def _refuse_other(there: Lexicon, settings: Mapping[str, Any]) -> None:
-    """Raise when the lexicon was made from something else; where a file lies does not matter."""
-    sources_before = {source["name"]: source for source in there.settings.get("sources", [])}
-    sources_now = {source["name"]: source for source in settings["sources"]}
-    old = {name: source["sha256"] for name, source in sources_before.items()}
-    new = {name: source["sha256"] for name, source in sources_now.items()}
-    differing = [f"it has no source {name}" for name in new.keys() - old.keys()]
-    differing += [f"it has a source {name}" for name in old.keys() - new.keys()]
-    differing += [
-        f"its {name} has sha256 {old[name][:12]}…, the file given {new[name][:12]}…"
-        for name in old.keys() & new.keys()
-        if old[name] != new[name]
+def _carried(sources: Sequence[StoredSource], recipe: Recipe) -> list[StoredSource]:
+    """The sources of the base that are neither left out nor replaced; judgements are looked up anew."""
+    replaced = {source.name for source in recipe.sources} | {judgements.SOURCE}
+    for pattern in recipe.without:
+        if not any(matches(pattern, source.name, source.licence) for source in sources):
+            listed = ", ".join(f"{source.name} ({source.licence})" for source in sources)
+            raise InvalidInput(f"cannot leave out {pattern!r}: {recipe.base} has the sources {listed}")
+    return [
+        source
+        for source in sources
+        if source.name not in replaced
+        and not any(matches(pattern, source.name, source.licence) for pattern in recipe.without)
     ]
-    for name in old.keys() & new.keys():
-        licences = [given[name].get("licence", LICENCE_UNKNOWN) for given in (sources_before, sources_now)]
-        if licences[0] != licences[1]:
-            differing.append(f"the licence of its {name} is {licences[0]!r}, the one given {licences[1]!r}")
-    before, now = there.settings.get("derive", []), settings["derive"]
-    if before != now:
-        differing.append(f"it derives over {', '.join(before) or 'nothing'}, not over {', '.join(now) or 'nothing'}")
-    if differing:
-        raise Conflict(f"{there.ref} is published and differs: {'; '.join(sorted(differing))}; choose another version")
 
 
-def _read(sources: Sequence[SourceSpec], derive_over: Sequence[str]) -> Collection:
-    collection = Collection()
-    segmentations: dict[str, str] = {}
-    for source in sources:
-        skipped = collection.skipped.setdefault(source.name, Counter())
-        if source.kind == morpholex.KIND:
-            with _progress(source, 1) as file:
-                segmentations |= morpholex.read_segmentations(file, skipped)
-        else:
-            reader = READERS[source.kind]
-            with _progress(source, reader.passes) as file:
-                collection.add(source.name, reader.read(file, skipped))
-    for name in derive_over:
-        _derive(collection, name, segmentations)
+def _derive_over(known: Sequence[str], wanted: Sequence[str], before: Sequence[str]) -> list[str]:
+    """Names of the sources to derive over; without segmentations what was derived before goes with them."""
+    chosen = set(before) if _SEGMENTED in known else set()
+    for name in wanted:
+        found = [source for source in known if name in (source, source.partition(":")[0]) and source != _SEGMENTED]
+        if not found:
+            raise InvalidInput(f"cannot derive over {name!r}: the sources of relations are {', '.join(known)}")
+        chosen.update(found)
+    if chosen and _SEGMENTED not in known:
+        raise InvalidInput("deriving needs segmentations of words: add `--source morpholex:FILE`")
+    if _SEGMENTED in known and not chosen:
+        raise InvalidInput("morpholex holds no relations: name the source to derive over, as in `--derive opposites`")
+    return sorted(chosen)
+
+
+def _gather(connection: Connection, plan: _Plan) -> tuple[Collection, list[SourceRow]]:
+    """All relations, read, carried over, added and derived, and the rows of their sources."""
+    collection = Collection(rejected=judgements.rejected(plan.judged))
+    rows = []
+    for stored in plan.carried:
+        kept = {why: n for why, n in stored.skipped.items() if not why.startswith(_DERIVED)}
+        collection.skipped[stored.name] = Counter(kept)
+        bar = tqdm(desc=f"carry {stored.name}", unit=" entries", unit_scale=True, disable=None, leave=False)
+        with bar:
+            collection.add(stored.name, _counted(bar, source_entries(connection, stored.id)))
+        rows.append(SourceRow(stored.name, stored.licence, stored.version, stored.counted))
+    for source in plan.sources:
+        rows.append(_read(source, collection))
+    added = judgements.added(plan.judged)
+    if added:
+        collection.add(judgements.SOURCE, added)
+        rows.append(SourceRow(judgements.SOURCE, judgements.LICENCE, f"{len(added)} added"))
+    replaced: set[int] = set()
+    for name in plan.derive_over:
+        replaced |= _derive(collection, name, plan.affixes)
+    if plan.settings["replaces_originals"]:
+        collection.remove(replaced)
     if not collection.relations:
-        raise InvalidInput("the sources hold no relations: " + ", ".join(source.spec for source in sources))
-    return collection
+        raise InvalidInput("the sources hold no relations: " + ", ".join(row.name for row in rows))
+    return collection, rows
+
+
+def _read(source: SourceSpec, collection: Collection) -> SourceRow:
+    notes = Notes(options=source.options, skipped=collection.skipped.setdefault(source.name, Counter()))
+    reader = source.reader
+    with _progress(source) as file:
+        collection.add(source.name, reader.read(file, notes))
+    version = source.version or notes.version or reader.version or f"sha256 {source.fingerprint()[:12]}"
+    return SourceRow(source.name, source.stated_licence, version, notes.counted)
 
 
 @contextmanager
-def _progress(source: SourceSpec, passes: int) -> Iterator[File]:
-    size = source.path.stat().st_size * passes
+def _progress(source: SourceSpec) -> Iterator[File]:
+    size = source.path.stat().st_size * source.reader.passes if source.path.is_file() else None
     with tqdm(total=size, desc=source.name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
         yield File(source.path, bar.update)
 
 
-def _derive(collection: Collection, source: str, segmentations: Mapping[str, str]) -> None:
+def _counted(bar: tqdm[Any], entries: Iterator[Any]) -> Iterator[Any]:
+    """The entries, counted by the bar."""
+    for entry in entries:
+        bar.update()
+        yield entry
+
+
+def _derive(collection: Collection, source: str, affixes: AffixTable) -> set[int]:
+    """Add what negation derives over the source; gives the places of the relations that something came of."""
+    segmentations: dict[str, Segmentation] = collection.segmentations.get(_SEGMENTED, {})
     places = collection.of_source(source)
     undoing = {max(r.pair, key=len) for r in collection.relations if r.type == REVERSAL}  # untie, of tie and untie
+    skipped: Counter[str] = Counter()
     derived = derive(
         [collection.relations[place] for place in places],
         segmentations,
         collection.words(),
         undoing,
-        collection.skipped[source],
+        skipped,
+        affixes,
     )
-    collection.add(source, (replace(r, parent=places[r.parent]) for r in derived if r.parent is not None))
+    whole = [replace(r, parent=places[r.parent], via=_SEGMENTED) for r in derived if r.parent is not None]
+    collection.add(source, whole)
+    collection.skipped[source].update(skipped)
+    return {relation.parent for relation in whole if relation.parent is not None}
+
+
+def _refuse_other(there: Lexicon, settings: Mapping[str, Any]) -> None:
+    """Raise when the lexicon was made from something else; where a file lies does not matter."""
+    differing = list(_differing_sources(there.settings.get("sources", []), settings["sources"]))
+    before, now = there.settings.get("derive", []), settings["derive"]
+    if before != now:
+        differing.append(f"it derives over {', '.join(before) or 'nothing'}, not over {', '.join(now) or 'nothing'}")
+    elif there.settings.get("affixes", settings["affixes"]) != settings["affixes"]:
+        differing.append("it derives by other affixes")
+    judged = [{j["id"] for j in side.get("judgements", [])} for side in (there.settings, settings)]
+    if judged[0] != judged[1]:
+        changed = ", ".join(map(str, sorted(judged[0] ^ judged[1])))
+        differing.append(f"judgements were made or withdrawn since ({changed})")
+    if differing:
+        raise Conflict(f"{there.ref} is published and differs: {'; '.join(sorted(differing))}; choose another version")
+
+
+def _differing_sources(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    old, new = ({source["name"]: source for source in side} for side in (before, now))
+    yield from (f"it has no source {name}" for name in new.keys() - old.keys())
+    yield from (f"it has a source {name}" for name in old.keys() - new.keys())
+    for name in old.keys() & new.keys():
+        if old[name]["sha256"] != new[name]["sha256"]:
+            hashes = f"sha256 {old[name]['sha256'][:12]}…, the file given {new[name]['sha256'][:12]}…"
+            yield f"its {name} has {hashes}"
+        for what, unstated in (("licence", LICENCE_UNKNOWN), ("version", "not stated"), ("options", [])):
+            was, given = (side[name].get(what, unstated) for side in (old, new))
+            if was != given:
+                yield f"the {what} of its {name} is {was!r}, the one given {given!r}"

@@ -1,24 +1,30 @@
-"""`sensedict lexicon`: load relations, list them, look at them."""
+"""`sensedict lexicon`: load relations, list them, look at them, judge them."""
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from sqlalchemy import Connection
 
-from sensedict_server.build.lexicon import load_lexicon, parse_source, with_licences
+from sensedict_server.build import judgements
+from sensedict_server.build.lexicon import DEFAULT, PRESETS, RELEASE, Recipe, load_lexicon
+from sensedict_server.build.sources import parse_source, with_preset, with_stated
+from sensedict_server.lexicon.readers import READERS
 from sensedict_server.queries import lexicons as queries
+from sensedict_server.queries.sources import judgements_on
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 
 
 @click.group()
 def lexicon() -> None:
-    """Load, list or sample relations."""
+    """Load, list, look at or judge relations."""
 
 
 @lexicon.command()
@@ -26,19 +32,31 @@ def lexicon() -> None:
 @click.option(
     "--source",
     "specs",
-    required=True,
     multiple=True,
     metavar="SPEC",
-    help="opposites, or KIND:FILE with KIND moby, morphynet, synonyms, antonyms (two words a line), typed (word, other "
-    "and type with tabs between) or morpholex; FILE may be package:NAME/FILE, .gz or .xz. Repeatable.",
+    help="KIND:FILE, as `sensedict lexicon sources` lists the kinds; FILE may be package:NAME/FILE, .gz, .xz or .zst. "
+    "Repeatable.",
+)
+@click.option(
+    "--from",
+    "base",
+    metavar="NAME@VERSION",
+    help="Carry over the sources of this lexicon; a --source of the same name takes the place of the old one.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="SOURCE",
+    help="Leave out sources of --from, by name, kind or licence, with what was derived from them; * stands for any "
+    "letters, as in 'CC BY-NC*'. Repeatable.",
 )
 @click.option(
     "--derive",
     multiple=True,
     metavar="SOURCE",
     help="Derive by negation over this source (unkind–friendly antonyms: kind–friendly synonyms). Needs a morpholex "
-    "source. That un- and dis- undo a verb (untie), and derive reversals, is known from a morphynet source, or from "
-    "relations of type reversal; without, such verbs derive antonyms. Repeatable.",
+    "source. That un- and dis- undo a verb (untie), and derive reversals, is known from its parts of speech, from a "
+    "morphynet source, or from relations of type reversal. Repeatable.",
 )
 @click.option(
     "--licence",
@@ -48,17 +66,65 @@ def lexicon() -> None:
     help="The licence of a list of your own (synonyms, antonyms, typed); NAME is its KIND, or KIND:STEM where there "
     "are several (synonyms:mine for synonyms:data/mine.txt). Repeatable.  [default: not stated]",
 )
-def load(ref: str, specs: tuple[str, ...], derive: tuple[str, ...], licences: tuple[str, ...]) -> None:
-    """Load relations as the lexicon NAME@VERSION, which never changes afterwards."""
+@click.option(
+    "--source-version",
+    "versions",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="The version of a source, where its file does not say it: for wiktextract the date of the dump and the "
+    "version of the extractor. Repeatable.",
+)
+@click.option(
+    "--affixes",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A table of negating affixes in place of the shipped one; docs/negation.md says how it is written.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    default=DEFAULT,
+    show_default=True,
+    help="release counts as the paper's scripts do, for comparing with them: risky affixes too, derived relations in "
+    "place of originals, Wiktionary at sense level only.",
+)
+def load(
+    ref: str,
+    specs: tuple[str, ...],
+    base: str | None,
+    without: tuple[str, ...],
+    derive: tuple[str, ...],
+    licences: tuple[str, ...],
+    versions: tuple[str, ...],
+    affixes: Path | None,
+    preset: str,
+) -> None:
+    """Load relations as the lexicon NAME@VERSION, which never changes afterwards.
+
+    A source is added, replaced or removed by making a new version of what is there:
+
+        sensedict lexicon load english@2 --from english@1 --source typed:mine.tsv --without moby
+    """
     name, version = queries.split_ref(ref)
-    sources = with_licences([parse_source(spec) for spec in specs], licences)
+    sources = with_preset(with_stated([parse_source(spec) for spec in specs], licences, versions), preset == RELEASE)
+    recipe = Recipe(sources, derive, base, without, affixes, preset)
     with migrated(Settings.from_environment()) as database:
-        found, made = load_lexicon(database, name, version, sources, derive)
+        found, made = load_lexicon(database, name, version, recipe)
         click.echo(f"{found.ref} is loaded." if made else f"{found.ref} is there already, from the same sources.")
         with database.connect() as connection:
             _print_totals(connection, found)
             for source in queries.list_lexicon_sources(connection, found.id):
-                _print_skipped(source, f"{source.name}: ")
+                _print_counts(source, f"{source.name}: ")
+
+
+@lexicon.command()
+def sources() -> None:
+    """List the kinds of sources that can be read, with their licences and options."""
+    for reader in READERS.values():
+        takes = "" if reader.takes == "nothing" else f":{reader.takes.upper()}"
+        version = f", {reader.version}" if reader.version else ""
+        click.echo(f"{reader.kind + takes:<20} {reader.licence}{version}")
+        for option, what in reader.options.items():
+            click.echo(f"  {reader.kind},{option}{takes}: {what}")
 
 
 @lexicon.command("list")
@@ -102,7 +168,53 @@ def show(ref: str) -> None:
         _print_totals(connection, found)
         for source in queries.list_lexicon_sources(connection, found.id):
             click.echo(f"\n{source.name} ({source.version}), licence: {source.licence}")
-            _print_skipped(source)
+            _print_counts(source)
+
+
+def _judging(verdict: str, what: str) -> click.Command:
+    @click.argument("name")
+    @click.argument("word")
+    @click.argument("type", metavar="TYPE")
+    @click.argument("other")
+    @click.option("--reason", required=True, help="Why, for those who come after.")
+    @click.option("--by", "author", default=getpass.getuser, show_default="your user name", help="Who judges.")
+    def command(name: str, word: str, type: str, other: str, reason: str, author: str) -> None:
+        with migrated(Settings.from_environment()) as database:
+            made = judgements.judge(database, name, verdict, word, type, other, reason=reason, author=author)
+        click.echo(
+            f"judgement {made.id}: versions of {name} made from now on obey; make one with "
+            f"`sensedict lexicon load {name}@NEW --from {name}@OLD`"
+        )
+
+    command.__doc__ = f"""{what}, in all versions of NAME made from now on, whatever its sources say.
+
+    WORD TYPE OTHER as in: hot antonym cold."""
+    return click.command(verdict)(command)
+
+
+lexicon.add_command(_judging(judgements.ADD, "Add a relation"))
+lexicon.add_command(_judging(judgements.REJECT, "Reject a relation"))
+
+
+@lexicon.command()
+@click.argument("judgement_id", metavar="ID", type=click.IntRange(1))
+def withdraw(judgement_id: int) -> None:
+    """End the judgement ID; versions made from now on do not obey it."""
+    with migrated(Settings.from_environment()) as database:
+        ended = judgements.withdraw(database, judgement_id)
+    click.echo(f"judgement {ended.id} is withdrawn: {ended.verdict} {ended.word!r} {ended.type} {ended.other!r}")
+
+
+@lexicon.command("judgements")
+@click.argument("name")
+def judgements_(name: str) -> None:
+    """List the judgements on the lexicon NAME, with those that are withdrawn."""
+    with _connected() as connection:
+        for judgement in judgements_on(connection, name, in_force=False):
+            edge = f"{judgement.verdict} {judgement.word!r} {judgement.type} {judgement.other!r}"
+            ended = f"  withdrawn {judgement.withdrawn_at:%Y-%m-%d}" if judgement.withdrawn_at else ""
+            made = f"{judgement.author}, {judgement.created_at:%Y-%m-%d}"
+            click.echo(f"{judgement.id}\t{edge}\t{judgement.reason}\t({made}){ended}")
 
 
 def _print_totals(connection: Connection, found: queries.Lexicon) -> None:
@@ -115,9 +227,11 @@ def _print_totals(connection: Connection, found: queries.Lexicon) -> None:
     click.echo(f"{conflicts:>11,}  pairs are both synonyms and antonyms: not used in training")
 
 
-def _print_skipped(source: queries.LexiconSource, before: str = "") -> None:
+def _print_counts(source: queries.LexiconSource, before: str = "") -> None:
     for reason, count in source.skipped.items():
         click.echo(f"  skipped {count:>11,}  {before}{reason}")
+    for what, count in source.counted.items():
+        click.echo(f"  counted {count:>11,}  {before}{what}")
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, text, update
@@ -11,13 +11,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from tqdm import tqdm
 
 from sensedict_server.build.copying import copy_rows
-from sensedict_server.lexicon.relations import Collection
-from sensedict_server.queries.lexicons import absent_words, reserve_relation_ids, word_ids
-from sensedict_server.tables import lexicons, relation_sources, relations, words
+from sensedict_server.lexicon.relations import Collection, Gloss
+from sensedict_server.queries.lexicons import absent_words, reserve_ids, word_ids
+from sensedict_server.tables import forms, glosses, lexicons, relation_sources, relations, segmentations, words
 
 LANGUAGE = "en"
 
-_COLUMNS = {
+_RELATIONS = {
     "id": "int8",
     "lexicon_id": "int8",
     "word_id": "int8",
@@ -27,16 +27,31 @@ _COLUMNS = {
     "rule": "text",
     "parent_id": "int8",
     "conflict": "bool",
+    "directed": "bool",
+    "pos": "text",
+    "gloss_id": "int8",
+    "via_id": "int8",
 }
+_GLOSSES = {"id": "int8", "lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "pos": "text", "text": "text"}
+_FORMS = {"lexicon_id": "int8", "form_id": "int8", "lemma_id": "int8", "source_id": "int8", "pos": "text"}
+_SEGMENTATIONS = {"lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "text": "text", "pos": "text[]"}
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row of `relation_sources`."""
+    """A row of `relation_sources`; what was skipped is in the collection."""
 
     name: str
     licence: str
     version: str
+    counted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Ids:
+    lexicon: int
+    sources: Mapping[str, int]
+    words: Mapping[str, int]
 
 
 def store_lexicon(
@@ -51,24 +66,13 @@ def store_lexicon(
     row = insert(lexicons).values(name=name, version=version, settings=settings).returning(lexicons.c.id)
     lexicon_id = connection.execute(row).scalar_one()
     source_ids = {source.name: _store_source(connection, lexicon_id, source, collection) for source in sources}
-    ids = _store_words(connection, collection.words())
-    relation_ids = reserve_relation_ids(connection, len(collection.relations)).tolist()
-    conflicts = collection.conflicts()
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for place, relation in enumerate(collection.relations):
-            low, high = sorted((ids[relation.word], ids[relation.other]))
-            parent = None if relation.parent is None else relation_ids[relation.parent]
-            source_id = source_ids[collection.sources[place]]
-            conflict = collection.in_conflict(place, conflicts)
-            yield relation_ids[place], lexicon_id, low, high, relation.type, source_id, relation.rule, parent, conflict
-
-    bar = tqdm(
-        rows(), total=len(relation_ids), desc="store", unit=" relations", unit_scale=True, disable=None, leave=False
-    )
-    copy_rows(connection, relations, _COLUMNS, bar)
+    ids = _Ids(lexicon_id, source_ids, _store_words(connection, collection.all_words()))
+    gloss_ids = _store_glosses(connection, ids, collection)
+    _store_forms(connection, ids, collection)
+    _store_segmentations(connection, ids, collection)
+    _store_relations(connection, ids, gloss_ids, collection)
     # Statistics for the planner: an embedded server may stop before its autovacuum comes by.
-    connection.execute(text("ANALYZE words, relations"))
+    connection.execute(text("ANALYZE words, relations, forms, glosses"))
     connection.execute(update(lexicons).where(lexicons.c.id == lexicon_id).values(state="published"))
 
 
@@ -78,7 +82,8 @@ def _store_source(connection: Connection, lexicon_id: int, source: SourceRow, co
         name=source.name,
         licence=source.licence,
         version=source.version,
-        skipped=dict(sorted(collection.skipped[source.name].items())),
+        skipped=dict(sorted(collection.skipped.get(source.name, {}).items())),
+        counted=dict(sorted(source.counted.items())),
     )
     return int(connection.execute(row.returning(relation_sources.c.id)).scalar_one())
 
@@ -92,3 +97,75 @@ def _store_words(connection: Connection, spelt: set[str]) -> dict[str, int]:
     new = upsert(words).from_select(["language", "text"], absent_words(table, LANGUAGE))
     connection.execute(new.on_conflict_do_nothing())  # another load may add the same words meanwhile
     return word_ids(connection, table, LANGUAGE)
+
+
+def _store_glosses(connection: Connection, ids: _Ids, collection: Collection) -> dict[tuple[str, Gloss], int]:
+    """Id of each gloss."""
+    numbered = dict(
+        zip(collection.glosses, reserve_ids(connection, glosses, len(collection.glosses)).tolist(), strict=True)
+    )
+    rows = (
+        (gloss_id, ids.lexicon, ids.sources[source], ids.words[gloss.word], gloss.pos, gloss.text)
+        for (source, gloss), gloss_id in numbered.items()
+    )
+    copy_rows(connection, glosses, _GLOSSES, _shown(rows, "glosses", len(numbered)))
+    return numbered
+
+
+def _store_forms(connection: Connection, ids: _Ids, collection: Collection) -> None:
+    rows = (
+        (ids.lexicon, ids.words[form.form], ids.words[form.lemma], ids.sources[source], form.pos)
+        for source, form in collection.forms
+    )
+    copy_rows(connection, forms, _FORMS, _shown(rows, "forms", len(collection.forms)))
+
+
+def _store_segmentations(connection: Connection, ids: _Ids, collection: Collection) -> None:
+    rows = (
+        (ids.lexicon, ids.sources[source], ids.words[word], segmentation.text, sorted(segmentation.pos))
+        for source, segmented in collection.segmentations.items()
+        for word, segmentation in segmented.items()
+    )
+    copy_rows(connection, segmentations, _SEGMENTATIONS, rows)
+
+
+def _store_relations(
+    connection: Connection, ids: _Ids, gloss_ids: Mapping[tuple[str, Gloss], int], collection: Collection
+) -> None:
+    relation_ids = reserve_ids(connection, relations, len(collection.relations)).tolist()
+    conflicts = collection.conflicts()
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        places = zip(relation_ids, collection.relations, collection.sources, strict=True)
+        for place, (relation_id, relation, source) in enumerate(places):
+            first, second = ids.words[relation.word], ids.words[relation.other]
+            directed = relation.directed
+            if second < first and not directed:
+                first, second = second, first
+            gloss_id = None
+            if relation.gloss is not None:
+                gloss_id = gloss_ids[source, Gloss(relation.word, relation.gloss, relation.pos)]
+            yield (
+                relation_id,
+                ids.lexicon,
+                first,
+                second,
+                relation.type,
+                ids.sources[source],
+                relation.rule,
+                None if relation.parent is None else relation_ids[relation.parent],
+                collection.in_conflict(place, conflicts),
+                directed,
+                relation.pos,
+                gloss_id,
+                None if relation.via is None else ids.sources[relation.via],
+            )
+
+    copy_rows(connection, relations, _RELATIONS, _shown(rows(), "relations", len(relation_ids)))
+
+
+def _shown(rows: Iterable[tuple[Any, ...]], what: str, total: int) -> Iterable[tuple[Any, ...]]:
+    """The rows, under a progress bar on a terminal."""
+    return tqdm(  # type: ignore[no-any-return]
+        rows, total=total, desc="store", unit=f" {what}", unit_scale=True, disable=None, leave=False
+    )

@@ -18,7 +18,7 @@ from sensedict_server.build.contents import Draft
 from sensedict_server.build.harvest import run_harvest
 from sensedict_server.build.plan import BuildSettings, make_plan
 from sensedict_server.build.publish import publish
-from sensedict_server.build.words import compose_words
+from sensedict_server.build.words import WITHOUT_SENSES, compose_words, reasons_in_words, without_senses
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.lexicons import count_relations, find_lexicon
 
@@ -57,7 +57,7 @@ def build_dictionary(
     """
     from sensedict_trainer.teacher import load_teacher
     from sensedict_trainer.text import text_files
-    from sensedict_trainer.work import WorkFolder
+    from sensedict_trainer.work import WorkFolder, write_whole
 
     check_settings(settings)
     text_files(settings.corpus)
@@ -76,9 +76,12 @@ def build_dictionary(
     with WorkFolder(work_folder, {**stages, "corpus_tokens_hash": plan.corpus_hash}, fresh) as work:
         shards = run_harvest(teacher, plan, settings, work)
         tokens = run_centroids(teacher.tokenizer, teacher.vocabulary_size, shards, plan, settings, work)
-    say(f"senses: {len(tokens.vectors):,} of {int((tokens.offsets[1:] > tokens.offsets[:-1]).sum()):,} tokens")
-    words = compose_words(engine, lexicon.id, teacher.tokenizer, tokens)
+        say(f"senses: {len(tokens.vectors):,} of {int((tokens.offsets[1:] > tokens.offsets[:-1]).sum()):,} tokens")
+        words = compose_words(engine, lexicon.id, teacher.tokenizer, tokens)
+        write_whole(work_folder / WITHOUT_SENSES, without_senses(engine, lexicon.id, words))
     say(f"words: {len(words.word_ids):,} of {settings.lexicon}, {sum(r is None for r in words.reasons):,} with senses")
+    for line in reasons_in_words(words):
+        say(line)
     draft = Draft(
         name=settings.name,
         version=settings.version,

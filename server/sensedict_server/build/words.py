@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -17,12 +18,20 @@ from sensedict_server.queries.lexicons import relation_words
 
 MOST_TOKENS = 3  # of a word that is composed
 TOO_MANY = "too many tokens"
+UNKNOWN = "unknown to the tokenizer"
+_NO_SENSES = "token without senses"
+WITHOUT_SENSES = "words-without-senses.tsv"  # in the work folder of a build
 _CONTEXTS = ("a", "the", "1")  # what stands before the word, the first that the tokenizer keeps apart from it
 _BATCH = 4096  # words tokenized at once
+_MOST_NAMED = 5  # tokens that are named to whoever waits
 
 
 class Tokenizer(Protocol):
     """What is needed of a tokenizer of `transformers`."""
+
+    @property
+    def unk_token_id(self) -> int | None:
+        """The token that stands for what the tokenizer has no token for."""
 
     def __call__(self, text: list[str], /, *, add_special_tokens: bool) -> Any:
         """A mapping whose `input_ids` holds a list of token ids for each text."""
@@ -39,10 +48,44 @@ def compose_words(engine: Engine, lexicon_id: int, tokenizer: Tokenizer, tokens:
     return compose_listed(words, tokenizer, tokens)
 
 
+def without_senses(engine: Engine, lexicon_id: int, words: WordSenses) -> bytes:
+    """A table, tabs between: every word without senses, why, and the ids of its tokens."""
+    with engine.connect() as connection:
+        texts = dict(relation_words(connection, lexicon_id))
+    rows = zip(words.word_ids.tolist(), words.reasons, words.token_ids, strict=True)
+    lines = [
+        f"{texts[word]}\t{reason}\t{' '.join(map(str, ids))}\n" for word, reason, ids in rows if reason is not None
+    ]
+    return "".join(["word\treason\ttokens\n", *lines]).encode("utf-8", "replace")
+
+
+def reasons_in_words(words: WordSenses) -> list[str]:
+    """A line a reason: how many words have no senses for it, and for how many each of the commonest tokens is to blame.
+
+    >>> none = np.zeros(0)
+    >>> reasons_in_words(WordSenses(none, [], none, none, ["too many tokens", None, "token without senses: ' x'"]))
+    ['words without senses: 1, too many tokens', "words without senses: 1, token without senses: ' x' 1"]
+    """
+    whole = Counter(reason for reason in words.reasons if reason is not None)
+    kinds: dict[str, Counter[str]] = {}
+    for reason, count in whole.items():
+        kind, _, token = reason.partition(": ")
+        kinds.setdefault(kind, Counter())[token] += count
+    lines = []
+    for kind, blamed in sorted(kinds.items(), key=lambda item: (-item[1].total(), item[0])):
+        named = [f"{token} {count:,}" for token, count in blamed.most_common(_MOST_NAMED) if token]
+        more = [f"and {len(blamed) - len(named):,} more"] if len(blamed) > _MOST_NAMED else []
+        lines.append(
+            f"words without senses: {blamed.total():,}, {kind}" + (": " if named else "") + ", ".join(named + more)
+        )
+    return lines
+
+
 def compose_listed(words: Sequence[tuple[int, str]], tokenizer: Tokenizer, tokens: TokenSenses) -> WordSenses:
     """As `compose_words`, of (id, text) pairs in rising id."""
     token_ids = [ids for batch in _batches([text for _, text in words]) for ids in tokens_inside(tokenizer, batch)]
-    reasons = [_reason(ids, tokens) for ids in token_ids]
+    unknown = tokenizer.unk_token_id
+    reasons = [_reason(ids, tokens, unknown) for ids in token_ids]
     offsets, vectors = _composed(token_ids, reasons, tokens)
     return WordSenses(
         word_ids=np.array([word_id for word_id, _ in words], dtype=np.int64),
@@ -109,11 +152,13 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _reason(token_ids: tuple[int, ...], tokens: TokenSenses) -> str | None:
+def _reason(token_ids: tuple[int, ...], tokens: TokenSenses, unknown: int | None) -> str | None:
     """Why the word has no senses; None where it has some."""
+    if not token_ids or unknown in token_ids:  # what stands for any unknown character says nothing of this one
+        return UNKNOWN
     if len(token_ids) > MOST_TOKENS:
         return TOO_MANY
     for token in token_ids:
         if tokens.offsets[token] == tokens.offsets[token + 1]:
-            return f"token without senses: {tokens.texts[token]!r}"
-    return None if token_ids else "token without senses: ''"  # the tokenizer makes nothing of the word
+            return f"{_NO_SENSES}: {tokens.texts[token]!r}"
+    return None

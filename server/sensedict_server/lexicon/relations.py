@@ -165,7 +165,18 @@ class Collection:
             except UnusableWord as unusable:
                 reason = str(unusable)
             if reason is not None:
-                skipped[reason] += 1
+                derived = isinstance(entry, Relation) and entry.parent is not None
+                skipped[f"derived: {reason}" if derived else reason] += 1
+
+    def remove(self, places: set[int]) -> None:
+        """Take out relations; those that were derived from them stay, without a parent."""
+        kept = [place for place in range(len(self.relations)) if place not in places]
+        moved = {place: at for at, place in enumerate(kept)}
+        self.relations = [
+            relation if relation.parent is None else replace(relation, parent=moved.get(relation.parent))
+            for relation in (self.relations[place] for place in kept)
+        ]
+        self.sources = [self.sources[place] for place in kept]
 
     def of_source(self, source: str) -> list[int]:
         """Places of a source's relations."""

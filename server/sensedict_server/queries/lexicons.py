@@ -37,12 +37,13 @@ class Lexicon:
 
 @dataclass(frozen=True)
 class LexiconSource:
-    """One source of a lexicon; `skipped` is reason to count of what was not taken from it."""
+    """One source of a lexicon; `skipped` is reason to count of what was not taken, `counted` what else was noted."""
 
     name: str
     licence: str
     version: str
     skipped: dict[str, int]
+    counted: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,9 @@ def word_ids(connection: Connection, spelt: Table, language: str) -> dict[str, i
     return {row.text: row.id for row in connection.execute(query)}
 
 
-def reserve_relation_ids(connection: Connection, count: int) -> NDArray[np.int64]:
-    """So many ids for new relations, rising."""
-    sequence = func.pg_get_serial_sequence(relations.name, relations.c.id.name)
+def reserve_ids(connection: Connection, table: Table, count: int) -> NDArray[np.int64]:
+    """So many ids for new rows of the table, rising."""
+    sequence = func.pg_get_serial_sequence(table.name, table.c.id.name)
     query = select(func.nextval(sequence)).select_from(func.generate_series(1, count))
     return np.sort(np.fromiter(connection.execute(query).scalars(), dtype=np.int64, count=count))
 
@@ -238,7 +239,7 @@ def _edges_at(connection: Connection, lexicon_id: int, kind: TypeCount, places: 
 
 
 def _derived() -> ColumnElement[bool]:
-    return relations.c.parent_id.is_not(None)
+    return relations.c.rule.is_not(None)
 
 
 def _constant(value: str) -> ColumnElement[str]:
