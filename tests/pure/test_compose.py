@@ -91,6 +91,8 @@ def test_a_sentencepiece_tokenizer_adds_its_own_mark() -> None:
 class Blanks:
     """A tokenizer of whole words: ` hot` is one token, longer words are cut after every three letters."""
 
+    unk_token_id: int | None = None
+
     def __init__(self, joins: tuple[str, ...] = ()) -> None:
         self.vocabulary: dict[str, int] = {}
         self.joins = joins  # words that stick to what stands before them

@@ -64,7 +64,7 @@ def reasons_in_words(words: WordSenses) -> list[str]:
 
     >>> none = np.zeros(0)
     >>> reasons_in_words(WordSenses(none, [], none, none, ["too many tokens", None, "token without senses: ' x'"]))
-    ['words without senses: 1, too many tokens', "words without senses: 1, token without senses: ' x' 1"]
+    ["words without senses: 1, token without senses: ' x' 1", 'words without senses: 1, too many tokens']
     """
     whole = Counter(reason for reason in words.reasons if reason is not None)
     kinds: dict[str, Counter[str]] = {}
