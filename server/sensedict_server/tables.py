@@ -147,6 +147,7 @@ relations = Table(
     Index(None, "lexicon_id", "word_id", "id"),
     Index(None, "lexicon_id", "other_id", "id"),
     Index(None, "parent_id"),
+    Index("ix_relations_conflicts", "lexicon_id", "word_id", postgresql_where=text("conflict")),
     comment="Relations, each stored once; symmetric ones with the smaller word id first",
 )
 

@@ -123,7 +123,9 @@ def test_aliases_may_move(database: Engine, settings: Settings, tiny_draft: Draf
 
 def test_the_analysts_views(published: Published) -> None:
     with published.engine.connect() as connection:
-        count = connection.execute(text("SELECT count(*) FROM analytics.words WHERE dictionary = 'tiny@1'")).scalar_one()
+        count = connection.execute(
+            text("SELECT count(*) FROM analytics.words WHERE dictionary = 'tiny@1'")
+        ).scalar_one()
         assert count == len(WORDS)
         rows = connection.execute(text("SELECT word, other, type, licence FROM analytics.relations")).all()
         assert len(rows) == len(RELATIONS)
