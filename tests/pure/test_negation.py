@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -103,18 +104,72 @@ def test_a_word_and_its_own_negation_give_nothing() -> None:
     assert skipped == {"derived: same word at both ends": 1}
 
 
-def test_a_reversal_gives_a_reversal() -> None:
-    skipped: Counter[str] = Counter()
-    relations = [Relation("undo", "cancel", "synonym"), Relation("undo", "make", "antonym")]
-    (found,) = derive(relations, segmented(undo="<un<(do)"), {"do"}, {"undo"}, skipped)
-    assert (found.word, found.other, found.type, found.rule, found.parent) == (
-        "do",
-        "cancel",
-        "reversal",
-        "reversal:un-",
-        0,
-    )
-    assert skipped == {"derived: synonym by reversal": 1}
+UNTIE = Segmentation("untie", "<un<(tie)", frozenset({"verb"}))
+UNDO = Segmentation("undo", "<un<(do)", frozenset({"verb"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "derived"),
+    [
+        (("untie", "free", "synonym"), [("tie", "free", "reversal", "reversal:un-")]),
+        (("untie", "bind", "antonym"), [("tie", "bind", "synonym", "reversal:un-")]),
+        (
+            ("untie", "undo", "synonym"),
+            [
+                ("tie", "do", "synonym", "reversal:un-+un-"),
+                ("tie", "undo", "reversal", "reversal:un-"),
+                ("untie", "do", "reversal", "reversal:un-"),
+            ],
+        ),
+        (
+            ("untie", "undo", "antonym"),
+            [
+                ("tie", "do", "antonym", "reversal:un-+un-"),
+                ("tie", "undo", "synonym", "reversal:un-"),
+                ("untie", "do", "synonym", "reversal:un-"),
+            ],
+        ),
+        (
+            ("untie", "unkind", "synonym"),
+            [
+                ("tie", "kind", "synonym", "reversal:un-+un-"),
+                ("tie", "unkind", "reversal", "reversal:un-"),
+                ("untie", "kind", "antonym", "negation:un-"),
+            ],
+        ),
+    ],
+)
+def test_what_undoes_gives_reversals(given: tuple[str, str, str], derived: list[tuple[str, str, str, str]]) -> None:
+    segmentations = {"untie": UNTIE, "undo": UNDO, "unkind": Segmentation("unkind", "<un<(kind)")}
+    found = derive([Relation(*given)], segmentations, {"tie", "do", "kind"})
+    assert [(r.word, r.other, r.type, r.rule) for r in found] == derived
+    named = {word: replace(s, pos=frozenset()) for word, s in segmentations.items()}
+    assert derive([Relation(*given)], named, {"tie", "do", "kind"}, {"untie", "undo"}) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "segmentation", "pos", "undoes"),
+    [
+        ("unlock", "<un<(lock)", "verb", True),
+        ("disconnect", "<dis<{(connect)}", "verb", True),
+        ("disconnected", "<dis<{(connect)}", "verb", True),
+        ("disconnected", "<dis<{(connect)}", "verb adjective", False),  # of what was never connected too
+        ("unabated", "<un<{(abate)}", "adjective", False),
+        ("undone", "<un<{(done)}", "verb", True),
+        ("unvarying", "<un<(vary)", "verb", False),  # there is no `unvary`
+        ("dislike", "<dis<{(like)}", "verb noun", False),
+        ("disliking", "<dis<{(like)}", "verb noun", False),
+        ("distrusts", "<dis<{(trust)}", "noun verb", False),
+        ("disservice", "<dis<{(serve)>ice>}", "noun", False),
+        ("unlock", "<un<(lock)", "", False),  # nothing is known
+        ("invalidate", "<im<{(valid)>ate>}", "verb", False),  # im- reverses nothing
+    ],
+)
+def test_a_verb_is_undone_unless_it_denies(word: str, segmentation: str, pos: str, undoes: bool) -> None:
+    known = "lock connect connected abate abated done vary varying like liking trust trusts service validate disconnect"
+    negation = find_negation(Segmentation(word, segmentation, frozenset(pos.split())), set(known.split()))
+    assert negation is not None
+    assert negation.undoes == undoes
 
 
 @pytest.mark.parametrize("segmentation", ["", "kind", "<un(kind)", "{(kind)", "(kind)}", "<un<(kind) "])

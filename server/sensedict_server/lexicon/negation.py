@@ -12,23 +12,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sensedict_server.lexicon.affixes import Affix, AffixTable, shipped_affixes
+from sensedict_server.lexicon.lemmas import lemma_candidates
 from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Relation, Segmentation
 
 _MORPHEME = re.compile(r"<(?P<prefix>[^<>(){}]+)<|\((?P<root>[^<>(){}]+)\)|>(?P<suffix>[^<>(){}]+)>|(?P<brace>[{}])")
-
-
-_ENDINGS = (
-    ("s", ("",)),
-    ("es", ("",)),
-    ("ies", ("y",)),
-    ("ed", ("", "e")),
-    ("ied", ("y",)),
-    ("ing", ("", "e")),
-    ("ly", ("", "le")),
-    ("ily", ("y",)),
-    ("ness", ("",)),
-    ("iness", ("y",)),
-)
 
 
 @dataclass(frozen=True)
@@ -54,15 +41,11 @@ class _Morpheme:
 
 
 def find_negation(
-    segmentation: Segmentation,
-    attested: Container[str],
-    parts_of_speech: Mapping[str, Segmentation] | None = None,
-    affixes: AffixTable | None = None,
+    segmentation: Segmentation, attested: Container[str], affixes: AffixTable | None = None
 ) -> Negation | None:
     """The word's negation, when it has an odd number of negating affixes and a base that exists; None otherwise.
 
-    The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first. A prefix
-    keeps the part of speech, so a base that has none of the word's is none: no courage in discourage.
+    The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first.
 
     >>> find_negation(Segmentation("unkind", "<un<(kind)"), {"kind"})
     Negation(base='kind', label='un-', undoes=False)
@@ -74,7 +57,6 @@ def find_negation(
     Args:
         segmentation: of the word; without parts of speech nothing is known to undo.
         attested: the words that exist.
-        parts_of_speech: the segmentations of the bases, where they are known.
         affixes: the shipped ones unless given.
 
     Raises:
@@ -87,20 +69,16 @@ def find_negation(
     if (len(front) + len(back)) % 2 == 0 or _listed(word, table.lookalikes):
         return None
     base = _surface(word, front, back)
-    cut = base is not None and base in attested
-    if not cut:
+    if base is None or base not in attested:
         # only where the word itself starts or ends so: witlessness is no witness, and `witness` no base of it
         if not _spelt(word, front[:1], back):
             return None
-        kept = morphemes[len(front) : len(morphemes) - len(back)]
-        base = "".join(morpheme.text for morpheme in kept)
-    if base is None or base == word or base not in attested:
-        return None
-    known = (parts_of_speech or {}).get(base)
-    if front and known is not None and not _agree(segmentation.pos, known.pos, cut):
-        return None
-    label = ",".join(affix.label for affix in (*front, *back))
-    return Negation(base, label, _undoes(segmentation, front, back, table))
+        base = "".join(morpheme.text for morpheme in morphemes[len(front) : len(morphemes) - len(back)])
+        if base == word or base not in attested:
+            return None
+    affixes_found = (*front, *back)
+    label = ",".join(affix.label for affix in affixes_found)
+    return Negation(base, label, _undoes(segmentation, affixes_found, table, attested))
 
 
 def find_negations(
@@ -114,7 +92,7 @@ def find_negations(
     found = {}
     for word in words:
         segmentation = segmentations.get(word)
-        negation = None if segmentation is None else find_negation(segmentation, known, segmentations, affixes)
+        negation = None if segmentation is None else find_negation(segmentation, known, affixes)
         if negation is not None:
             found[word] = negation
     return found
@@ -141,9 +119,9 @@ def derive(
 
     A relation of sign s (synonym +1, antonym −1) gives the relation of sign s · polarity(a) · polarity(b) of the bases;
     with both sides negated, also the one of each base with the other side as it is. `parent` is the place in
-    `relations`. A side that undoes rather than denies gives a reversal in place of an antonym: untie–free synonyms,
-    tie–free a reversal. A word undoes where it is in `reversals`, or where its segmentation says that it is a verb and
-    the table of affixes says that the affix reverses verbs.
+    `relations`. Where a side undoes rather than denies, the opposite is a reversal in place of an antonym, and the rule
+    says so: untie–free synonyms, tie–free a reversal; untie–bind antonyms, tie–bind synonyms. A word undoes where it is
+    in `reversals`, or where its segmentation says that it is a verb and the table of affixes that the affix reverses.
 
     Args:
         relations: what to derive from; other types are passed over.
@@ -168,11 +146,8 @@ def derive(
                 continue
             same = (relation.type == SYNONYM) != (len(undone) % 2 == 1)
             reverses = sum(side in undoing for side in undone)
-            if reverses == 1 and same:
-                skipped["derived: synonym by reversal"] += 1
-                continue
+            kind = SYNONYM if same else REVERSAL if reverses % 2 == 1 else ANTONYM
             rule = "+".join(negations[side].label for side in undone)
-            kind = REVERSAL if reverses == 1 else SYNONYM if same else ANTONYM
             derived.append(Relation(word, other, kind, f"{REVERSAL if reverses else 'negation'}:{rule}", place))
     return derived
 
@@ -240,38 +215,22 @@ def _spelt(word: str, front: Sequence[Affix], back: Sequence[Affix]) -> bool:
     return starts and all(word.endswith(affix.spellings) for affix in back)
 
 
-def _agree(word: Container[str], base: Container[str], cut: bool) -> bool:
-    """Whether a word and its base may be of one part of speech; an adjective may be cut to a participle."""
-    if not word or not base:
-        return True
-    shared = any(pos in word and pos in base for pos in ("noun", "verb", "adjective", "adverb"))
-    return shared or (cut and "adjective" in word and "verb" in base)
-
-
-def _undoes(segmentation: Segmentation, front: Sequence[Affix], back: Sequence[Affix], table: AffixTable) -> bool:
+def _undoes(segmentation: Segmentation, affixes: Sequence[Affix], table: AffixTable, attested: Container[str]) -> bool:
     """Whether the word is a verb, and its one affix one that reverses verbs.
 
-    A participle that may be an adjective denies: unabated.
+    What may be an adjective denies (unabated), and so does a participle without a verb (unvarying: there is no unvary).
     """
-    if back or len(front) != 1 or not front[0].reverses or _listed(segmentation.word, table.denying):
+    word = segmentation.word
+    if len(affixes) != 1 or not affixes[0].reverses or _listed(word, table.denying):
         return False
-    return "verb" in segmentation.pos and "adjective" not in segmentation.pos
+    if "verb" not in segmentation.pos or "adjective" in segmentation.pos:
+        return False
+    return not word.endswith(("ed", "ing")) or any(lemma in attested for lemma, _ in lemma_candidates(word))
 
 
 def _listed(word: str, lemmas: Container[str]) -> bool:
     """Whether the word, or what it may be an inflected form of, is in the list."""
-    return any(lemma in lemmas for lemma in _lemmas(word))
-
-
-def _lemmas(word: str) -> Iterator[str]:
-    """The word and every lemma that its regular ending allows: disliking, dislik, dislike."""
-    yield word
-    for ending, stems in _ENDINGS:
-        if word.endswith(ending):
-            rest = word.removesuffix(ending)
-            yield from (rest + stem for stem in stems)
-            if ending in ("ed", "ing") and rest[-1:] == rest[-2:-1]:
-                yield rest[:-1]  # disbarred
+    return word in lemmas or any(lemma in lemmas for lemma, _ in lemma_candidates(word))
 
 
 class _Either:
