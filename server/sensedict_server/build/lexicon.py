@@ -130,9 +130,9 @@ def _plan(connection: Connection, name: str, recipe: Recipe) -> _Plan:
     carried = [] if base is None else _carried(stored_sources(connection, base.id), recipe)
     left = [source.name for source in carried]
     known = [*left, *names, *([judgements.SOURCE] if judgements.added(judged) else [])]
-    derive_over = _derive_over(known, recipe.derive_over, [n for n in before.get("derive", []) if n in known])
     if not set(known) - {_SEGMENTED}:
         raise InvalidInput("no source of relations is given: name one, such as `--source opposites`")
+    derive_over = _derive_over(known, recipe.derive_over, [n for n in before.get("derive", []) if n in known])
     affixes = shipped_affixes(recipe.preset) if recipe.affixes is None else read_affixes(recipe.affixes)
     specs = [entry for entry in before.get("sources", []) if entry["name"] in left]
     settings = {
@@ -232,7 +232,7 @@ def _read(source: SourceSpec, collection: Collection) -> SourceRow:
     with _progress(source) as file:
         collection.add(source.name, reader.read(file, notes))
     version = source.version or notes.version or reader.version or f"sha256 {source.fingerprint()[:12]}"
-    return SourceRow(source.name, source.stated_licence, version, notes.counted)
+    return SourceRow(source.name, source.licence or notes.licence or reader.licence, version, notes.counted)
 
 
 @contextmanager

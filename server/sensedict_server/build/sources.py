@@ -42,11 +42,6 @@ class SourceSpec:
             return f"{self.reader.kind}:{self.path}"
         return f"{self.reader.kind}:{self.path.name.split('.')[0]}" if self.reader.several else self.reader.kind
 
-    @property
-    def stated_licence(self) -> str:
-        """Of the data, as far as it is known before reading."""
-        return self.licence or self.reader.licence
-
     def fingerprint(self) -> str:
         """What tells this file, folder or name from another, sha256 in hex."""
         if self.reader.takes == "name":
