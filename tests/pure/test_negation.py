@@ -62,6 +62,41 @@ def test_what_looks_negated_and_is_not(word: str, segmentation: str) -> None:
     assert find_negation(Segmentation(word, segmentation), attested) is None
 
 
+@pytest.mark.parametrize("braces", [True, False])  # some copies of MorphoLEX have lost them
+@pytest.mark.parametrize(
+    ("word", "segmentation"),
+    [
+        ("universal", "{<uni<(verse)}>al>"),
+        ("underwater", "<under<{(water)}"),
+        ("underway", "<under<{(way)}"),
+        ("inhabit", "{<in<(habit)}"),
+        ("invaluable", "<im<{(value)>able>}"),  # here MorphoLEX has the prefix outside: the list of lookalikes decides
+        ("inflammable", "<in<{(flame)}>able>"),
+        ("disgruntled", "{(disgruntle)}"),
+        ("dismiss", "{<dis<(miss)}"),
+        ("dismissing", "{<dis<(miss)}"),
+        ("distract", "{<dis<(tract)}"),
+        ("distracted", "{<dis<(tract)}"),
+        ("discount", "{<dis<(count)}"),
+        ("discounts", "{<dis<(count)}"),
+        ("impair", "{<im<(pair)}"),
+        ("witlessness", "{(wit)}>less>>ness>"),
+        ("predisposition", "<pre<{<dis<(posit)>ion>}"),
+    ],
+)
+def test_what_looks_negated_with_and_without_braces(word: str, segmentation: str, braces: bool) -> None:
+    text = segmentation if braces else segmentation.replace("{", "").replace("}", "")
+    bases = "verse versal derwater water way habit valuable value flammable flame gruntled gruntle miss missing tract"
+    bases += " tracted count counts pair wit witness position preposition"
+    segmentations = {
+        word: Segmentation(word, text),
+        **{base: Segmentation(base, f"({base})") for base in bases.split()},
+    }
+    skipped: Counter[str] = Counter()
+    assert derive([Relation(word, "other", "synonym")], segmentations, skipped=skipped) == []
+    assert skipped == {}
+
+
 @pytest.mark.parametrize(
     ("word", "segmentation", "attested", "expected"),
     [

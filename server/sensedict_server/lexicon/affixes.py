@@ -8,7 +8,7 @@ would undo before another verb (`distrust`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class AffixTable:
 
     affixes: Mapping[tuple[str, str], Affix]
     lookalikes: frozenset[str] = frozenset()
-    denying: frozenset[str] = field(default=frozenset())
+    denying: frozenset[str] = frozenset()
     replaces_originals: bool = False
 
     def find(self, position: str, morpheme: str) -> Affix | None:
