@@ -83,7 +83,7 @@ def reasons_in_words(words: WordSenses) -> list[str]:
 
 def compose_listed(words: Sequence[tuple[int, str]], tokenizer: Tokenizer, tokens: TokenSenses) -> WordSenses:
     """As `compose_words`, of (id, text) pairs in rising id."""
-    token_ids = [ids for batch in _batches([text for _, text in words]) for ids in tokens_inside(tokenizer, batch)]
+    token_ids = tokenize_words(tokenizer, [text for _, text in words])
     unknown = tokenizer.unk_token_id
     reasons = [_reason(ids, tokens, unknown) for ids in token_ids]
     offsets, vectors = _composed(token_ids, reasons, tokens)
@@ -116,6 +116,16 @@ def _composed(
                 start = stop
             bar.update(len(places))
     return offsets, vectors
+
+
+def tokenize_words(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int, ...]]:
+    """`tokens_inside` of any number of words, in batches, with a progress bar."""
+    found: list[tuple[int, ...]] = []
+    with tqdm(total=len(words), desc="tokens", unit=" words", unit_scale=True, disable=None, leave=False) as bar:
+        for batch in _batches(words):
+            found += tokens_inside(tokenizer, batch)
+            bar.update(len(batch))
+    return found
 
 
 def tokens_inside(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int, ...]]:
