@@ -74,13 +74,9 @@ def count_pairs_by_source(connection: Connection, lexicon_id: int) -> list[Sourc
 def count_pairs_by_rule(connection: Connection, lexicon_id: int) -> list[RulePairs]:
     """What each rule derived, the commonest first."""
     once = _once(lexicon_id)
-    rows = (
-        _pairs(lexicon_id)
-        .add_columns(relations.c.rule, func.count().label("edges"))
-        .where(_derived())
-        .group_by(_first(), _second(), _kind(), relations.c.rule)
-        .subquery()
-    )
+    edges_of = _pairs(lexicon_id).add_columns(relations.c.rule).where(_derived()).subquery()
+    columns = (edges_of.c.first, edges_of.c.second, edges_of.c.kind, edges_of.c.rule)
+    rows = select(*columns, func.count().label("edges")).group_by(*columns).subquery()
     same = (once.c.first == rows.c.first) & (once.c.second == rows.c.second) & (once.c.kind == rows.c.kind)
     edges = func.sum(rows.c.edges)
     query = (
