@@ -43,7 +43,8 @@ def test_morpholex_gives_segmentations(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("word,segm\n", "line 1: expected a header with Word and MorphoLexSegm"),
-        ("", "line 1: expected a header"),
+        ("", "m.csv: the file is empty"),
+        ("\n", "line 1: expected a header"),
         (HEADER + "1,unkind\n", "line 2: expected 6 cells"),
         (HEADER + '1,"unkind\n', "line 2: no CSV"),
     ],

@@ -18,6 +18,9 @@ from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.relations import Entry
 
 LICENCE_UNKNOWN = "not stated"  # of a user's own file
+_PACKED = 4096  # bytes of .zst unpacked at once; they can become 32 thousand times as many
+_SKIPPABLE = tuple(bytes((first, 0x2A, 0x4D, 0x18)) for first in range(0x50, 0x60))  # pzstd begins with such a frame
+_MAGIC = {".gz": (b"\x1f\x8b",), ".xz": (b"\xfd7zXZ\0",), ".zst": (b"\x28\xb5\x2f\xfd", *_SKIPPABLE)}
 _MOST_BYTES = 64 * 2**20  # of a line; the longest of Wiktionary's has 2 MB
 
 
@@ -41,24 +44,28 @@ class File:
         """Its lines, numbered from 1, without their ends; blank ones are passed over.
 
         Raises:
-            InvalidInput: as `byte_lines`, or bytes that are no UTF-8; the line is named.
+            InvalidInput: as `byte_lines`, or bytes that are no UTF-8, or a NUL among them; the line is named.
         """
-        number = 0
+        number, line = 0, b""
         try:
             for number, line in self.byte_lines():
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if "\0" in text:
+                    raise self.broken(number, f"a NUL, which no text holds{_hint(number, line)}")
                 if text and not text.isspace():
                     yield number, text
         except UnicodeDecodeError as error:
-            raise self.broken(number, f"not UTF-8 ({error.reason} at byte {error.start + 1})") from error
+            why = f"not UTF-8 ({error.reason} at byte {error.start + 1}){_hint(number, line)}"
+            raise self.broken(number, why) from error
 
     def byte_lines(self) -> Iterator[tuple[int, bytes]]:
         """All its lines as bytes with their ends, numbered from 1.
 
         Raises:
-            InvalidInput: a compressed file that is not whole, or a line of no end; the line is named.
+            InvalidInput: a file that is none, is empty, is compressed and not whole, or has a line of no end; the line
+                is named.
         """
-        with io.BufferedReader(_Watched(self.path, self.watch)) as raw, self._unpack(raw) as file:
+        with self.binary() as raw, self._unpack(raw) as file:
             number = 0
             try:
                 while line := file.readline(_MOST_BYTES):
@@ -67,7 +74,20 @@ class File:
                         raise self.broken(number, f"longer than {_MOST_BYTES // 2**20} MiB: is this a file of lines?")
                     yield number, line
             except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-                raise InvalidInput(f"{self.path}: cannot be read after line {number}: {error}") from error
+                raise InvalidInput(f"{self.path}: cannot be read after line {number}: {error}; is it whole?") from error
+            if number == 0:
+                raise InvalidInput(f"{self.path}: the file is empty")
+
+    def binary(self) -> io.BufferedReader[_Watched]:
+        """Its bytes as they lie on the disk.
+
+        Raises:
+            InvalidInput: it cannot be opened.
+        """
+        try:
+            return io.BufferedReader(_Watched(self.path, self.watch))
+        except OSError as error:
+            raise InvalidInput(f"{self.path}: cannot be read: {error.strerror}; expected a file") from error
 
     def within(self, name: str) -> File:
         """A file of the folder."""
@@ -78,14 +98,57 @@ class File:
         return InvalidInput(f"{self.path}, line {number}: {why}")
 
     def _unpack(self, raw: io.BufferedReader[_Watched]) -> IO[bytes]:
-        if self.path.suffix == ".gz":
-            return gzip.GzipFile(fileobj=raw)
-        if self.path.suffix == ".xz":
+        suffix = self.path.suffix
+        start = raw.peek(6)  # the longest of `_MAGIC`
+        if start and suffix in _MAGIC and not start.startswith(_MAGIC[suffix]):
+            raise InvalidInput(f"{self.path}: not what its name says, a {suffix} file; rename it, or compress it again")
+        if suffix == ".gz":
+            return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
+        if suffix == ".xz":
             return lzma.LZMAFile(raw)
-        if self.path.suffix == ".zst":
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            return io.BufferedReader(reader, 2**20)  # type: ignore[arg-type]
-        return raw
+        return io.BufferedReader(_Zstandard(raw), 2**20) if suffix == ".zst" else raw
+
+
+def _hint(number: int, line: bytes) -> str:
+    """What a file may be whose line is no text."""
+    if number > 1:
+        return ": the file is binary, or part of it in another encoding" if b"\0" in line else ": another encoding?"
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in (line[:1], line[1:2]):
+        return ": UTF-16, as it seems; save it as UTF-8"
+    for suffix, magic in {**_MAGIC, ".xlsx or .zip": (b"PK\x03\x04",)}.items():
+        if line.startswith(magic):
+            return f": a {suffix} file, as it seems; name it so"
+    return ": the file is binary, as it seems" if b"\0" in line else ": another encoding? save it as UTF-8"
+
+
+class _Zstandard(io.RawIOBase):
+    """Unpacks frame after frame; zstandard's own reader takes a file that was cut for one that ends."""
+
+    def __init__(self, raw: io.BufferedReader[_Watched]) -> None:
+        self._raw = raw
+        self._packed = b""
+        self._unpacked = memoryview(b"")
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._unpacked:
+            packed = self._packed or self._raw.read(_PACKED)
+            if not packed and self._frame is not None:
+                raise EOFError("the file ends in the middle of a frame")
+            if not packed:
+                return 0
+            self._packed = b""
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._unpacked = memoryview(self._frame.decompress(packed))
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._unpacked))
+        buffer[:count] = self._unpacked[:count]
+        self._unpacked = self._unpacked[count:]
+        return count
 
 
 class _Watched(io.FileIO):
