@@ -11,7 +11,7 @@ from sensedict_server.lexicon.affixes import read_affixes, shipped_affixes, ship
 from sensedict_server.lexicon.negation import derive
 from sensedict_server.lexicon.relations import Relation, Segmentation
 
-HEADER = "position\tmorpheme\tlabel\tspellings\tbefore_verb\n"
+HEADER = "position\tmorpheme\tlabel\tspellings\tbefore_verb\tbase\n"
 
 
 def table(folder: Path, rows: str, header: str = HEADER) -> Path:
@@ -59,9 +59,9 @@ def test_a_table_of_ones_own_stands_in_place_of_the_shipped_one(tmp_path: Path) 
     path = table(
         tmp_path,
         "# what editors do: a mark at the start, other columns, blank lines, ends of lines\r\n\r\n"
-        "mal-\tprefix\tmal\tmal- mal\tnegates\tmalcontent\r\n"
-        "un-\tprefix\tun\tun\treverses\r\n",
-        "\ufefflabel\tposition\tmorpheme\tspellings\tbefore_verb\tnote\r\n",
+        "mal-\tprefix\tmal\tmal- mal\tnegates\tsame\tmalcontent\r\n"
+        "un-\tprefix\tun\tun\treverses\tsame\r\n",
+        "\ufefflabel\tposition\tmorpheme\tspellings\tbefore_verb\tbase\tnote\r\n",
     )
     mine = read_affixes(path)
     assert [affix.label for affix in mine.affixes.values()] == ["mal-", "un-"]
@@ -78,19 +78,32 @@ def test_a_table_of_ones_own_stands_in_place_of_the_shipped_one(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("rows", "line", "why"),
     [
-        ("prefix\tun\tun-\tun\n", 2, "nothing stands under before_verb"),
-        ("prefix\tun\tun-\tun\treverses\tx\ty\n", 2, "expected 5 cells parted by tabs, got 7"),
-        ("prefix un un- un reverses\n", 2, "nothing stands under morpheme, label, spellings, before_verb"),
-        ("infix\tun\tun-\tun\treverses\n", 2, "position 'infix': write one of prefix, suffix, root"),
-        ("prefix\tun\tun-\tun\tundoes\n", 2, "before_verb 'undoes': write one of negates, reverses"),
-        ("suffix\tless\t-less\tless\treverses\n", 2, "only a prefix stands before a verb: write negates for -less"),
-        ("prefix\t<un<\tun-\tun\tnegates\n", 2, "morpheme '<un<': write it without blanks and brackets"),
-        ("prefix\tun\tun, dis\tun\tnegates\n", 2, "label 'un, dis': write it without blanks, commas"),
-        ("prefix\tun\tun-\tun,un-\tnegates\n", 2, "spelling 'un,un-': write small letters and hyphens"),
-        ("prefix\tun\tun-\tUn\tnegates\n", 2, "spelling 'Un': write small letters"),
-        ("prefix\tun\tun-\t-\tnegates\n", 2, "spelling '-': write small letters"),
-        ("prefix\tun\tun-\tun\tnegates\n\nprefix\tun\tno-\tno\tnegates\n", 4, "this morpheme stands on line 2 already"),
-        ("prefix\tun\tun-\tun\tnegates\nprefix\tno\tun-\tno\tnegates\n", 3, "label 'un-' stands on line 2 already"),
+        ("prefix\tun\tun-\tun\n", 2, "nothing stands under before_verb, base"),
+        ("prefix\tun\tun-\tun\treverses\tsame\ty\n", 2, "expected 6 cells parted by tabs, got 7"),
+        ("prefix un un- un reverses\n", 2, "nothing stands under morpheme, label, spellings, before_verb, base"),
+        ("infix\tun\tun-\tun\treverses\tsame\n", 2, "position 'infix': write one of prefix, suffix, root"),
+        ("prefix\tun\tun-\tun\tundoes\tsame\n", 2, "before_verb 'undoes': write one of negates, reverses"),
+        ("prefix\tun\tun-\tun\treverses\tnoun\n", 2, "base 'noun': write one of same, other"),
+        (
+            "suffix\tless\t-less\tless\treverses\tsame\n",
+            2,
+            "only a prefix stands before a verb: write negates for -less",
+        ),
+        ("prefix\t<un<\tun-\tun\tnegates\tsame\n", 2, "morpheme '<un<': write it without blanks and brackets"),
+        ("prefix\tun\tun, dis\tun\tnegates\tsame\n", 2, "label 'un, dis': write it without blanks, commas"),
+        ("prefix\tun\tun-\tun,un-\tnegates\tsame\n", 2, "spelling 'un,un-': write small letters and hyphens"),
+        ("prefix\tun\tun-\tUn\tnegates\tsame\n", 2, "spelling 'Un': write small letters"),
+        ("prefix\tun\tun-\t-\tnegates\tsame\n", 2, "spelling '-': write small letters"),
+        (
+            "prefix\tun\tun-\tun\tnegates\tsame\n\nprefix\tun\tno-\tno\tnegates\tsame\n",
+            4,
+            "this morpheme stands on line 2 already",
+        ),
+        (
+            "prefix\tun\tun-\tun\tnegates\tsame\nprefix\tno\tun-\tno\tnegates\tsame\n",
+            3,
+            "label 'un-' stands on line 2 already",
+        ),
     ],
 )
 def test_a_faulty_line_is_named(tmp_path: Path, rows: str, line: int, why: str) -> None:
@@ -103,7 +116,7 @@ def test_a_faulty_line_is_named(tmp_path: Path, rows: str, line: int, why: str) 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "empty; expected a header with the columns position, morpheme, label, spellings, before_verb"),
+        (b"", "empty; expected a header with the columns position, morpheme, label, spellings, before_verb, base"),
         (HEADER.encode(), "no affix in it"),
         (b"un\tprefix\n", "line 1: expected a header with the columns position"),
         (HEADER.encode() + "préfixe".encode("latin-1"), "cannot be read as UTF-8 text"),

@@ -207,6 +207,31 @@ def test_a_verb_is_undone_unless_it_denies(word: str, segmentation: str, pos: st
     assert negation.undoes == undoes
 
 
+def test_an_adjective_denies_whatever_a_source_calls_it() -> None:
+    unlike = Segmentation("unlike", "<un<{(like)}", frozenset({"adjective"}))  # some source has a verb `unlike`
+    (found,) = derive([Relation("unlike", "different", "synonym")], {"unlike": unlike}, {"like"}, {"unlike"})
+    assert (found.type, found.rule) == ("antonym", "negation:un-")
+
+
+def test_a_noun_is_no_synonym_of_an_adjective() -> None:
+    skipped: Counter[str] = Counter()
+    segmentations = segmented(faultless="{(fault)}>less>", flawless="{(flaw)}>less>", unmarred="<un<{(mar)}")
+    relations = [
+        Relation("faultless", "flawed", "antonym"),
+        Relation("faultless", "unmarred", "synonym"),
+        Relation("faultless", "flawless", "synonym"),
+    ]
+    found = derive(relations, segmentations, {"fault", "flaw", "marred"}, skipped=skipped)
+    assert [(r.word, r.other, r.type) for r in found] == [
+        ("fault", "unmarred", "antonym"),
+        ("faultless", "marred", "antonym"),
+        ("fault", "flaw", "synonym"),
+        ("fault", "flawless", "antonym"),
+        ("faultless", "flaw", "antonym"),
+    ]
+    assert skipped == {"derived: synonym of another part of speech": 2}  # fault–flawed, fault–marred
+
+
 @pytest.mark.parametrize("segmentation", ["", "kind", "<un(kind)", "{(kind)", "(kind)}", "<un<(kind) "])
 def test_a_segmentation_that_cannot_be_read(segmentation: str) -> None:
     with pytest.raises(ValueError, match="is not of the form"):

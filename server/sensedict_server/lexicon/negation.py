@@ -26,11 +26,15 @@ class Negation:
         base: the word without its negating affixes.
         label: the affixes, e.g. `un-`.
         undoes: whether it undoes its base, a verb, rather than denying it: untie, of tie.
+        changes_pos: whether the base is of another part of speech: faultless, of fault.
+        adjective: whether the word may be an adjective, as far as is known.
     """
 
     base: str
     label: str
     undoes: bool = False
+    changes_pos: bool = False
+    adjective: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def find_negation(
     The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first.
 
     >>> find_negation(Segmentation("unkind", "<un<(kind)"), {"kind"})
-    Negation(base='kind', label='un-', undoes=False)
+    Negation(base='kind', label='un-', undoes=False, changes_pos=False, adjective=False)
     >>> find_negation(Segmentation("untie", "<un<(tie)", frozenset({"verb"})), {"tie"}).undoes
     True
     >>> find_negation(Segmentation("distract", "{<dis<(tract)}"), {"tract"}) is None
@@ -78,7 +82,13 @@ def find_negation(
             return None
     affixes_found = (*front, *back)
     label = ",".join(affix.label for affix in affixes_found)
-    return Negation(base, label, _undoes(segmentation, affixes_found, table, attested))
+    return Negation(
+        base,
+        label,
+        _undoes(segmentation, affixes_found, table, attested),
+        any(affix.changes_pos for affix in affixes_found),
+        "adjective" in segmentation.pos,
+    )
 
 
 def find_negations(
@@ -121,7 +131,9 @@ def derive(
     with both sides negated, also the one of each base with the other side as it is. `parent` is the place in
     `relations`. Where a side undoes rather than denies, the opposite is a reversal in place of an antonym, and the rule
     says so: untie–free synonyms, tie–free a reversal; untie–bind antonyms, tie–bind synonyms. A word undoes where it is
-    in `reversals`, or where its segmentation says that it is a verb and the table of affixes that the affix reverses.
+    in `reversals` and no adjective (unlike), or where its segmentation says that it is a verb and the table of affixes
+    that the affix reverses. A base of another part of speech may be opposed to a word, but is no synonym of it:
+    accurate–fault, not flawed–fault.
 
     Args:
         relations: what to derive from; other types are passed over.
@@ -135,7 +147,7 @@ def derive(
     table = shipped_affixes() if affixes is None else affixes
     vocabulary = {word for relation in relations for word in (relation.word, relation.other)}
     negations = find_negations(vocabulary, segmentations, _Either(vocabulary, attested), table)
-    undoing = {word for word, negation in negations.items() if negation.undoes or word in reversals}
+    undoing = {word for word, found in negations.items() if found.undoes or (word in reversals and not found.adjective)}
     derived = []
     for place, relation in enumerate(relations):
         if relation.type not in (SYNONYM, ANTONYM):
@@ -145,6 +157,9 @@ def derive(
                 skipped["derived: same word at both ends"] += 1
                 continue
             same = (relation.type == SYNONYM) != (len(undone) % 2 == 1)
+            if same and sum(negations[side].changes_pos for side in undone) == 1:
+                skipped["derived: synonym of another part of speech"] += 1
+                continue
             reverses = sum(side in undoing for side in undone)
             kind = SYNONYM if same else REVERSAL if reverses % 2 == 1 else ANTONYM
             rule = "+".join(negations[side].label for side in undone)

