@@ -23,9 +23,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from sensedict.paths import package_path
-from sensedict_server.lexicon.negation import derive
+from sensedict_server.lexicon.negation import derive, find_negations
 from sensedict_server.lexicon.readers import READERS, File, Notes
-from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Collection, Relation
+from sensedict_server.lexicon.relations import REVERSAL, Collection, Relation, Segmentation
 
 COLUMNS = ("half", "word", "type", "other", "rule", "parent", "parent_type", "judgement", "cause", "reason")
 JUDGEMENTS = ("right", "arguable", "wrong")
@@ -46,15 +46,25 @@ class Edge:
         return sha256(f"{seed}\t{self.word}\t{self.other}\t{self.type}".encode()).hexdigest()
 
 
-def derived_edges(sources: Sequence[str]) -> list[Edge]:
-    """The distinct edges that the sources `KIND[:FILE]` give together, as a lexicon with them would."""
+def read_sources(sources: Sequence[str]) -> Collection:
+    """What the sources `KIND[:FILE]` say together."""
     collection = Collection()
     for source in sources:
         kind, _, file = source.partition(":")
         reader = READERS[kind]
         collection.add(source, reader.read(File(reader.own or package_path(file)), Notes()))
+    return collection
+
+
+def segmentations_of(collection: Collection) -> dict[str, Segmentation]:
+    """Of all its sources."""
+    return {word: found for by_word in collection.segmentations.values() for word, found in by_word.items()}
+
+
+def derived_edges(collection: Collection) -> list[Edge]:
+    """The distinct edges that a lexicon of these sources derives."""
     undoing = {max(r.pair, key=len) for r in collection.relations if r.type == REVERSAL}
-    segmentations = {w: s for found in collection.segmentations.values() for w, s in found.items()}
+    segmentations = segmentations_of(collection)
     found: dict[tuple[tuple[str, str], str], Edge] = {}
     for relation in derive(collection.relations, segmentations, collection.words(), undoing):
         if relation.parent is None or relation.rule is None:
@@ -181,20 +191,17 @@ class WordNet:
         return own.union(*(self._similar[synset] for synset in own))
 
 
-def agreement(edges: Iterable[Edge], wordnet: WordNet) -> Iterator[str]:
-    """Lines of a Markdown table: what WordNet says of the derived edges whose words it both has."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for edge in edges:
-        found = wordnet.relation(edge.word.lower(), edge.other.lower())
-        counts[edge.type]["all"] += 1
-        if found is not None:
-            counts[edge.type]["in WordNet"] += 1
-            counts[edge.type][found] += 1
-    names = ("all", "in WordNet", "antonym", "indirect antonym", "synonym", "both", "none")
-    yield "| derived | " + " | ".join(names) + " |"
-    yield "|---" * (len(names) + 1) + "|"
-    for type_ in (ANTONYM, REVERSAL, SYNONYM):
-        yield f"| {type_} | " + " | ".join(f"{counts[type_][name]:,}" for name in names) + " |"
+def agreement(pairs: Iterable[tuple[str, str, str]], wordnet: WordNet) -> Iterator[str]:
+    """Lines of a Markdown table: what WordNet says of the pairs (name of their row, word, other) that it has."""
+    counts: dict[str, Counter[str]] = {}
+    for name, word, other in pairs:
+        found = wordnet.relation(word.lower(), other.lower())
+        counts.setdefault(name, Counter()).update(["pairs", *(["in WordNet", found] if found else [])])
+    columns = ("pairs", "in WordNet", "antonym", "indirect antonym", "synonym", "both", "none")
+    yield "| | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for name in sorted(counts):
+        yield f"| {name} | " + " | ".join(f"{counts[name][column]:,}" for column in columns) + " |"
 
 
 def main() -> None:
@@ -218,11 +225,15 @@ def main() -> None:
             sys.exit(f"{given.judged}: {len(unjudged)} rows without a judgement, the first is of {unjudged[0]!r}")
         print("\n".join(report(rows)))
         return
-    edges = derived_edges(given.source)
+    collection = read_sources(given.source)
+    edges = derived_edges(collection)
     counts = Counter(edge.type for edge in edges)
     print(f"{len(edges):,} derived edges: " + ", ".join(f"{n:,} {type_}" for type_, n in counts.most_common()))
     if given.command == "wordnet":
-        print("\n".join(agreement(edges, WordNet(given.dict))))
+        negations = find_negations(collection.words(), segmentations_of(collection), collection.words())
+        pairs = [(f"derived {edge.type}", edge.word, edge.other) for edge in edges]
+        pairs += [("a word and its base", word, negation.base) for word, negation in negations.items()]
+        print("\n".join(agreement(pairs, WordNet(given.dict))))
         return
     with given.out.open("x", encoding="utf-8", newline="") as file:  # judgements are never written over
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
