@@ -24,7 +24,7 @@ _SHEET = re.compile(r"\d+-\d+-\d+")  # prefixes, roots, suffixes of its words; o
 _MOST_UNPACKED = 512 * 2**20  # bytes of a workbook; the authors' own has about a tenth
 _UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, KeyError, IndexError, ValueError, TypeError, SyntaxError)
 
-Rows = Iterator[tuple[str, list[str]]]  # where a row stands, for errors; its cells
+Rows = Iterator[tuple[str, list[str]]]  # where a row stands, for errors, and its cells; the first one is the header
 
 
 def read(file: File, notes: Notes) -> Iterator[Segmentation]:
@@ -43,7 +43,7 @@ def read(file: File, notes: Notes) -> Iterator[Segmentation]:
 
 
 def _segmentations(file: File, rows: Rows, notes: Notes) -> Iterator[Segmentation]:
-    place, header = next(rows, ("line 1", []))
+    place, header = next(rows)
     flat = _SEGMENTATION not in header and _FLAT in header
     if _WORD not in header or not (flat or _SEGMENTATION in header):
         shown = [cell[:40] for cell in header[:8]]
@@ -58,10 +58,13 @@ def _segmentations(file: File, rows: Rows, notes: Notes) -> Iterator[Segmentatio
             notes.skipped["no word"] += 1
         elif set(word) & set("<>(){}"):
             notes.skipped["segmentation in place of a word"] += 1
+        elif not segmentation:
+            notes.skipped["no segmentation"] += 1
         elif not _readable(segmentation):
             notes.skipped["segmentation that cannot be read"] += 1
         else:
-            notes.counted["segmentations without braces"] += flat
+            if flat:
+                notes.counted["segmentations without braces"] += 1
             yield Segmentation(word, segmentation, _parts_of_speech("" if pos_at is None else cells[pos_at]))
 
 
@@ -87,6 +90,8 @@ def _lines(file: File) -> Rows:
             yield f"line {number}", line.split("\t") if tabs else next(csv.reader([line], strict=True), [])
         except csv.Error as error:
             raise file.broken(number, f"no CSV: {error}") from error
+    if tabs is None:
+        yield "line 1", []
 
 
 def _sheets(file: File) -> Iterator[Rows]:
@@ -95,7 +100,15 @@ def _sheets(file: File) -> Iterator[Rows]:
     Raises:
         InvalidInput: as `read`.
     """
-    with file.binary() as stream:
+    left = file.path.stat().st_size if file.path.is_file() else 0
+
+    def watch(count: int) -> None:  # a workbook is read here and there, some of it twice
+        nonlocal left
+        told = min(count, left)
+        left -= told
+        file.watch(told)
+
+    with File(file.path, watch).binary() as stream:
         try:
             with zipfile.ZipFile(stream) as archive:
                 unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -118,6 +131,7 @@ def _sheets(file: File) -> Iterator[Rows]:
                 )
             for sheet in named:
                 yield _rows(file, sheet.title, sheet.iter_rows)
+    file.watch(left)  # of sheets that were passed over
 
 
 def _rows(file: File, title: str, iter_rows: Callable[..., Iterator[tuple[Any, ...]]]) -> Rows:
@@ -130,6 +144,8 @@ def _rows(file: File, title: str, iter_rows: Callable[..., Iterator[tuple[Any, .
             width = width or max(at for at, cell in enumerate(cells, 1) if cell)  # of the header
             cells = [*cells[:width], *[""] * (width - len(cells))]
             yield f"sheet {title}, row {number}", cells
+        if not width:
+            yield f"sheet {title}, row 1", []
     except _UNREADABLE as error:
         raise InvalidInput(f"{file.path}, sheet {title}: cannot be read after row {number}: {error}") from error
 
