@@ -1,0 +1,82 @@
+"""What stands where Wiktionary should have a word: notes, pointers and marks are cut off, or the target is left out."""
+
+from __future__ import annotations
+
+import re
+
+from sensedict_server.lexicon.relations import MOST_CHARACTERS
+
+EMPTY = "target without a word"
+HEADWORD = "target that is the headword itself"
+POINTER = "target that points to another page"
+BRACKETS = "target with brackets inside"
+MARKUP = "target with markup"
+YEARS = "target that is a span of years"
+TOO_LONG = f"target longer than {MOST_CHARACTERS} characters"
+MENDED = "targets with a note cut off"
+
+# Of pages that are no words; Wikisaurus is the Thesaurus before 2017.
+_PAGE = r"(?:Thesaurus|Wikisaurus|Appendix|Category|Citations|Reconstruction|Rhymes|Template|Wikipedia|w)\s?:\s?\S"
+_AND_PAGE = re.compile(rf"[\s,;]+(?:(?:and|or|&)\s+)?(?:(?:see|more)\s+(?:also\s+|at\s+)?)?:?{_PAGE}.*", re.I | re.S)
+_POINTS = re.compile(
+    rf"(?:(?:see|more)[\s:]+(?:also\b[\s:]*|at\b[\s:]*)?|compare:?\s+|cf\.\s*)?:?{_PAGE}.*", re.I | re.S
+)
+_SEE_ALSO = re.compile(r"(?:see\s+also|see|more\s+at)(?:\s*:\s*|(?<=also)\s+|(?<=more\sat)\s+)\S.*", re.I | re.S)
+_ANCHOR = re.compile(r"(?<=\S)#\S.*", re.S)  # `cat#Noun`; C# is a word
+_NOTE_AFTER = re.compile(r"\s+(?:\([^()]*\)|\[[^\[\]]*\])\s*$")
+_NOTE_BEFORE = re.compile(r"^\s*(?:\([^()]*\)|\[[^\[\]]*\])\s+")
+_MARKUP = re.compile(r"\{\{|\}\}|\[\[|\]\]|<[a-z/!]|''|&(?:#\d+|[a-z]+);", re.I)
+_BRACKET = re.compile(r"[()\[\]{}]")
+_YEARS = re.compile(r"\d{3,4}\s?[-–—]\s?(?:\d{2,4})?")
+_LOOSE_END = re.compile(r"^[\s,;:]+(?=\w)|[\s,;:]+$|\s+[-–—]\s*$")
+_QUOTED = re.compile(r"[\"“”„](.*)[\"“”]", re.S)
+_SAYS_SEE = ("see also", "See also", "more at", "More at")
+
+
+def clean(text: str, headword: str) -> tuple[str | None, str | None]:
+    """The word of a target, with what was done to it: `MENDED` or None; or None, with the reason to leave it out.
+
+    >>> clean("hel (17th century)", "hell")
+    ('hel', 'targets with a note cut off')
+    >>> clean("more at Thesaurus:man", "man")
+    (None, 'target that points to another page')
+    >>> clean("b/c", "because")
+    ('b/c', None)
+    """
+    if len(text) > MOST_CHARACTERS:
+        return None, TOO_LONG
+    if text.replace("-", "").replace(" ", "").isalpha() and " -" not in text and not text.startswith(_SAYS_SEE):
+        return (text, None) if text != headword else (None, HEADWORD)  # nothing below could find another fault
+    reason = _reason(text)
+    if reason is not None:
+        return None, reason
+    word = _AND_PAGE.sub("", text)
+    word = _ANCHOR.sub("", word)
+    word = _bare(_LOOSE_END.sub("", word))
+    if _BRACKET.search(word):  # colo(u)r: two words in one; `): feline cat`: what is left of a note
+        return None, BRACKETS
+    if not word:
+        return None, EMPTY
+    if word == headword:
+        return None, HEADWORD
+    return word, MENDED if word != text.strip() else None
+
+
+def _reason(text: str) -> str | None:
+    """Why nothing of the target can be a word; None where something may be."""
+    if not text or text.isspace():
+        return EMPTY
+    if _POINTS.fullmatch(text.strip()) or _SEE_ALSO.fullmatch(text.strip()) or re.match(r"\s*#\w", text):
+        return POINTER  # `#Noun` is a place in the page of the headword
+    if _MARKUP.search(text):
+        return MARKUP
+    return YEARS if _YEARS.fullmatch(text.strip()) else None
+
+
+def _bare(word: str) -> str:
+    """Without notes in brackets before and after, and without the quotation marks round all of it."""
+    if "(" in word or "[" in word:
+        while (shorter := _NOTE_AFTER.sub("", _NOTE_BEFORE.sub("", word))) != word:
+            word = shorter
+    quoted = _QUOTED.fullmatch(word)
+    return (quoted[1] if quoted else word).strip()
