@@ -97,6 +97,8 @@ def test_typed_names_a_broken_line(tmp_path: Path, line: str) -> None:
         ("ANTONYMS", "antonym"),
         ("negaton", "negation"),
         ("reversals", "reversal"),
+        ("Related", "related"),
+        ("co-ordinate", "coordinate"),
     ],
 )
 def test_typed_refuses_a_misspelt_type(tmp_path: Path, type_: str, meant: str) -> None:
@@ -108,6 +110,54 @@ def test_typed_refuses_a_misspelt_type(tmp_path: Path, type_: str, meant: str) -
 @pytest.mark.parametrize("type_", ["hyponym", "homonym", "near-synonym", "nickname", "inverse"])
 def test_typed_takes_types_of_other_names(tmp_path: Path, type_: str) -> None:
     assert read("typed", write(tmp_path, "mine.tsv", f"a\tb\t{type_}\n"))[0] == [("a", "b", type_)]
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.csv.xz", "mine.csv.gz"])
+def test_typed_csv_with_quotes(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, name, '"salt, sea",pepper,goes-with\r\n"the ""best""",worst,antonym\r\n')
+    assert read("typed", path)[0] == [("salt, sea", "pepper", "goes-with"), ('the "best"', "worst", "antonym")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mine.csv", 'gloss,type,Word,OTHER\n"a pet,\nthat barks",hypernym,dog,animal\n,antonym,hot,cold\n'),
+        ("mine.tsv", "gloss\ttype\tword\tother\na pet, that barks\thypernym\tdog\tanimal\n\tantonym\thot\tcold\n"),
+    ],
+)  # fmt: skip
+def test_typed_columns_by_name(tmp_path: Path, name: str, content: str) -> None:
+    collection = Collection()
+    collection.add("mine", READERS["typed"].read(File(write(tmp_path, name, content)), Notes()))
+    assert collection.relations == [
+        Relation("dog", "animal", "hypernym", gloss="a pet, that barks"),
+        Relation("hot", "cold", "antonym"),
+    ]
+    assert [relation.directed for relation in collection.relations] == [True, False]
+
+
+def test_typed_parts_of_speech(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine.tsv", "pos\tword\tother\ttype\nnoun\tdog\tanimal\thypernym\n \thot\tcold\tantonym\n")
+    found = [entry for entry in READERS["typed"].read(File(path), Notes()) if isinstance(entry, Relation)]
+    assert [relation.pos for relation in found] == ["noun", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.csv", "word,other,type,glos\n", "line 1: column 'glos' of the header is none of word, other"),
+        ("m.csv", "word,other,type,word\n", "line 1: column 'word' stands in the header twice"),
+        ("m.csv", "word,other,type,pos\nhot,cold,antonym\n", "line 2: expected word, other, type and pos with commas"),
+        ("m.csv", "hot;cold;antonym\n", "line 1: expected word, other and type with commas between them"),
+        ("m.csv", 'a,"b\nc",d\n\nhot,"cold,antonym\nup,down,antonym\n', "line 4: no CSV: .* is a quote left open"),
+        ("m.csv", 'hot,"cold" x,antonym\n', "line 1: no CSV"),
+        ("m.csv", "a,b," + "c" * 200_000 + "\n", "line 1: no CSV: field larger than"),
+        ("m.tsv", "word\tother\ttype\tpos\nup\tdown\tantonym\t" + "x" * 99, "line 2: part of speech 'xxx"),
+        ("m.tsv", "word\tother\n", "line 1: expected word, other and type with tabs between them"),
+    ],
+)  # fmt: skip
+def test_typed_names_a_broken_table(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        read("typed", write(tmp_path, name, content))
 
 
 def test_bytes_that_are_no_text_and_a_cut_file(tmp_path: Path) -> None:

@@ -1,42 +1,121 @@
-"""A user's own relations: `word<TAB>other<TAB>type` a line, without a header."""
+"""A user's own relations, one a line: `word<TAB>other<TAB>type`, or CSV with quotes in a file named `.csv`.
+
+Synonym, antonym, negation, reversal, coordinate and related hold both ways. A relation of any other type runs from the
+word to the other: `dog, animal, hypernym` says that animal is the hypernym of dog.
+
+A first line `word,other,type` makes it a table with a header: columns in any order, and perhaps `pos` (noun, verb,
+adjective, adverb or your own) and `gloss` (of the word's sense) beside them, empty where unknown.
+"""
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
 from collections.abc import Iterator
 
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Notes, Reader
-from sensedict_server.lexicon.relations import ANTONYM, NEGATION, REVERSAL, SYNONYM, Relation
+from sensedict_server.lexicon.relations import SYMMETRIC, Relation
 
-_KNOWN = (SYNONYM, ANTONYM, NEGATION, REVERSAL)
+_COLUMNS = ("word", "other", "type")
+_FURTHER = ("pos", "gloss")
+_KNOWN = sorted(SYMMETRIC)
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_MOST_CHARACTERS = 64  # of a part of speech
+_COMPRESSED = (".gz", ".xz", ".zst")
 
 
 def read(file: File, notes: Notes) -> Iterator[Relation]:
     """Each line as a relation of its own type.
 
     Raises:
-        InvalidInput: a line that has not three fields, an empty word, or a type that is no lower-case name or a known
-            one misspelt; names it.
+        InvalidInput: a header with a column of another name, a line of another number of fields, an empty word, or a
+            type that is no lower-case name or a known one misspelt; names the line.
     """
-    sound = set(_KNOWN)
-    for number, line in file.lines():
-        fields = line.split("\t")
-        if len(fields) != 3 or not all(field.strip() for field in fields):
-            raise file.broken(number, f"expected word, other and type with a tab between them, got {line[:80]!r}")
-        word, other, type_ = fields[0], fields[1], fields[2].strip()
+    rows = _csv_rows(file) if _is_csv(file) else _tsv_rows(file)
+    columns: tuple[str, ...] = ()
+    sound: set[str] = set()
+    for number, cells in rows:
+        if not columns:
+            columns = _header(file, number, cells)
+            if columns:
+                continue
+            columns = _COLUMNS
+        if len(cells) != len(columns):
+            between = "commas" if _is_csv(file) else "tabs"
+            wanted = f"{', '.join(columns[:-1])} and {columns[-1]} with {between} between them"
+            raise file.broken(number, f"expected {wanted}, got {_shown(cells)}")
+        values = dict(zip(columns, cells, strict=True))
+        if not values["word"].strip() or not values["other"].strip():
+            raise file.broken(number, f"expected two words, got {_shown(cells)}")
+        type_ = values["type"].strip()
         if type_ not in sound:
             fault = _fault(type_)
             if fault:
                 raise file.broken(number, f"type {type_[:80]!r}: {fault}")
             sound.add(type_)
-        yield Relation(word, other, type_)
+        pos = values.get("pos", "").strip()
+        if len(pos) > _MOST_CHARACTERS or not pos.isprintable():
+            raise file.broken(number, f"part of speech {pos[:80]!r}: use a name such as noun, verb, adjective, adverb")
+        gloss = values.get("gloss", "").strip()
+        yield Relation(values["word"], values["other"], type_, pos=pos or None, gloss=gloss or None)
+
+
+def _is_csv(file: File) -> bool:
+    suffixes = [suffix.lower() for suffix in file.path.suffixes if suffix not in _COMPRESSED]
+    return bool(suffixes) and suffixes[-1] == ".csv"
+
+
+def _header(file: File, number: int, cells: list[str]) -> tuple[str, ...]:
+    """Names of the columns; nothing where the line is a relation.
+
+    Raises:
+        InvalidInput: a column of a name that is not known, or named twice.
+    """
+    names = tuple(cell.strip().lower() for cell in cells)
+    if not set(_COLUMNS) <= set(names):
+        return ()
+    for at, name in enumerate(names):
+        if name not in (*_COLUMNS, *_FURTHER):
+            known = ", ".join((*_COLUMNS, *_FURTHER))
+            raise file.broken(number, f"column {name[:80]!r} of the header is none of {known}; leave it out")
+        if name in names[:at]:
+            raise file.broken(number, f"column {name!r} stands in the header twice")
+    return names
+
+
+def _tsv_rows(file: File) -> Iterator[tuple[int, list[str]]]:
+    for number, line in file.lines():
+        yield number, line.split("\t")
+
+
+def _csv_rows(file: File) -> Iterator[tuple[int, list[str]]]:
+    """Rows and the line each begins at; a field in quotes may hold line ends."""
+    begin = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal begin
+        for number, line in file.lines():
+            begin = begin or number
+            yield f"{line}\n"
+
+    try:
+        for cells in csv.reader(lines(), strict=True):
+            yield begin, cells
+            begin = 0
+    except csv.Error as error:
+        raise file.broken(begin, f"no CSV: {error}; is a quote left open?") from error
+
+
+def _shown(cells: list[str]) -> str:
+    return repr(" | ".join(cell[:40] for cell in cells[:6]))
 
 
 def _fault(type_: str) -> str | None:
     """What is wrong with the name of a type; a misspelt one would be published as a type of its own, for ever."""
-    meant = difflib.get_close_matches(type_.casefold(), _KNOWN, 1, cutoff=0.8)
+    if type_ in SYMMETRIC:
+        return None
+    meant = difflib.get_close_matches(type_[:80].casefold(), _KNOWN, 1, cutoff=0.8)
     if meant:
         return f"write {meant[0]!r}, which is meant, or a name of your own that is less like it"
     if not _TYPE.fullmatch(type_):
