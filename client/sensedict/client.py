@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Self, TypeVar
@@ -22,6 +22,7 @@ from sensedict.errors import ConfigurationError, InvalidInput, MalformedBody, Se
 from sensedict.source import CandidateSets, Identity, NearestSenses
 
 T = TypeVar("T")
+_Parameters = Mapping[str, str | int | Sequence[str] | None]
 
 _log = logging.getLogger(__name__)
 _BUSY = {502, 503, 504}  # what a proxy or the service answers while something behind it is away
@@ -97,13 +98,18 @@ class SenseClient:
         """Every published dictionary of the service."""
         return self._service.get(list[wire.DictionaryInfo], wire.DICTIONARIES)
 
-    def word(self, word: str) -> wire.WordSenses:
-        """The senses of a word, spelt as it stands in text.
+    def word(self, word: str, *, pos: str | None = None, neighbours: int = 0) -> wire.WordSenses:
+        """The senses of a word, spelt as it stands in text, with the glosses of the lexicon's sources.
+
+        Args:
+            pos: only as this part of speech, where sources have it: noun, verb, adjective, adverb or another.
+            neighbours: how many of the nearest words each sense is to come with.
 
         Raises:
-            WordNotFound: it is neither in a relation nor a single token.
+            WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
         """
-        return self._service.get(wire.WordSenses, self._path(wire.WORD_SENSES), {"word": word})
+        asked = {"word": word, "pos": pos, "neighbours": neighbours or None}
+        return self._service.get(wire.WordSenses, self._path(wire.WORD_SENSES), asked)
 
     def token(self, token: int) -> wire.TokenSenses:
         """The senses of a token id.
@@ -121,20 +127,104 @@ class SenseClient:
         """
         return self._service.get(wire.SenseDetail, self._path(wire.SENSE, sense=sense))
 
-    def relations(self, word: str, type: str | None = None) -> Iterator[wire.Relation]:
-        """The relations of a word, of one type where it is given, in a stable order; pages are fetched on the way.
+    def neighbours(self, sense: int, limit: int = 10) -> wire.SenseNeighbours:
+        """The nearest senses of other owners than the sense's own, nearest first.
 
         Raises:
-            WordNotFound: it is neither in a relation nor a single token.
+            SenseNotFound: the dictionary does not hold it.
         """
-        path = self._path(wire.RELATIONS)
-        parameters = {"word": word} if type is None else {"word": word, "type": type}
-        while True:
-            page = self._service.get(wire.RelationPage, path, parameters)
+        return self._service.get(wire.SenseNeighbours, self._path(wire.NEIGHBOURS, sense=sense), {"limit": limit})
+
+    def relations(
+        self,
+        word: str,
+        type: str | Sequence[str] | None = None,
+        *,
+        direction: wire.Direction = "both",
+        depth: int = 1,
+        source: str | None = None,
+        rule: str | None = None,
+        pos: str | None = None,
+    ) -> Iterator[wire.Relation]:
+        """The relations of a word and, at a depth above 1, of the words around it; pages are fetched on the way.
+
+        `relation_pages` takes the same and also tells how the word matched and whether the walk was cut.
+        """
+        pages = self.relation_pages(word, type, direction=direction, depth=depth, source=source, rule=rule, pos=pos)
+        for page in pages:
             yield from page.relations
-            if page.next_cursor is None:
+
+    def relation_pages(
+        self,
+        word: str,
+        type: str | Sequence[str] | None = None,
+        *,
+        direction: wire.Direction = "both",
+        depth: int = 1,
+        source: str | None = None,
+        rule: str | None = None,
+        pos: str | None = None,
+    ) -> Iterator[wire.RelationPage]:
+        """The pages of `relations`, by depth and then id, each relation once.
+
+        Args:
+            type: only relations of this type, or of these.
+            direction: `out` for relations that lead from a word to the next, `in` for those that lead to it; symmetric
+                ones do both.
+            depth: steps from the word, to `max_depth` of `limits()`; the filters hold for every step.
+            source: only relations of this source.
+            rule: only those derived by this rule, `negation:un-`, or kind of rule, `negation`.
+            pos: only those of this part of speech.
+
+        Raises:
+            WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
+            InvalidInput: the direction or the depth cannot be.
+        """
+        asked: _Parameters = {
+            "word": word,
+            "type": type,
+            "direction": None if direction == "both" else direction,
+            "depth": None if depth == 1 else depth,
+            "source": source,
+            "rule": rule,
+            "pos": pos,
+        }
+        cursor: str | None = None
+        while True:
+            page = self._service.get(wire.RelationPage, self._path(wire.RELATIONS), {**asked, "cursor": cursor})
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
                 return
-            parameters = {**parameters, "cursor": page.next_cursor}
+
+    def path(
+        self,
+        word: str,
+        other: str,
+        type: str | Sequence[str] | None = None,
+        *,
+        direction: wire.Direction = "both",
+    ) -> wire.Path:
+        """A shortest way between two words along relations; `found` is false where there is none within the limits.
+
+        Raises:
+            WordNotFound: one of them is neither in a relation nor a single token, and no form or lemma of it is.
+        """
+        asked: _Parameters = {
+            "word": word,
+            "other": other,
+            "type": type,
+            "direction": None if direction == "both" else direction,
+        }
+        return self._service.get(wire.Path, self._path(wire.PATH), asked)
+
+    def explain(self, relation: int) -> wire.Explanation:
+        """Where a relation comes from: its derivation back to what a source lists, and who judged it.
+
+        Raises:
+            RelationNotFound: the dictionary's lexicon does not hold it.
+        """
+        return self._service.get(wire.Explanation, self._path(wire.RELATION, relation=relation))
 
     def candidate_sets(self, tokens: NDArray[np.integer]) -> CandidateSets:
         """Own, synonym and antonym senses of each token id; see `SenseSource`.
@@ -230,10 +320,11 @@ class _Service:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, kind: type[T], path: str, parameters: Mapping[str, str] | None = None) -> T:
-        """The answer's JSON as a wire model."""
+    def get(self, kind: type[T], path: str, parameters: _Parameters | None = None) -> T:
+        """The answer's JSON as a wire model; parameters that are None are left out."""
         try:
-            request = self._http.build_request("GET", path, params=parameters)
+            asked = {name: value for name, value in (parameters or {}).items() if value is not None}
+            request = self._http.build_request("GET", path, params=asked)
         except UnicodeEncodeError as error:
             raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
         body = self._send(request)

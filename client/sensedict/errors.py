@@ -108,6 +108,12 @@ class SenseNotFound(NotFound):
     code = "sense-not-found"
 
 
+class RelationNotFound(NotFound):
+    """The relation id is not in the dictionary's lexicon."""
+
+    code = "relation-not-found"
+
+
 class Conflict(SenseDictError):
     """The change contradicts what is already stored, and nothing was written."""
 

@@ -30,15 +30,30 @@ LATEST = "latest"  # the alias that a bare name means; publishing moves it
 DICTIONARIES = "/v1/dictionaries"
 DICTIONARY = "/v1/dictionaries/{ref}"
 TOKEN_SENSES = "/v1/dictionaries/{ref}/tokens/{token}/senses"
-WORD_SENSES = "/v1/dictionaries/{ref}/senses"  # ?word=…
-RELATIONS = "/v1/dictionaries/{ref}/relations"  # ?word=…&type=…&source=…&cursor=…&limit=…
+WORD_SENSES = "/v1/dictionaries/{ref}/senses"  # ?word=…&pos=…&neighbours=…
+RELATIONS = (
+    "/v1/dictionaries/{ref}/relations"  # ?word=…&type=…&direction=…&depth=…&source=…&rule=…&pos=…&limit=…
+)
+RELATION = "/v1/dictionaries/{ref}/relations/{relation}"
+PATH = "/v1/dictionaries/{ref}/path"  # ?word=…&other=…&type=…&direction=…
 SENSE = "/v1/dictionaries/{ref}/senses/{sense}"
+NEIGHBOURS = "/v1/dictionaries/{ref}/senses/{sense}/neighbours"  # ?limit=…
 CANDIDATE_SETS = "/v1/dictionaries/{ref}:candidateSets"
 GET_SENSES = "/v1/dictionaries/{ref}:getSenses"
 NEAREST_SENSES = "/v1/dictionaries/{ref}:nearestSenses"
 LIMITS = "/v1/limits"
 LIVEZ = "/livez"
 READYZ = "/readyz"
+
+
+Matched = Literal["exact", "case", "form", "lemma"]
+Owned = Literal["token", "word"]
+Direction = Literal["both", "out", "in"]
+_MATCHED: Any = Field(
+    default="exact",
+    description="how the word was found: as it is spelt, as its case folds, through an inflected form that a source "
+    "lists (either way round), or by the rules of English inflection",
+)
 
 
 class Model(BaseModel):
@@ -61,6 +76,10 @@ class Limits(Model):
     max_nearest: int = Field(default=100, description="p of nearestSenses")
     max_page: int = Field(default=1_000, description="relations in one page")
     max_word_characters: int = Field(default=256, description="characters of a word")
+    max_depth: int = Field(default=6, description="steps from the word to a relation's far end")
+    max_walk_words: int = Field(default=10_000, description="words that a walk or the search for a path reaches")
+    max_path_relations: int = Field(default=12, description="relations along a path")
+    max_neighbours: int = Field(default=50, description="neighbours of a sense")
 
 
 class SourceInfo(Model):
@@ -121,7 +140,7 @@ class Sense(Model):
 class SenseDetail(Sense):
     """One sense with its owner and vector."""
 
-    owner: Literal["token", "word"]
+    owner: Owned
     token: int | None
     text: str = Field(description="the token's or word's text")
     vector: list[float]
@@ -136,19 +155,67 @@ class TokenSenses(Model):
     senses: list[Sense]
 
 
+class NearWord(Model):
+    """A sense of another owner that lies near; `distance` is ‖a − b‖² / D."""
+
+    id: int = Field(description="the near sense")
+    distance: float
+    owner: Owned
+    token: int | None
+    text: str = Field(description="the owner's text; a token's may begin with a space")
+
+
+class SenseNeighbours(Model):
+    """The nearest senses of other owners, nearest first."""
+
+    id: int
+    owner: Owned
+    token: int | None
+    text: str
+    neighbours: list[NearWord]
+
+
+class WordSense(Sense):
+    """A sense of a word that was asked for."""
+
+    neighbours: list[NearWord] | None = Field(
+        default=None,
+        description="the nearest sense of each of the nearest words, nearest first; null where they were not asked for",
+    )
+
+
+class Gloss(Model):
+    """What a source says that a word means."""
+
+    text: str
+    pos: str | None
+    source: str
+    licence: str
+
+
 class WordSenses(Model):
     """The senses of a word (DSKD §3.3): its token's where it is one token, composed where it is two or three."""
 
     word: str
+    matched: Matched = _MATCHED
     tokens: list[int]
     token_texts: list[str]
     composed: bool
-    senses: list[Sense]
+    senses: list[WordSense]
     reason: str | None = Field(description="why there are no senses; null where there are some")
+    pos: list[str] = Field(default=[], description="parts of speech that the sources know the word as")
+    glosses: list[Gloss] = Field(default=[], description="what the sources say that it means")
+
+
+class Via(Model):
+    """The source whose segmentations a derived relation leans on."""
+
+    name: str
+    licence: str
 
 
 class Relation(Model):
-    """A lexical relation of the word asked for (DSKD §3.2)."""
+    """A lexical relation, seen from `word` (DSKD §3.2)."""
 
     id: int
     word: str
@@ -159,14 +226,93 @@ class Relation(Model):
     rule: str | None = Field(description="how a derived relation was derived, e.g. `negation:un-`")
     parent: int | None = Field(description="id of the relation that a derived one comes from")
     conflict: bool = Field(description="listed both as synonym and as antonym; not used in training")
+    direction: Direction = Field(
+        default="both", description="`out`: from `word` to `other` only; `in`: from `other` to `word` only"
+    )
+    via: Via | None = Field(default=None, description="whose segmentations a derived relation leans on too")
+    pos: str | None = Field(default=None, description="part of speech, where the source has it")
+    gloss: str | None = Field(default=None, description="the sense that the source lists the relation under")
+    gloss_word: str | None = Field(default=None, description="which of the two words the gloss is of")
+    depth: int = Field(default=1, description="steps from the word asked for to `other`")
 
 
 class RelationPage(Model):
-    """Relations of a word, in a stable order."""
+    """Relations of a word, or of the words around it, by depth and then id: an order that does not change."""
 
     word: str
+    matched: Matched = _MATCHED
     relations: list[Relation]
     next_cursor: str | None
+    words_reached: int | None = Field(
+        default=None, description="words within the depth, the one asked for included; null at depth 1"
+    )
+    cut: bool = Field(
+        default=False,
+        description="there are more words within the depth than `max_walk_words` of `/v1/limits`: the farthest, and "
+        "their relations, are left out",
+    )
+
+
+class Path(Model):
+    """A shortest way between two words along relations; `relations[i]` leads from `words[i]` to `words[i + 1]`."""
+
+    word: str
+    other: str
+    matched: Matched = _MATCHED
+    other_matched: Matched = _MATCHED
+    found: bool
+    words: list[str] = Field(description="from `word` to `other`; empty where no way was found")
+    relations: list[Relation]
+    bound: Literal["words", "relations"] | None = Field(
+        description="where none was found: the limit that ended the search, `max_walk_words` or `max_path_relations` "
+        "of `/v1/limits`; null: there is no way"
+    )
+
+
+class Source(Model):
+    """The source that lists a relation or segments a word."""
+
+    name: str
+    licence: str
+    version: str
+
+
+class Negated(Model):
+    """A negated word of the original relation, and what stands in its place in the derived one."""
+
+    word: str
+    base: str
+    affixes: list[str] = Field(description="what was taken off, e.g. `un-`")
+    segmentation: str | None = Field(description="how the source builds the word; null where the lexicon keeps none")
+    source: Source | None = Field(description="of the segmentation")
+
+
+class Derivation(Model):
+    """One step: how a relation comes from its parent."""
+
+    relation: int
+    parent: int
+    rule: str
+    negated: list[Negated]
+
+
+class Judgement(Model):
+    """Why a lexicographer added the relation."""
+
+    id: int
+    reason: str
+    author: str
+    created_at: datetime
+
+
+class Explanation(Model):
+    """Where a relation comes from."""
+
+    chain: list[Relation] = Field(description="the relation, the one that it comes from, and so on to the original")
+    derivations: list[Derivation] = Field(description="the steps of the chain, in the same order")
+    source: Source = Field(description="which lists the original")
+    glosses: dict[str, list[Gloss]] = Field(description="what the sources say that the relation's words mean, by word")
+    judgement: Judgement | None = Field(description="where a lexicographer added the original")
 
 
 class CandidateSetsRequest(Request):

@@ -2,66 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, case, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, union_all
 
-from sensedict_server.tables import dictionary_words, relation_sources, relations, words
+from sensedict_server.tables import dictionary_words, glosses, relation_sources, relations, words
 
 HEAD_LETTERS = 3  # heads are single-token words of three letters or more (METHOD: Word senses)
+
+Direction = Literal["both", "out", "in"]
+BACK: dict[Direction, Direction] = {"both": "both", "out": "in", "in": "out"}  # the same way, walked from its end
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which relations are wanted; what is not given lets all pass.
+
+    Attributes:
+        types: any of these.
+        direction: `out`, those that lead from a word, or `in`, those that lead to it; symmetric ones do both.
+        rule: a whole rule, `negation:un-`, or its kind, `negation`.
+    """
+
+    types: tuple[str, ...] = ()
+    direction: Direction = "both"
+    source: str | None = None
+    rule: str | None = None
+    pos: str | None = None
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation seen from one of its words; `other` is the other one."""
+    """A relation as it is stored.
+
+    Attributes:
+        word_id, other_id: its ends, `word` and `other` their texts; a directed one runs from `word` to `other`.
+        via, via_licence: the source whose segmentations a derived one leans on.
+        gloss: what its source says that `gloss_word`, one of its ends, means here.
+    """
 
     id: int
+    word_id: int
+    other_id: int
+    word: str
     other: str
     type: str
+    directed: bool
     source: str
     licence: str
+    version: str
+    via: str | None
+    via_licence: str | None
     rule: str | None
     parent_id: int | None
     conflict: bool
+    pos: str | None
+    gloss: str | None
+    gloss_word: str | None
 
 
 def page_of_relations(
-    connection: Connection,
-    lexicon_id: int,
-    word_id: int,
-    *,
-    type: str | None,
-    source: str | None,
-    after: int,
-    limit: int,
+    connection: Connection, lexicon_id: int, word_id: int, filter: Filter, *, after: int, limit: int
 ) -> list[Relation]:
     """At most `limit` relations of a word with ids above `after`, in rising id, whichever end the word stands at."""
-    other_id = case((relations.c.word_id == word_id, relations.c.other_id), else_=relations.c.word_id)
-    query = (
+    # Each end has an index in order of the id: two short scans in place of all relations of a word and a sort.
+    ends = [
+        half.where(relations.c.id > after).order_by(relations.c.id).limit(limit).subquery()
+        for half in leading_from(lexicon_id, filter, lambda end: end == word_id)
+    ]
+    both = union_all(*(select(end.c.id) for end in ends)).subquery()
+    ids = connection.execute(select(both.c.id).order_by(both.c.id).limit(limit)).scalars().all()
+    return relations_by_id(connection, lexicon_id, ids)
+
+
+def relations_by_id(connection: Connection, lexicon_id: int, ids: Sequence[int]) -> list[Relation]:
+    """The relations with those ids, in that order; ids that the lexicon does not hold are passed over."""
+    if not ids:
+        return []
+    found = {row.id: Relation(**row._mapping) for row in connection.execute(_whole(lexicon_id, ids))}
+    return [found[id] for id in ids if id in found]
+
+
+def leading_from(
+    lexicon_id: int, filter: Filter, stands: Callable[[ColumnElement[int]], ColumnElement[bool]]
+) -> tuple[Select[tuple[int, int]], Select[tuple[int, int]]]:
+    """(id, far end) of the wanted relations whose first end passes `stands`, and of those whose second one does."""
+    wanted = _wanted(lexicon_id, filter)
+    first = select(relations.c.id, relations.c.other_id.label("far")).where(*wanted, stands(relations.c.word_id))
+    second = select(relations.c.id, relations.c.word_id.label("far")).where(*wanted, stands(relations.c.other_id))
+    if filter.direction == "out":
+        second = second.where(~relations.c.directed)
+    if filter.direction == "in":
+        first = first.where(~relations.c.directed)
+    return first, second
+
+
+def _wanted(lexicon_id: int, filter: Filter) -> Iterable[ColumnElement[bool]]:
+    wanted = [relations.c.lexicon_id == lexicon_id]
+    if filter.types:
+        wanted.append(relations.c.type == func.any(list(filter.types)))
+    if filter.source is not None:
+        source = select(relation_sources.c.id).where(
+            relation_sources.c.lexicon_id == lexicon_id, relation_sources.c.name == filter.source
+        )
+        wanted.append(relations.c.source_id == source.scalar_subquery())
+    if filter.rule is not None:
+        wanted.append(or_(relations.c.rule == filter.rule, func.split_part(relations.c.rule, ":", 1) == filter.rule))
+    if filter.pos is not None:
+        wanted.append(relations.c.pos == filter.pos)
+    return wanted
+
+
+def _whole(lexicon_id: int, ids: Sequence[int]) -> Select[Any]:
+    word, other, gloss_word = words.alias("word"), words.alias("other"), words.alias("gloss_word")
+    via = relation_sources.alias("via")
+    return (
         select(
             relations.c.id,
-            words.c.text.label("other"),
+            relations.c.word_id,
+            relations.c.other_id,
+            word.c.text.label("word"),
+            other.c.text.label("other"),
             relations.c.type,
+            relations.c.directed,
             relation_sources.c.name.label("source"),
             relation_sources.c.licence,
+            relation_sources.c.version,
+            via.c.name.label("via"),
+            via.c.licence.label("via_licence"),
             relations.c.rule,
             relations.c.parent_id,
             relations.c.conflict,
+            relations.c.pos,
+            glosses.c.text.label("gloss"),
+            gloss_word.c.text.label("gloss_word"),
         )
+        .join(word, word.c.id == relations.c.word_id)
+        .join(other, other.c.id == relations.c.other_id)
         .join(relation_sources, relation_sources.c.id == relations.c.source_id)
-        .join(words, words.c.id == other_id)
-        .where(relations.c.lexicon_id == lexicon_id)
-        .where((relations.c.word_id == word_id) | (relations.c.other_id == word_id))
-        .where(relations.c.id > after)
-        .order_by(relations.c.id)
-        .limit(limit)
+        .outerjoin(via, via.c.id == relations.c.via_id)
+        .outerjoin(glosses, glosses.c.id == relations.c.gloss_id)
+        .outerjoin(gloss_word, gloss_word.c.id == glosses.c.word_id)
+        .where(relations.c.id == func.any(list(ids)), relations.c.lexicon_id == lexicon_id)
     )
-    if type is not None:
-        query = query.where(relations.c.type == type)
-    if source is not None:
-        query = query.where(relation_sources.c.name == source)
-    return [Relation(**row._mapping) for row in connection.execute(query)]
 
 
 def is_head(word: str) -> bool:

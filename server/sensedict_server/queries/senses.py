@@ -51,6 +51,14 @@ class OwnedSense:
     vector: list[float]
 
 
+@dataclass(frozen=True)
+class Owner:
+    """The token or composed word that a sense belongs to; a word has no token id."""
+
+    token_id: int | None
+    text: str
+
+
 def find_token(connection: Connection, dictionary_id: int, token_id: int) -> Token | None:
     """The token of that id."""
     query = select(
@@ -100,6 +108,20 @@ def find_sense(connection: Connection, dictionary_id: int, sense_id: int) -> Own
         return None
     (sense,) = senses_in_range(connection, dictionary_id, sense_id, 1)
     return OwnedSense(sense=sense, token_id=row.token_id, text=row.text, vector=row.vector)
+
+
+def owners_of(connection: Connection, dictionary_id: int, sense_ids: Sequence[int]) -> dict[int, Owner]:
+    """The owner of each of the senses."""
+    query = (
+        select(senses.c.sense_id, senses.c.token_id, func.coalesce(tokens.c.text, words.c.text).label("text"))
+        .outerjoin(
+            tokens,
+            (tokens.c.dictionary_id == senses.c.dictionary_id) & (tokens.c.token_id == senses.c.token_id),
+        )
+        .outerjoin(words, words.c.id == senses.c.word_id)
+        .where(senses.c.dictionary_id == dictionary_id, senses.c.sense_id == func.any(list(sense_ids)))
+    )
+    return {row.sense_id: Owner(row.token_id, row.text) for row in connection.execute(query)}
 
 
 def _contexts(connection: Connection, dictionary_id: int, first: int, count: int) -> dict[int, list[Context]]:

@@ -1,14 +1,27 @@
-"""Words: as they are spelt, and the tokens and senses that stand for them."""
+"""Words: as they are spelt, the tokens and senses that stand for them, and what sources say that they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 from unicodedata import normalize
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select, union
 
-from sensedict_server.tables import dictionary_words, tokens, words
+from sensedict_server.lexicon.lemmas import lemma_candidates
+from sensedict_server.tables import dictionary_words, forms, glosses, relation_sources, relations, tokens, words
+
+Match = Literal["exact", "case", "form", "lemma"]
+_MOST_FORMS = 20  # of one word that are tried
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where words are looked up: a dictionary, and the lexicon that it names."""
+
+    dictionary_id: int
+    lexicon_id: int
 
 
 @dataclass(frozen=True)
@@ -21,6 +34,7 @@ class Word:
         token_ids: its tokens as it stands inside a sentence.
         first_sense, sense_count: the range of its senses.
         reason: why it has no senses.
+        matched: how it was found: as spelt, as its case folds, by a form that a source lists, by a rule of inflection.
     """
 
     word_id: int | None
@@ -29,48 +43,138 @@ class Word:
     first_sense: int
     sense_count: int
     reason: str | None
+    matched: Match = "exact"
 
 
-def find_word(connection: Connection, dictionary_id: int, word: str) -> Word | None:
-    """The word whose senses are wanted: as spelt, else as its case folds (DSKD §3.3).
+@dataclass(frozen=True)
+class Gloss:
+    """What a source says that a word means."""
+
+    text: str
+    pos: str | None
+    source: str
+    licence: str
+
+
+def find_word(connection: Connection, scope: Scope, word: str, pos: str | None = None) -> Word | None:
+    """The word whose senses are wanted: as spelt, else as its case folds, else by a form or a lemma (DSKD §3.3).
 
     In each a word of relations comes before a bare token, but a token spelt exactly so comes before a word of relations
     that only folds to it: its senses are those of this very spelling. `find_related_word` decides otherwise.
 
     A token stands for a word when its text is a space and the word, as inside a sentence, or else the word itself.
     A word typed with combining accents that is not found is looked up with whole letters (NFC), as text has them.
+
+    Where `pos` is given, what the sources know as other parts of speech only is passed over.
     """
-    found = None
-    for spelling in _spellings(word):
-        found = (
-            found
-            or _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
-            or _as_token(connection, dictionary_id, spelling, folded=False)
-            or _in_relations(connection, dictionary_id, spelling, _folded(spelling))
-            or _as_token(connection, dictionary_id, spelling, folded=True)
-        )
-    return found
+    dictionary_id = scope.dictionary_id
+
+    def ways() -> Iterator[Word | None]:
+        for spelling in _spellings(word):
+            yield _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
+            yield _as_token(connection, dictionary_id, spelling, folded=False)
+            yield _matched("case", _in_relations(connection, dictionary_id, spelling, _folded(spelling)))
+            yield _matched("case", _as_token(connection, dictionary_id, spelling, folded=True))
+        for match, text in _inflections(connection, scope, word, pos):
+            yield _matched(match, _in_relations(connection, dictionary_id, text, _spelt(text)))
+            yield _matched(match, _as_token(connection, dictionary_id, text, folded=False))
+
+    return _first_of(connection, scope, ways(), pos)
 
 
-def find_related_word(connection: Connection, dictionary_id: int, word: str) -> Word | None:
-    """The word whose relations are wanted: a word of relations, as spelt, else as its case folds; else a bare token.
+def find_related_word(connection: Connection, scope: Scope, word: str) -> Word | None:
+    """The word whose relations are wanted: a word of relations, matches in the same order; else a bare token.
 
     A token spelt exactly so has no relations, so it does not hide the word of relations that folds to it.
     """
-    found = None
-    for spelling in _spellings(word):
-        found = (
-            found
-            or _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
-            or _in_relations(connection, dictionary_id, spelling, _folded(spelling))
+    dictionary_id = scope.dictionary_id
+
+    def ways() -> Iterator[Word | None]:
+        for spelling in _spellings(word):
+            yield _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
+            yield _matched("case", _in_relations(connection, dictionary_id, spelling, _folded(spelling)))
+        for match, text in _inflections(connection, scope, word, None):
+            yield _matched(match, _in_relations(connection, dictionary_id, text, _spelt(text)))
+        for spelling in _spellings(word):
+            yield _as_token(connection, dictionary_id, spelling, folded=False)
+            yield _matched("case", _as_token(connection, dictionary_id, spelling, folded=True))
+
+    return _first_of(connection, scope, ways(), None)
+
+
+def parts_of_speech(connection: Connection, lexicon_id: int, text: str) -> list[str]:
+    """What the sources know the word as, in alphabetical order; empty where they do not say."""
+    word_id = select(words.c.id).where(words.c.text == text).scalar_subquery()
+    places = (
+        (glosses, glosses.c.word_id),
+        (relations, relations.c.word_id),
+        (relations, relations.c.other_id),
+        (forms, forms.c.form_id),
+        (forms, forms.c.lemma_id),
+    )
+    known = union(
+        *(
+            select(table.c.pos).where(table.c.lexicon_id == lexicon_id, column == word_id, table.c.pos.is_not(None))
+            for table, column in places
         )
-    for spelling in _spellings(word):
-        found = (
-            found
-            or _as_token(connection, dictionary_id, spelling, folded=False)
-            or _as_token(connection, dictionary_id, spelling, folded=True)
+    ).subquery()
+    return list(connection.execute(select(known.c.pos).order_by(known.c.pos.collate("C"))).scalars())
+
+
+def glosses_of(connection: Connection, lexicon_id: int, text: str, pos: str | None = None) -> list[Gloss]:
+    """What the sources say that the word means, in the order they were loaded in; as that part of speech if given."""
+    query = (
+        select(glosses.c.text, glosses.c.pos, relation_sources.c.name.label("source"), relation_sources.c.licence)
+        .join(relation_sources, relation_sources.c.id == glosses.c.source_id)
+        .join(words, words.c.id == glosses.c.word_id)
+        .where(glosses.c.lexicon_id == lexicon_id, words.c.text == text)
+        .order_by(glosses.c.id)
+    )
+    if pos is not None:
+        query = query.where(glosses.c.pos == pos)
+    return [Gloss(**row._mapping) for row in connection.execute(query)]
+
+
+def _first_of(connection: Connection, scope: Scope, found: Iterable[Word | None], pos: str | None) -> Word | None:
+    for word in found:
+        if word is None:
+            continue
+        known = [] if pos is None else parts_of_speech(connection, scope.lexicon_id, word.text)
+        if not known or pos in known:
+            return word
+    return None
+
+
+def _matched(match: Match, found: Word | None) -> Word | None:
+    return None if found is None else replace(found, matched=match)
+
+
+def _inflections(connection: Connection, scope: Scope, word: str, pos: str | None) -> Iterator[tuple[Match, str]]:
+    """What the word may be a form of, or have as a form: first as sources list it, then by the rules."""
+    spelling = normalize("NFC", word)
+    yield from (("form", text) for text in _listed_forms(connection, scope.lexicon_id, spelling, pos))
+    folded = [spelling, *([spelling.lower()] if spelling.lower() != spelling else [])]
+    guesses = (guess for text in folded for guess in lemma_candidates(text))
+    yield from (("lemma", lemma) for lemma in dict.fromkeys(lemma for lemma, of in guesses if pos in (None, of)))
+
+
+def _listed_forms(connection: Connection, lexicon_id: int, word: str, pos: str | None) -> Sequence[str]:
+    """Lemmas of the word, then its forms; those of this spelling before those of its folded one."""
+    listed: list[str] = []
+    for asked_id, other_id in ((forms.c.form_id, forms.c.lemma_id), (forms.c.lemma_id, forms.c.form_id)):
+        asked, other = words.alias("asked"), words.alias("other")
+        query = (
+            select(other.c.text)
+            .join(asked, asked.c.id == asked_id)
+            .join(other, other.c.id == other_id)
+            .where(forms.c.lexicon_id == lexicon_id, func.lower(asked.c.text) == func.lower(word))
+            .order_by((asked.c.text == word).desc(), other.c.id)
+            .limit(_MOST_FORMS)
         )
-    return found
+        if pos is not None:
+            query = query.where(or_(forms.c.pos == pos, forms.c.pos.is_(None)))
+        listed += connection.execute(query).scalars()
+    return list(dict.fromkeys(listed))
 
 
 def _spellings(word: str) -> Sequence[str]:

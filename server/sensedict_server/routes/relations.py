@@ -1,90 +1,191 @@
-"""Lexical relations of a word, page by page."""
+"""Lexical relations: of a word and of the words around it, page by page, one explained, and ways between two words."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
+from sqlalchemy import Connection
 
 from sensedict import wire
-from sensedict.errors import InvalidInput, WordNotFound
+from sensedict.errors import RelationNotFound, WordNotFound
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
-from sensedict_server.queries.relations import Relation, page_of_relations
-from sensedict_server.queries.words import find_related_word
-from sensedict_server.routes.senses import word_not_found
-from sensedict_server.routes.shared import LIMITS, SharedCatalogue, Unchanging, Word
+from sensedict_server.queries.explain import derivation_of
+from sensedict_server.queries.relations import Filter, page_of_relations, relations_by_id
+from sensedict_server.queries.walks import shortest_path, walk
+from sensedict_server.queries.words import Scope, Word, find_related_word
+from sensedict_server.routes.cursors import Cursor, Place
+from sensedict_server.routes.explained import explanation, seen_from
+from sensedict_server.routes.shared import (
+    LIMITS,
+    AskedPos,
+    AskedWord,
+    SharedCatalogue,
+    Unchanging,
+    checked_word,
+    refuse_null,
+    word_not_found,
+)
 
 router = APIRouter(tags=["relations"], dependencies=[Depends(accepts_json)], responses=described(404, 406, 422, 503))
 
 _LARGEST = 2**63 - 1  # ids are bigint
-Type = Annotated[str | None, Query(description="only relations of this type, e.g. antonym", max_length=100)]
+
+Types = Annotated[
+    list[str] | None,
+    Query(description="only relations of this type, e.g. antonym; may be given several times", max_length=20),
+]
+Direction = Annotated[
+    wire.Direction,
+    Query(
+        description="`out`: only relations that lead from a word to the next, as hypernym from the narrower to the "
+        "wider; `in`: only those that lead to it; symmetric ones do both"
+    ),
+]
+Depth = Annotated[
+    int,
+    Query(
+        description="steps from the word; above 1, the relations of the words that were reached follow, each relation "
+        "once, at the depth at which it was met first",
+        ge=1,
+        le=LIMITS.max_depth,
+    ),
+]
 Source = Annotated[str | None, Query(description="only relations of this source", max_length=100)]
+Rule = Annotated[
+    str | None,
+    Query(
+        description="only relations derived by this rule, `negation:un-`, or kind of rules, `negation`", max_length=100
+    ),
+]
 Limit = Annotated[int, Query(description="relations in one page", ge=1, le=LIMITS.max_page)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
+Next = Annotated[str | None, Query(alias="cursor", description="`next_cursor` of the page before, of the same query")]
+Other = Annotated[str, Query(description="the word where the path ends, as it is spelt; case folds")]
+RelationId = Annotated[int, Path(description="id of a relation, as the pages of relations give it")]
 
 
 @router.get(wire.RELATIONS)
 def relations(
     named: Unchanging,
-    word: Word,
+    word: AskedWord,
     shared: SharedCatalogue,
-    type: Type = None,
+    pos: AskedPos,
+    type: Types = None,
+    direction: Direction = "both",
+    depth: Depth = 1,
     source: Source = None,
-    cursor: Cursor = None,
+    rule: Rule = None,
+    cursor: Next = None,
     limit: Limit = 100,
 ) -> wire.RelationPage:
-    """Relations in which the word stands, as spelt or else as its case folds, in a fixed order (DSKD §3.2)."""
-    after = 0 if cursor is None else _read_cursor(cursor)
-    _refuse_null(type, source)
+    """Relations in which the word stands and, at a depth, those of the words around it, in a fixed order (DSKD §3.2).
+
+    The filters hold for every relation that is walked along.
+    """
+    refuse_null(*(type or []), source, rule)
+    wanted = Filter(tuple(sorted(set(type or []))), direction, source, rule, pos)
     with shared.engine.connect() as connection:
-        found = find_related_word(connection, named.id, word)
-        if found is None:
-            raise WordNotFound(word_not_found(word, named.ref))
+        found = _find(connection, Scope(named.id, named.lexicon_id), word, named.ref)
+        cursors = Cursor(named.lexicon_id, found.text, depth, wanted)
+        start = Place(0, 0) if cursor is None else cursors.read(cursor)
         if found.word_id is None:  # a bare token
-            return wire.RelationPage(word=found.text, relations=[], next_cursor=None)
-        page = page_of_relations(
-            connection, named.lexicon_id, found.word_id, type=type, source=source, after=after, limit=limit + 1
-        )
-    more = len(page) > limit
+            return wire.RelationPage(word=found.text, matched=found.matched, relations=[], next_cursor=None)
+        if depth == 1:
+            page = page_of_relations(
+                connection, named.lexicon_id, found.word_id, wanted, after=start.id, limit=limit + 1
+            )
+            seen = [seen_from(found.word_id, relation, 1) for relation in page]
+            reached, cut = None, False
+        else:
+            walked = walk(connection, named.lexicon_id, found.word_id, wanted, depth=depth, most=LIMITS.max_walk_words)
+            places = walked.after(start.depth, start.id, limit + 1)
+            page = relations_by_id(connection, named.lexicon_id, [id for id, _ in places])
+            seen = [
+                seen_from(walked.near_end(relation, wanted), relation, level)
+                for relation, (_, level) in zip(page, places, strict=True)
+            ]
+            reached, cut = len(walked.distances), walked.cut
+    more = len(seen) > limit
+    last = seen[limit - 1] if more else None
     return wire.RelationPage(
         word=found.text,
-        relations=[_wire(found.text, relation) for relation in page[:limit]],
-        next_cursor=_make_cursor(page[limit - 1].id) if more else None,
+        matched=found.matched,
+        relations=seen[:limit],
+        next_cursor=None if last is None else cursors.make(Place(last.depth, last.id)),
+        words_reached=reached,
+        cut=cut,
     )
 
 
-def _wire(word: str, relation: Relation) -> wire.Relation:
-    return wire.Relation(
-        id=relation.id,
-        word=word,
-        other=relation.other,
-        type=relation.type,
-        source=relation.source,
-        licence=relation.licence,
-        rule=relation.rule,
-        parent=relation.parent_id,
-        conflict=relation.conflict,
+@router.get(wire.RELATION)
+def relation(named: Unchanging, relation: RelationId, shared: SharedCatalogue) -> wire.Explanation:
+    """One relation explained: its derivation, back to the relation that a source lists (DSKD Table 1)."""
+    with shared.engine.connect() as connection:
+        in_range = 0 <= relation <= _LARGEST
+        chain = derivation_of(connection, named.lexicon_id, relation) if in_range else []
+        if not chain:
+            raise RelationNotFound(
+                f"relation {relation} is not in {named.lexicon}, the lexicon of {named.ref}: take an id of "
+                "`relations?word=…`; another version has other ids"
+            )
+        return explanation(connection, named.lexicon_id, chain)
+
+
+@router.get(wire.PATH)
+def path(
+    named: Unchanging,
+    word: AskedWord,
+    other: Other,
+    shared: SharedCatalogue,
+    type: Types = None,
+    direction: Direction = "both",
+) -> wire.Path:
+    """A shortest way between two words along relations; that there is none is an answer, not an error."""
+    checked_word(other)
+    refuse_null(*(type or []))
+    wanted = Filter(tuple(sorted(set(type or []))), direction)
+    scope = Scope(named.id, named.lexicon_id)
+    with shared.engine.connect() as connection:
+        ends = [_find(connection, scope, end, named.ref) for end in (word, other)]
+        texts = [end.text for end in ends]
+        ids = [end.word_id for end in ends]
+        if ids[0] is None or ids[1] is None:  # a bare token has no relations
+            same = texts[0] == texts[1]
+            return wire.Path(
+                word=texts[0],
+                other=texts[1],
+                found=same,
+                words=texts[:1] if same else [],
+                relations=[],
+                bound=None,
+                matched=ends[0].matched,
+                other_matched=ends[1].matched,
+            )
+        found = shortest_path(
+            connection,
+            named.lexicon_id,
+            ids[0],
+            ids[1],
+            wanted,
+            longest=LIMITS.max_path_relations,
+            most=LIMITS.max_walk_words,
+        )
+    steps = [seen_from(near, step, place) for place, (step, near) in enumerate(found.steps, 1)]
+    return wire.Path(
+        word=texts[0],
+        other=texts[1],
+        found=found.found,
+        words=[texts[0], *(step.other for step in steps)] if found.found else [],
+        relations=steps,
+        bound=found.bound,
+        matched=ends[0].matched,
+        other_matched=ends[1].matched,
     )
 
 
-def _make_cursor(last: int) -> str:
-    return base64.urlsafe_b64encode(last.to_bytes(8, "big")).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        data = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):  # ValueError: not ASCII
-        data = b""
-    last = int.from_bytes(data, "big")
-    if len(data) != 8 or last > _LARGEST:
-        raise InvalidInput(f"the cursor {cursor[:40]!r} is none of ours: give `next_cursor` of the page before")
-    return last
-
-
-def _refuse_null(*texts: str | None) -> None:
-    if any(text is not None and "\x00" in text for text in texts):
-        raise InvalidInput("type and source cannot hold the character U+0000")
+def _find(connection: Connection, scope: Scope, word: str, ref: str) -> Word:
+    found = find_related_word(connection, scope, word)
+    if found is None:
+        raise WordNotFound(word_not_found(word, ref))
+    return found

@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 
 from sensedict import wire
 from sensedict.errors import SenseNotFound, TokenNotFound, WordNotFound
+from sensedict_server.catalogue import Catalogue
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
-from sensedict_server.queries.senses import Sense, find_sense, find_token, senses_in_range, token_texts
-from sensedict_server.queries.words import find_word
-from sensedict_server.routes.shared import SharedCatalogue, Unchanging, Word
+from sensedict_server.queries.dictionaries import Dictionary
+from sensedict_server.queries.senses import OwnedSense, Sense, find_sense, find_token, senses_in_range, token_texts
+from sensedict_server.queries.words import Scope, find_word, glosses_of, parts_of_speech
+from sensedict_server.routes.explained import glosses
+from sensedict_server.routes.nearby import nearest_of_others, nearest_words
+from sensedict_server.routes.shared import LIMITS, AskedPos, AskedWord, SharedCatalogue, Unchanging, word_not_found
 
 router = APIRouter(tags=["senses"], dependencies=[Depends(accepts_json)], responses=described(404, 406, 422, 503))
 
 TokenId = Annotated[int, Path(description="id of a token of the teacher's vocabulary")]
 SenseId = Annotated[int, Path(description="id of a sense, 0 .. senses - 1")]
+SenseNeighbours = Annotated[int, Query(description="neighbours wanted", ge=1, le=LIMITS.max_neighbours)]
+WordNeighbours = Annotated[
+    int,
+    Query(
+        description="nearest words wanted for each sense; fewer where the nearest "
+        f"{LIMITS.max_nearest} senses are of fewer words",
+        ge=0,
+        le=LIMITS.max_neighbours,
+    ),
+]
 
 
 @router.get(wire.TOKEN_SENSES)
@@ -35,33 +49,39 @@ def token_senses(named: Unchanging, token: TokenId, shared: SharedCatalogue) -> 
 
 
 @router.get(wire.WORD_SENSES)
-def word_senses(named: Unchanging, word: Word, shared: SharedCatalogue) -> wire.WordSenses:
-    """The senses of a word: as it is spelt, else as its case folds (DSKD §3.3)."""
+def word_senses(
+    named: Unchanging, word: AskedWord, pos: AskedPos, shared: SharedCatalogue, neighbours: WordNeighbours = 0
+) -> wire.WordSenses:
+    """The senses of a word: as it is spelt, else as its case folds, else of a form or lemma of it (DSKD §3.3).
+
+    With a part of speech, a word that the sources know as others only is passed over, and the glosses are of that one.
+    """
     with shared.engine.connect() as connection:
-        found = find_word(connection, named.id, word)
+        found = find_word(connection, Scope(named.id, named.lexicon_id), word, pos)
         if found is None:
-            raise WordNotFound(word_not_found(word, named.ref))
+            raise WordNotFound(word_not_found(word, named.ref, pos))
         texts = token_texts(connection, named.id, found.token_ids)
         senses = senses_in_range(connection, named.id, found.first_sense, found.sense_count)
+        known = parts_of_speech(connection, named.lexicon_id, found.text)
+        told = glosses_of(connection, named.lexicon_id, found.text, pos)
+    near = nearest_words(shared, named, found, neighbours) if neighbours and senses else {}
     return wire.WordSenses(
         word=found.text,
+        matched=found.matched,
         tokens=list(found.token_ids),
         token_texts=texts,
         composed=len(found.token_ids) > 1 and found.sense_count > 0,
-        senses=list(_wire(senses)),
+        senses=[wire.WordSense(**dict(sense), neighbours=near.get(sense.id)) for sense in _wire(senses)],
         reason=found.reason,
+        pos=known,
+        glosses=glosses(told),
     )
 
 
 @router.get(wire.SENSE)
 def sense(named: Unchanging, sense: SenseId, shared: SharedCatalogue) -> wire.SenseDetail:
     """One sense with its contexts, its owner and its vector."""
-    if not 0 <= sense < named.senses:
-        raise SenseNotFound(f"sense {sense} is not in {named.ref}; ids run 0 .. {named.senses - 1}")
-    with shared.engine.connect() as connection:
-        found = find_sense(connection, named.id, sense)
-    if found is None:
-        raise SenseNotFound(f"sense {sense} is not in {named.ref}")
+    found = _find(named, sense, shared)
     (plain,) = _wire([found.sense])
     return wire.SenseDetail(
         **dict(plain),
@@ -72,9 +92,29 @@ def sense(named: Unchanging, sense: SenseId, shared: SharedCatalogue) -> wire.Se
     )
 
 
-def word_not_found(word: str, ref: str) -> str:
-    """What to say of a word that the dictionary does not know."""
-    return f"the word {word!r} is in no relation of {ref} and no single token of it"
+@router.get(wire.NEIGHBOURS)
+def neighbours(
+    named: Unchanging, sense: SenseId, shared: SharedCatalogue, limit: SenseNeighbours = 10
+) -> wire.SenseNeighbours:
+    """The nearest senses of other owners, tokens and composed words, nearest first."""
+    found = _find(named, sense, shared)
+    return wire.SenseNeighbours(
+        id=sense,
+        owner="word" if found.token_id is None else "token",
+        token=found.token_id,
+        text=found.text,
+        neighbours=nearest_of_others(shared, named, sense, limit),
+    )
+
+
+def _find(named: Dictionary, sense: int, shared: Catalogue) -> OwnedSense:
+    if not 0 <= sense < named.senses:
+        raise SenseNotFound(f"sense {sense} is not in {named.ref}; ids run 0 .. {named.senses - 1}")
+    with shared.engine.connect() as connection:
+        found = find_sense(connection, named.id, sense)
+    if found is None:
+        raise SenseNotFound(f"sense {sense} is not in {named.ref}")
+    return found
 
 
 def _wire(senses: Iterable[Sense]) -> Iterable[wire.Sense]:

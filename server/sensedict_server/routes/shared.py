@@ -66,8 +66,24 @@ def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> 
 Unchanging = Annotated[Dictionary, Depends(unchanging)]
 
 
-def asked_word(word: Annotated[str, Query(description="the word as it is spelt, percent-encoded; case folds")]) -> str:
+def asked_word(
+    word: Annotated[
+        str, Query(description="the word as it is spelt, percent-encoded; case folds, inflected forms are traced back")
+    ],
+) -> str:
     """The word of the query.
+
+    Raises:
+        InvalidInput: it is empty, too long, or holds what no word holds.
+    """
+    return checked_word(word)
+
+
+AskedWord = Annotated[str, Depends(asked_word)]
+
+
+def checked_word(word: str) -> str:
+    """The word, when it can be one.
 
     Raises:
         InvalidInput: it is empty, too long, or holds what no word holds.
@@ -81,4 +97,38 @@ def asked_word(word: Annotated[str, Query(description="the word as it is spelt, 
     return word
 
 
-Word = Annotated[str, Depends(asked_word)]
+def refuse_null(*texts: str | None) -> None:
+    """Let pass texts that a database can compare with.
+
+    Raises:
+        InvalidInput: one holds U+0000.
+    """
+    if any(text is not None and "\x00" in text for text in texts):
+        raise InvalidInput("type, source, rule and pos cannot hold the character U+0000")
+
+
+def asked_pos(
+    pos: Annotated[
+        str | None,
+        Query(
+            description="only as this part of speech, where sources have it: noun, verb, adjective, adverb or another",
+            max_length=100,
+        ),
+    ] = None,
+) -> str | None:
+    """The part of speech of the query.
+
+    Raises:
+        InvalidInput: it holds U+0000.
+    """
+    refuse_null(pos)
+    return pos
+
+
+AskedPos = Annotated[str | None, Depends(asked_pos)]
+
+
+def word_not_found(word: str, ref: str, pos: str | None = None) -> str:
+    """What to say of a word that the dictionary does not know."""
+    told = f"the word {word!r} is in no relation of {ref} and no single token of it, nor is a form or lemma of it"
+    return told if pos is None else f"{told}, as {pos!r}: ask without pos"
