@@ -5,15 +5,18 @@ from __future__ import annotations
 import doctest
 import lzma
 import os
+import sys
 import tarfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sensedict.errors import InvalidInput
-from sensedict_server.lexicon.readers import READERS, File, Notes, wordnet
+from sensedict.errors import ConfigurationError, InvalidInput, MissingExtra
+from sensedict_server.lexicon.readers import READERS, File, Notes, wn_library, wordnet
 from sensedict_server.lexicon.relations import Collection, Entry, Form, Gloss, Relation
 
 FILES = {"n": "data.noun", "v": "data.verb", "a": "data.adj", "r": "data.adv"}
@@ -244,3 +247,112 @@ def test_all_of_wordnet_3_0(princeton: tuple[list[Entry], Notes]) -> None:
     assert ("dog", "canine", "hypernym") in triples(entries)
     assert ("wheel", "wheeled vehicle", "holonym") in triples(entries)
     assert ("arid", "dry", "related") in triples(entries)
+
+
+LMF_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE LexicalResource SYSTEM "http://globalwordnet.github.io/schemas/WN-LMF-1.1.dtd">
+<LexicalResource xmlns:dc="https://globalwordnet.github.io/schemas/dc/">
+<Lexicon id="small" label="SmallNet" language="en" email="a@example.org" version="{version}"
+ license="https://creativecommons.org/licenses/by-sa/4.0/">
+"""
+LMF_RELATIONS = {
+    "@": "hypernym",
+    "@i": "instance_hypernym",
+    "#m": "holo_member",
+    "%m": "mero_member",
+    "&": "similar",
+    "!": "antonym",
+    "+": "derivation",
+}
+
+
+def lmf(lines: dict[str, Line], version: str) -> str:
+    """The same small WordNet as XML (WN-LMF), each word an entry with one sense a synset."""
+    entries, synsets = [], []
+    for key, line in lines.items():
+        words = list(dict.fromkeys(word.split("(")[0].replace("_", " ") for word in line.words))
+        related = "".join(
+            f'<SynsetRelation relType="{LMF_RELATIONS[s]}" target="small-{to}"/>'
+            for s, to, _ in line.pointers
+            if s in LMF_RELATIONS and s not in "!+"
+        )
+        members = " ".join(f"small-{key}-{place}" for place in range(1, len(words) + 1))
+        definition = line.gloss.split('; "')[0].strip(" ;")
+        synsets.append(
+            f'<Synset id="small-{key}" ili="" partOfSpeech="{line.type}" members="{members}">'
+            f"<Definition>{definition}</Definition>{related}</Synset>"
+        )
+        for place, word in enumerate(words, 1):
+            sense = "".join(
+                f'<SenseRelation relType="{LMF_RELATIONS[s]}" target="small-{to}-{int(ends[2:])}"/>'
+                for s, to, ends in line.pointers
+                if s in "!+" and int(ends[:2]) == place
+            )
+            form = '<Form writtenForm="barkt"/>' if word == "bark" else ""
+            entries.append(
+                f'<LexicalEntry id="small-{key}-e{place}">'
+                f'<Lemma writtenForm="{word}" partOfSpeech="{line.type}"/>{form}'
+                f'<Sense id="small-{key}-{place}" synset="small-{key}">{sense}</Sense></LexicalEntry>'
+            )
+    return LMF_HEAD.format(version=version) + "\n".join([*entries, *synsets, "</Lexicon></LexicalResource>"])
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Any]:
+    """The library wn with an empty folder of data, as it was afterwards."""
+    wn = pytest.importorskip("wn", reason="the library wn is not installed: pip install wn")
+    before = wn.config.data_directory
+    wn.config.data_directory = tmp_path / "wn"
+    yield wn
+    connection = wn._db.pool.pop(wn.config.database_path, None)  # the library never closes it, which Python warns of
+    if connection is not None:
+        connection.close()
+    wn.config.data_directory = before
+
+
+def add(library: Any, folder: Path, version: str) -> None:
+    (folder / "small.xml").write_text(lmf(small_wordnet(), version), encoding="utf-8")
+    library.add(folder / "small.xml", progress_handler=None)
+
+
+def read_library(name: str) -> tuple[list[Entry], Notes]:
+    notes = Notes()
+    return list(READERS["wn"].read(File(Path(name)), notes)), notes
+
+
+def test_the_library_gives_what_the_files_give(tmp_path: Path, library: Any) -> None:
+    add(library, tmp_path, "1.2")
+    from_library, notes = read_library("small:1.2")
+    from_files, _ = read(write(tmp_path / "dict", small_wordnet()))
+    assert (notes.version, notes.licence) == ("SmallNet 1.2", "CC BY-SA 4.0")
+    assert notes.skipped == {"relation of another kind: derivation": 1}
+    assert {e for e in from_library if not isinstance(e, Form)} == {e for e in from_files if not isinstance(e, Form)}
+    assert [e for e in from_library if isinstance(e, Form)] == [Form("barkt", "bark", "verb")]
+
+
+def test_a_lexicon_that_the_library_has_not(tmp_path: Path, library: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"no such lexicon .*: python -m wn download oewn:2024"):
+        read_library("oewn:2024")
+    assert not library.config.database_path.exists()
+    add(library, tmp_path, "1.2")
+    with pytest.raises(ConfigurationError, match="python -m wn download small:3"):
+        read_library("small:3")
+    add(library, tmp_path, "1.3")
+    with pytest.raises(ConfigurationError, match=r"small:\* may be any of small:1.2, small:1.3: write one of them"):
+        read_library("small:*")
+
+
+def test_a_database_of_the_library_that_is_none(library: Any) -> None:
+    (library.config.data_directory / "wn.db").write_bytes(b"no database at all, but longer than its header " * 10)
+    with pytest.raises(ConfigurationError, match=r"wn:small:1: .*wn\.db cannot be read: "):
+        read_library("small:1")
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wn", None)  # as Python has it where a package is not installed
+    with pytest.raises(MissingExtra, match="pip install wn"):
+        read_library("oewn:2024")
+
+
+def test_example_of_the_library_reader() -> None:
+    assert doctest.testmod(wn_library).failed == 0

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sensedict_server.lexicon.readers import moby, morpholex, morphynet, opposites, pairs, typed
+from sensedict_server.lexicon.readers import (
+    moby,
+    morpholex,
+    morphynet,
+    mythes,
+    opposites,
+    pairs,
+    roget,
+    typed,
+    wiktextract,
+    wn_library,
+    wordnet,
+)
 from sensedict_server.lexicon.readers.files import File, Notes, Reader
 
 READERS = {
@@ -15,6 +27,11 @@ READERS = {
         pairs.ANTONYMS,
         typed.READER,
         morpholex.READER,
+        wordnet.READER,
+        wn_library.READER,
+        mythes.READER,
+        roget.READER,
+        wiktextract.READER,
     )
 }
 
