@@ -51,19 +51,20 @@ class File:
             for number, line in self.byte_lines():
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if "\0" in text:
-                    raise self.broken(number, f"a NUL, which no text holds{_hint(number, line)}")
+                    raise self.broken(number, "a NUL, which no text holds: the file is binary, or part of it is")
                 if text and not text.isspace():
                     yield number, text
         except UnicodeDecodeError as error:
-            why = f"not UTF-8 ({error.reason} at byte {error.start + 1}){_hint(number, line)}"
+            what = "the file is binary, as it seems" if b"\0" in line else "another encoding? save it as UTF-8"
+            why = f"not UTF-8 ({error.reason} at byte {error.start + 1}): {what}"
             raise self.broken(number, why) from error
 
     def byte_lines(self) -> Iterator[tuple[int, bytes]]:
         """All its lines as bytes with their ends, numbered from 1.
 
         Raises:
-            InvalidInput: a file that is none, is empty, is compressed and not whole, or has a line of no end; the line
-                is named.
+            InvalidInput: a file that is none, is empty, is compressed and not whole, is UTF-16 or of another kind, or
+                has a line of no end; the line is named.
         """
         with self.binary() as raw, self._unpack(raw) as file:
             number = 0
@@ -72,6 +73,8 @@ class File:
                     number += 1
                     if len(line) == _MOST_BYTES:
                         raise self.broken(number, f"longer than {_MOST_BYTES // 2**20} MiB: is this a file of lines?")
+                    if number == 1 and (seems := _seems(line)):
+                        raise self.broken(number, f"{seems}, as it seems")
                     yield number, line
             except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
                 raise InvalidInput(f"{self.path}: cannot be read after line {number}: {error}; is it whole?") from error
@@ -109,16 +112,14 @@ class File:
         return io.BufferedReader(_Zstandard(raw), 2**20) if suffix == ".zst" else raw
 
 
-def _hint(number: int, line: bytes) -> str:
-    """What a file may be whose line is no text."""
-    if number > 1:
-        return ": the file is binary, or part of it in another encoding" if b"\0" in line else ": another encoding?"
-    if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in (line[:1], line[1:2]):
-        return ": UTF-16, as it seems; save it as UTF-8"
+def _seems(start: bytes) -> str | None:
+    """What a file that begins so is, in place of text, and the fix; None where nothing is wrong."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(start) > 1 and b"\0" in start[:2]):
+        return "no UTF-8 but UTF-16 (save it as UTF-8)"
     for suffix, magic in {**_MAGIC, ".xlsx or .zip": (b"PK\x03\x04",)}.items():
-        if line.startswith(magic):
-            return f": a {suffix} file, as it seems; name it so"
-    return ": the file is binary, as it seems" if b"\0" in line else ": another encoding? save it as UTF-8"
+        if start.startswith(magic):
+            return f"no text but a {suffix} file (name it so, or unpack it)"
+    return None
 
 
 class _Zstandard(io.RawIOBase):
