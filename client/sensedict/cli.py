@@ -26,6 +26,9 @@ COMMANDS = {
     ),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
     "lexicon": _Command("sensedict_server.build.lexicon_command:lexicon", "server", "Load, list or sample relations."),
+    "export": _Command(
+        "sensedict_server.export_command:export", "server", "Write the analysts' views as Parquet files."
+    ),
     "teacher": _Command(
         "sensedict_trainer.teacher_command:teacher", "trainer", "Convert or look at a teacher's weights."
     ),

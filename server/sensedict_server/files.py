@@ -79,6 +79,8 @@ _SCHEMAS = {
             "rule": pa.string(),
             "parent_id": pa.int64(),
             "conflict": pa.bool_(),
+            "directed": pa.bool_(),
+            "pos": pa.string(),
         }
     ),
     "contexts.parquet": pa.schema(
@@ -222,7 +224,7 @@ def put_in_place(new: Path, place: Path) -> None:
         place.rename(new.with_name(f"{new.name}-old"))
     new.rename(place)
     shutil.rmtree(new.with_name(f"{new.name}-old"), ignore_errors=True)
-    _sync(place.parent)
+    sync(place.parent)
 
 
 def _vectors(connection: Connection, content: Content) -> NDArray[np.float16]:
@@ -278,7 +280,7 @@ def _write_table(connection: Connection, query: Select[Any], file: Path, schema:
             columns = zip(*part, strict=True)
             typed = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_batch(pa.record_batch(typed, schema=schema))
-    _sync(file)
+    sync(file)
     return hash_file(file)
 
 
@@ -289,11 +291,11 @@ def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:
 
 def _write_bytes(file: Path, data: bytes) -> FileEntry:
     file.write_bytes(data)
-    _sync(file)
+    sync(file)
     return hash_file(file)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Bring a file or folder to the disk: a rename must not come there before the data."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -68,6 +68,8 @@ def all_relations(lexicon_id: int) -> Select[Any]:
             relations.c.rule,
             relations.c.parent_id,
             relations.c.conflict,
+            relations.c.directed,
+            relations.c.pos,
         )
         .join(word, word.c.id == relations.c.word_id)
         .join(other, other.c.id == relations.c.other_id)
