@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sensedict.errors import InvalidInput
 
-_CELLS = 1 << 18  # numbers held of one batch's tokens: 1 MiB in single precision, three times that with its copies
+_CELLS = 1 << 17  # numbers held of one batch's tokens: 512 KiB in single precision, what a core's cache holds
 _EPS = np.finfo(np.float32).eps
 
 
@@ -84,13 +84,17 @@ def _compose_batch(
     """Senses (Σ k_1, D) of words (B, m)."""
     counts = offsets[words + 1] - offsets[words]  # (B, m)
     total = _padded(vectors, offsets[words[:, 0]], counts[:, 0])  # (B, K_1, D)
+    lengths = _squares(total)  # (B, K_1); no mean is longer than the longest of what it is the mean of
     for done in range(1, words.shape[1]):
         senses = _padded(vectors, offsets[words[:, done]], counts[:, done])  # (B, K_j, D)
-        nearest = _nearest(total / np.float32(done), senses, counts[:, done])
-        total += senses[np.arange(len(words))[:, None], nearest]
+        own_lengths = _squares(senses)
+        nearest = _nearest(total if done == 1 else total / np.float32(done), lengths, senses, own_lengths)
+        taken = np.arange(len(words))[:, None], nearest
+        total += senses[taken]
+        lengths = np.maximum(lengths, own_lengths[taken])
     total /= np.float32(words.shape[1])
-    kept: NDArray[np.float32] = total[np.arange(total.shape[1]) < counts[:, :1]]
-    return kept
+    kept = np.arange(total.shape[1]) < counts[:, :1]
+    return total.reshape(-1, total.shape[2]) if kept.all() else total[kept]
 
 
 def _padded(vectors: NDArray[np.floating], first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -99,19 +103,27 @@ def _padded(vectors: NDArray[np.floating], first: NDArray[np.int64], counts: NDA
     return vectors[rows].astype(np.float32)
 
 
-def _nearest(means: NDArray[np.float32], senses: NDArray[np.float32], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _nearest(
+    means: NDArray[np.float32],
+    lengths: NDArray[np.float32],
+    senses: NDArray[np.float32],
+    own_lengths: NDArray[np.float32],
+) -> NDArray[np.int64]:
     """Which sense (B, K_1) is nearest to each mean (B, K_1, D), of senses (B, K_j, D); of equally near ones the first.
 
-    Distances come from products, which are quick, around the first sense, where few digits are lost. Where they leave a
-    doubt, because another sense is as near up to rounding, distances are taken as `compose` takes them.
+    Distances come from products, which are quick but lose digits. Where they leave a doubt, because another sense is as
+    near up to rounding, distances are taken as `compose` takes them. A sense that pads never wins: it stands after the
+    one that it repeats.
+
+    Args:
+        lengths: (B, K_1) at least ‖mean‖².
+        own_lengths: (B, K_j) ‖sense‖².
     """
-    around = senses - senses[:, :1]  # (B, K_j, D)
-    centred = means - senses[:, :1]  # (B, K_1, D)
-    lengths = _squares(around)  # (B, K_j)
-    distances = lengths[:, None, :] - 2 * (centred @ around.transpose(0, 2, 1))  # (B, K_1, K_j), less ‖mean‖²
-    distances += np.where(np.arange(senses.shape[1]) < counts[:, None], 0, np.float32(np.inf))[:, None, :]
+    distances = means @ senses.transpose(0, 2, 1)  # (B, K_1, K_j)
+    distances *= -2
+    distances += own_lengths[:, None, :]  # less ‖mean‖²
     nearest: NDArray[np.int64] = distances.argmin(axis=2)
-    rounding = 4 * means.shape[2] * _EPS * (_squares(centred) + lengths.max(axis=1, keepdims=True))  # of two sums of D
+    rounding = 4 * means.shape[2] * _EPS * (lengths + own_lengths.max(axis=1, keepdims=True))  # of two sums of D
     doubtful = (distances <= (distances.min(axis=2) + rounding)[:, :, None]).sum(axis=2) > 1
     words, rows = np.nonzero(doubtful)
     step = max(1, _CELLS // senses[0].size)
