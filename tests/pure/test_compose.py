@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,9 +11,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from sensedict.errors import InvalidInput
+from sensedict_server.build import words as words_module
 from sensedict_server.build.contents import TokenSenses
 from sensedict_server.build.words import compose_listed, tokens_inside
-from sensedict_server.lexicon.compose import compose
+from sensedict_server.lexicon import compose as compose_module
+from sensedict_server.lexicon import coverage as coverage_module
+from sensedict_server.lexicon.compose import compose, compose_in_batches
 
 
 def written_out(owners: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -55,6 +60,47 @@ def test_half_floats_are_added_in_single_precision() -> None:
 def test_what_cannot_be_composed(owners: list[NDArray[np.float64]]) -> None:
     with pytest.raises(InvalidInput):
         compose(owners)
+
+
+@pytest.mark.parametrize("apart", ["far", "near", "equal"])
+def test_batches_give_the_same_numbers_as_words_one_by_one(apart: str) -> None:
+    random = np.random.default_rng(5)
+    sizes = random.integers(1, 11, 60)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    vectors = random.normal(size=(offsets[-1], 16))
+    if apart == "near":  # senses so alike that products of them tell nothing
+        vectors = 1 + 0.001 * vectors
+    elif apart == "equal":  # senses that stand there twice: the first is taken
+        vectors = random.integers(0, 2, vectors.shape).astype(np.float64)
+    vectors = vectors.astype(np.float16)
+    words = [tuple(random.integers(0, 60, length).tolist()) for length in random.integers(1, 5, 1500)]
+    found: dict[int, NDArray[np.float32]] = {}
+    batches = 0
+    for places, senses in compose_in_batches(vectors, offsets, words):
+        batches += 1
+        assert senses.dtype == np.float32
+        ends = np.cumsum([sizes[words[place][0]] for place in places])
+        found.update(zip(places.tolist(), np.split(senses, ends[:-1]), strict=True))
+    assert batches > 4  # of one to four tokens, and more than one batch of some
+    assert sorted(found) == list(range(len(words)))
+    for place, word in enumerate(words):
+        plain = compose([vectors[offsets[token] : offsets[token + 1]] for token in word])
+        np.testing.assert_array_equal(found[place], plain)
+
+
+@pytest.mark.parametrize("words", [[(0,), ()], [(0, 1)]])
+def test_a_batch_refuses_words_that_cannot_be_composed(words: list[tuple[int, ...]]) -> None:
+    with pytest.raises(InvalidInput, match="word"):
+        list(compose_in_batches(np.zeros((2, 4)), np.array([0, 2, 2]), words))
+
+
+def test_no_words_no_batches() -> None:
+    assert list(compose_in_batches(np.zeros((0, 4)), np.zeros(1, dtype=np.int64), [])) == []
+
+
+def test_examples() -> None:
+    for module in (compose_module, words_module, coverage_module):
+        assert doctest.testmod(module).failed == 0
 
 
 WORDS = ["hot", "ice cream", "été", "and/or", "日本", "a", "'s", "New York"]
