@@ -5,7 +5,7 @@ Related words stand at two levels, in the senses and in the entry itself, and mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ OPTIONS = {
 _THESAURUS = "Thesaurus:"
 _OTHER_LANGUAGE = "entry of another language"
 _REDIRECT = "redirect"
+_ODD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a line raises that is not as it should be
 _NO_GLOSS = "no senses[].glosses"
 
 POS = {"adj": "adjective", "adv": "adverb"}  # noun and verb are written out, the others stay as they are
@@ -56,31 +57,57 @@ def read(file: File, notes: Notes) -> Iterator[Entry]:
         InvalidInput: a line that is no JSON object (the line is named), a file that is not whole, or one without an
             English entry.
     """
-    decode = msgspec.json.Decoder(Record).decode
-    mender = Mender(notes.skipped, notes.counted)
+    source = _Records(file, notes)
     take = _Taker(notes).take
-    number = english = 0
-    for number, line in file.byte_lines():
-        try:
-            record = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            fields = _parse(file, number, line)
-            if fields is None:
-                continue
-            if fields.get("lang_code") != "en":
-                notes.skipped[_REDIRECT if "redirect" in fields else _OTHER_LANGUAGE] += 1
-                continue
-            record = mender.record(fields)
-        if record.lang_code == "en":
-            english += 1
-            yield from take(record)
-        else:
-            notes.skipped[_OTHER_LANGUAGE] += 1
+    english = 0
+    for records in source.blocks():
+        for record in records:
+            if record.lang_code == "en":
+                english += 1
+                yield from take(record)
+            else:
+                notes.skipped[_OTHER_LANGUAGE] += 1
     if not english:
         raise InvalidInput(
-            f"{file.path}: none of its {number} lines is an entry with lang_code 'en'; give the file that wiktextract "
-            "makes of the English Wiktionary"
+            f"{file.path}: none of its lines is an entry whose lang_code is 'en'; give the file that wiktextract makes of "
+            "the English Wiktionary"
         )
+
+
+class _Records:
+    """The records of a file, decoded a block at a time, and line by line where a block has one that is odd."""
+
+    def __init__(self, file: File, notes: Notes) -> None:
+        self._file, self._skipped = file, notes.skipped
+        self._decoder = msgspec.json.Decoder(Record)
+        self._mender = Mender(notes.skipped, notes.counted)
+
+    def blocks(self) -> Iterator[Iterable[Record]]:
+        """Some records after the other.
+
+        Raises:
+            InvalidInput: a line is no JSON object; named when its turn comes.
+        """
+        for first, block in self._file.byte_blocks():
+            try:
+                records = self._decoder.decode_lines(block)
+            except _ODD:
+                records = []
+            # An object over several lines is one too, but not here.
+            yield records if len(records) == block.count(b"\n") else self._one_by_one(first, block)
+
+    def _one_by_one(self, first: int, block: bytes) -> Iterator[Record]:
+        for number, line in enumerate(block.split(b"\n"), first):
+            try:
+                yield self._decoder.decode(line)
+            except _ODD:
+                fields = _parse(self._file, number, line)
+                if fields is None:
+                    continue
+                if fields.get("lang_code") == "en":
+                    yield self._mender.record(fields)
+                else:
+                    self._skipped[_REDIRECT if "redirect" in fields else _OTHER_LANGUAGE] += 1
 
 
 def _parse(file: File, number: int, line: bytes) -> dict[str, Any] | None:
@@ -128,13 +155,30 @@ class _Taker:
         if not record.senses:
             self._counted["no senses"] += 1
         for sense in record.senses or ():
-            if sense.synonyms or sense.antonyms or sense.form_of or _more(sense):
+            if (
+                sense.synonyms
+                or sense.antonyms
+                or sense.hypernyms
+                or sense.hyponyms
+                or sense.coordinate_terms
+                or sense.holonyms
+                or sense.meronyms
+                or sense.form_of
+            ):
                 self._sense(sense, word, pos, found)
             elif sense.glosses:
                 found.append(Gloss(word, sense.glosses[-1], pos))
             else:
                 self._counted[_NO_GLOSS] += 1
-        if self._at_entry and (record.synonyms or record.antonyms or _more(record)):
+        if self._at_entry and (
+            record.synonyms
+            or record.antonyms
+            or record.hypernyms
+            or record.hyponyms
+            or record.coordinate_terms
+            or record.holonyms
+            or record.meronyms
+        ):
             self._entry(record, word, pos, found)
         if record.forms:
             self._forms(record.forms, word, pos, found)
@@ -148,7 +192,8 @@ class _Taker:
         tags = sense.tags or ()
         hangs = False  # whether the gloss hangs on a relation
         for name, (type_, swapped) in NYMS.items():
-            for target, _ in self._targets(getattr(sense, name) or [], word, tags):
+            items = getattr(sense, name)
+            for target, _ in self._targets(items, word, tags) if items else ():
                 if swapped:
                     found.append(Relation(target, word, type_, None, None, pos))
                 else:
@@ -165,13 +210,12 @@ class _Taker:
         labels = Labels(record.senses or [])
         for name, (type_, swapped) in NYMS.items():
             items = getattr(record, name)
-            if items:
-                for target, label in self._targets(items, word, ()):
-                    if swapped:
-                        found.append(Relation(target, word, type_, None, None, pos))
-                    else:
-                        gloss = labels.gloss(label) if label else None
-                        found.append(Relation(word, target, type_, None, None, pos, gloss))
+            for target, label in self._targets(items, word, ()) if items else ():
+                if swapped:
+                    found.append(Relation(target, word, type_, None, None, pos))
+                else:
+                    gloss = labels.gloss(label) if label else None
+                    found.append(Relation(word, target, type_, None, None, pos, gloss))
 
     def _forms(self, forms: list[Listed], word: str, pos: str | None, found: list[Entry]) -> None:
         """The forms that are plainly inflected ones; the list holds spellings and marks of tables too."""
@@ -186,7 +230,7 @@ class _Taker:
 
     def _targets(self, items: list[Related], word: str, tags: Sequence[str]) -> list[tuple[str, str | None]]:
         """The words of a list, each with the label of the sense it belongs to; `tags` are those of the sense."""
-        targets: list[tuple[str, str | None]] = []
+        targets = []
         for item in items:
             target = item.word
             # A word of letters alone is clean, and most are.
@@ -194,27 +238,27 @@ class _Taker:
                 target = self._clean(target or "", word)
                 if target is None:
                     continue
-            if item.source and item.source.startswith(_THESAURUS):
-                if not self._thesaurus:
-                    self._skipped["from a Thesaurus page"] += 1
-                    continue
-                self._counted["related words from Thesaurus pages"] += 1
-            if tags or item.tags:
-                for mark in _MARKS.intersection((*tags, *(item.tags or ()))):
-                    self._counted[f"related words marked {mark}"] += 1
+            if (tags or item.tags or item.source) and not self._wanted(item, tags):
+                continue
             targets.append((target, item.sense))
         return targets
+
+    def _wanted(self, item: Related, tags: Sequence[str]) -> bool:
+        """Whether the options let the item in; counts what is worth knowing of one that comes in."""
+        if item.source and item.source.startswith(_THESAURUS):
+            if not self._thesaurus:
+                self._skipped["from a Thesaurus page"] += 1
+                return False
+            self._counted["related words from Thesaurus pages"] += 1
+        for mark in _MARKS.intersection((*tags, *(item.tags or ()))):
+            self._counted[f"related words marked {mark}"] += 1
+        return True
 
     def _clean(self, text: str, word: str) -> str | None:
         target, note = clean(text, word)
         if note is not None:
             (self._skipped if target is None else self._counted)[note] += 1
         return target
-
-
-def _more(level: Sense | Record) -> bool:
-    """Whether it has related words other than synonyms and antonyms."""
-    return bool(level.hypernyms or level.hyponyms or level.coordinate_terms or level.holonyms or level.meronyms)
 
 
 READER = Reader(

@@ -85,6 +85,7 @@ class Sense(Struct, forbid_unknown_fields=True, gc=False):
     tags: list[str] | None = None
     form_of: list[Lemma] | None = None
     alt_of: Raw = NOT_READ
+    info_templates: Raw = NOT_READ
     qualifier: Raw = NOT_READ
     senseid: Raw = NOT_READ
     wikidata: Raw = NOT_READ

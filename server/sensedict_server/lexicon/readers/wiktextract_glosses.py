@@ -9,6 +9,7 @@ from sensedict_server.lexicon.readers.wiktextract_fields import Sense
 _FIRST_WORD = re.compile(r"(?:to|a|an|the|of)\s+")
 _LINE = "\n"
 _STOPS = " .,:;()"
+_BEHIND = frozenset("\n .,:;")  # what ends a label of whole words
 
 
 class Labels:
@@ -32,33 +33,37 @@ class Labels:
         return self._found[label]
 
     def _find(self, label: str) -> str | None:
-        folded = label.casefold().strip(_STOPS)
+        text = self._text or self._fold()
+        folded = label.lower()
+        at = text.find(_LINE + folded)  # where most stand, if anywhere
+        if at >= 0 and text.rfind(_LINE + folded) == at and text[at + len(folded) + 1] in _BEHIND:
+            return self._glosses[text.count(_LINE, 0, at)]
+        folded = folded.strip(_STOPS)
         if not folded:
             return None
         first = _FIRST_WORD.match(folded)
         folded = folded[first.end() :] if first else folded
-        if not self._text:
-            self._fold()
         places = self._places(folded)
         starting = [place for place in places if self._starts(place)]
         if not starting and " " in folded:
             starting = places
         if len(starting) > 1:
-            alone = [place for place in starting if self._ends(place + len(folded))]
-            starting = alone[:1]
-        return self._glosses[self._text.count(_LINE, 0, starting[0]) - 1] if len(starting) == 1 else label
+            starting = [place for place in starting if self._ends(place + len(folded))][:1]
+        return self._glosses[text.count(_LINE, 0, starting[0]) - 1] if len(starting) == 1 else label
 
-    def _fold(self) -> None:
-        glosses = [sense.glosses[-1].replace(_LINE, " ") for sense in self._senses if sense.glosses]
-        self._glosses = glosses
-        self._text = _LINE + _LINE.join(glosses).casefold()
+    def _fold(self) -> str:
+        glosses = [sense.glosses[-1] for sense in self._senses if sense.glosses]
+        self._glosses = [gloss.replace(_LINE, " ") for gloss in glosses] if _LINE in "".join(glosses) else glosses
+        # Not casefold, which takes many times as long: glosses are English.
+        self._text = _LINE + _LINE.join(self._glosses).lower() + _LINE
+        return self._text
 
     def _places(self, folded: str) -> list[int]:
         """Where in the text it stands as whole words."""
         text, places = self._text, []
         at = text.find(folded)
         while at >= 0:
-            if not (text[at - 1].isalnum() or text[at + len(folded) : at + len(folded) + 1].isalnum()):
+            if not (text[at - 1].isalnum() or text[at + len(folded)].isalnum()):
                 places.append(at)
             at = text.find(folded, at + 1)
         return places
