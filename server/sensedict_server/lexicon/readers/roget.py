@@ -1,11 +1,12 @@
 """Roget's Thesaurus of 1911, as Project Gutenberg's plain text has it (number 10681).
 
-    907. Malevolence -- N. malevolence; bad intent, bad intention; unkindness, diskindness; ill nature, ill will …
-    V. bear malice &c 919; harbor resentment, cherish a grudge; …
+    12a. [Low spirits.] Gloom -- N. gloom; sorrow, grief &c 7; blues [Slang], dumps, …
+    V. be gloomy &c adj.; mourn, grieve; …
 
 Under a head stand paragraphs by part of speech, in them groups by `;`, in them words by `,` in the order of their
 meaning: next to each other stand synonyms; across a group the meaning drifts, and where nouns name things (vehicles,
-coins, vestments) a group is a list of kinds. So neighbours in a group are synonyms, others near them are related.
+coins, vestments) a group is a list of kinds. So neighbours in a group are synonyms, others near them are related, and
+so are turns of phrase (of three words or four), which agree less than words do.
 Roget has no mark for opposites: heads that oppose each other are neighbours, but not everywhere, so none are derived.
 """
 
@@ -24,7 +25,8 @@ from sensedict_server.lexicon.relations import RELATED, SYNONYM, Relation
 # they are: of verbs next to each other 2 of 5, with one between 2 of 7, further apart 1 of 5, of nouns fewer still.
 _SYNONYMS_REACH = 1
 _RELATED_REACH = 6
-_MOST_WORDS = 4  # of a word that is no phrase
+_MOST_WORDS = 4  # of what is taken at all
+_TURN_OF_PHRASE = 3  # words or more
 _QUOTED = 3  # words or more before a note in capitals: a quotation and its source
 _MOST_CHARACTERS = 2**20  # of a head with its paragraphs; the longest has 8 thousand
 
@@ -174,8 +176,10 @@ def _pairs(group: _Group, notes: Notes) -> Iterator[Relation]:
 
 
 def _apart(part: str, word: str, other: str) -> bool:
-    """Whether neighbours are names, a word and its denial, or nouns for kinds of one thing (cock boat, ferry boat)."""
+    """Whether neighbours are names, turns of phrase, a word and its denial, or nouns for kinds (row boat, ferry boat)."""
     if word[0].isupper() or other[0].isupper():
+        return True
+    if max(word.count(" "), other.count(" ")) + 1 >= _TURN_OF_PHRASE:
         return True
     longer, shorter = (word, other) if len(word) > len(other) else (other, word)
     if longer.endswith(shorter) and longer.removesuffix(shorter) in _DENYING:

@@ -1,7 +1,7 @@
 """Heads of Roget's Thesaurus whose nouns name things of many kinds: vehicles, coins, vestments, diseases, gods.
 
-Under them words of one group (`snow, hermaphrodite brig, brigantine`) are kinds of a thing and no synonyms. Chosen by
-reading the heads; a number is Roget's own.
+Under them words of one group (as a skiff beside a punt) are kinds of a thing and no synonyms. Chosen by reading the
+heads; a number is Roget's own.
 """
 
 from __future__ import annotations
