@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL
 
+import analytics_lexicon
 from running_service import Service, running_service
 from sensedict_server import embedded, schema
 from sensedict_server.build.contents import Draft
@@ -98,6 +99,15 @@ def published(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with _copy_of_template(postgres, tmp_path_factory.mktemp("published")) as made, opened(made) as reading:
         draft = make_draft(*insert_lexicon(reading))
         yield Published(publish(reading, made.files, draft), draft, reading, made)
+
+
+@pytest.fixture(scope="session")
+def analytics(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of the database that `analytics_lexicon` describes, made once for the run; change nothing in it."""
+    with _copy_of_template(postgres, tmp_path_factory.mktemp("analytics")) as made:
+        with opened(made) as engine:
+            analytics_lexicon.make(engine, made.files)
+        yield made
 
 
 @pytest.fixture(scope="session")
