@@ -176,7 +176,7 @@ def _pairs(group: _Group, notes: Notes) -> Iterator[Relation]:
 
 
 def _apart(part: str, word: str, other: str) -> bool:
-    """Whether neighbours are names, turns of phrase, a word and its denial, or kinds of a thing: row boat, ferry boat."""
+    """Whether neighbours are names, turns of phrase, a word and its denial, or kinds of thing: row boat, ferry boat."""
     if word[0].isupper() or other[0].isupper():
         return True
     if max(word.count(" "), other.count(" ")) + 1 >= _TURN_OF_PHRASE:
