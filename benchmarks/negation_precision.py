@@ -145,7 +145,7 @@ class WordNet:
         self.antonyms: set[tuple[str, str]] = set()  # words, both ways
         self._opposed: dict[str, set[str]] = defaultdict(set)  # synset → synsets with an antonym of one of its words
         self._similar: dict[str, set[str]] = defaultdict(set)
-        pointers = []
+        pointers: list[tuple[str, str, str, str]] = []
         words: dict[str, list[str]] = {}
         for pos in ("noun", "verb", "adj", "adv"):
             for line in (folder / f"data.{pos}").read_text("utf-8").splitlines():

@@ -11,7 +11,7 @@ from sensedict_server.lexicon.affixes import read_affixes, shipped_affixes, ship
 from sensedict_server.lexicon.negation import derive
 from sensedict_server.lexicon.relations import Relation, Segmentation
 
-HEADER = "position\tmorpheme\tlabel\tspellings\tbefore_verb\tbase\n"
+HEADER = "position\tmorpheme\tlabel\tspellings\tbefore_verb\tbase\tinstead\n"
 
 
 def table(folder: Path, rows: str, header: str = HEADER) -> Path:
@@ -59,9 +59,9 @@ def test_a_table_of_ones_own_stands_in_place_of_the_shipped_one(tmp_path: Path) 
     path = table(
         tmp_path,
         "# what editors do: a mark at the start, other columns, blank lines, ends of lines\r\n\r\n"
-        "mal-\tprefix\tmal\tmal- mal\tnegates\tsame\tmalcontent\r\n"
+        "mal-\tprefix\tmal\tmal- mal\tnegates\tsame\t\tmalcontent\r\n"
         "un-\tprefix\tun\tun\treverses\tsame\r\n",
-        "\ufefflabel\tposition\tmorpheme\tspellings\tbefore_verb\tbase\tnote\r\n",
+        "\ufefflabel\tposition\tmorpheme\tspellings\tbefore_verb\tbase\tinstead\tnote\r\n",
     )
     mine = read_affixes(path)
     assert [affix.label for affix in mine.affixes.values()] == ["mal-", "un-"]
@@ -79,10 +79,11 @@ def test_a_table_of_ones_own_stands_in_place_of_the_shipped_one(tmp_path: Path) 
     ("rows", "line", "why"),
     [
         ("prefix\tun\tun-\tun\n", 2, "nothing stands under before_verb, base"),
-        ("prefix\tun\tun-\tun\treverses\tsame\ty\n", 2, "expected 6 cells parted by tabs, got 7"),
+        ("prefix\tun\tun-\tun\treverses\tsame\t\ty\n", 2, "expected 7 cells parted by tabs, got 8"),
         ("prefix un un- un reverses\n", 2, "nothing stands under morpheme, label, spellings, before_verb, base"),
         ("infix\tun\tun-\tun\treverses\tsame\n", 2, "position 'infix': write one of prefix, suffix, root"),
         ("prefix\tun\tun-\tun\tundoes\tsame\n", 2, "before_verb 'undoes': write one of negates, reverses"),
+        ("prefix\tun\tun-\tun\tnegates\tsame\tful\n", 2, "only an ending has another instead of it"),
         ("prefix\tun\tun-\tun\treverses\tnoun\n", 2, "base 'noun': write one of same, other"),
         (
             "suffix\tless\t-less\tless\treverses\tsame\n",
@@ -116,7 +117,10 @@ def test_a_faulty_line_is_named(tmp_path: Path, rows: str, line: int, why: str) 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "empty; expected a header with the columns position, morpheme, label, spellings, before_verb, base"),
+        (
+            b"",
+            "empty; expected a header with the columns position, morpheme, label, spellings, before_verb, base, instead",
+        ),
         (HEADER.encode(), "no affix in it"),
         (b"un\tprefix\n", "line 1: expected a header with the columns position"),
         (HEADER.encode() + "préfixe".encode("latin-1"), "cannot be read as UTF-8 text"),

@@ -213,6 +213,19 @@ def test_an_adjective_denies_whatever_a_source_calls_it() -> None:
     assert (found.type, found.rule) == ("antonym", "negation:un-")
 
 
+@pytest.mark.parametrize(
+    ("word", "attested", "expected"),
+    [
+        ("careless", "care careful", Negation("careful", "-less/-ful")),
+        ("careless", "care", Negation("care", "-less", changes_pos=True)),
+        ("shameless", "shame shameful", Negation("shame", "-less", changes_pos=True)),  # both are bad
+    ],
+)
+def test_an_adjective_in_ful_goes_before_the_noun(word: str, attested: str, expected: Negation) -> None:
+    segmentation = Segmentation(word, f"{{({word.removesuffix('less')})}}>less>")
+    assert find_negation(segmentation, set(attested.split())) == expected
+
+
 def test_a_noun_is_no_synonym_of_an_adjective() -> None:
     skipped: Counter[str] = Counter()
     segmentations = segmented(faultless="{(fault)}>less>", flawless="{(flaw)}>less>", unmarred="<un<{(mar)}")

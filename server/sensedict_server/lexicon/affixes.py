@@ -18,7 +18,8 @@ _HERE = Path(__file__).parent
 _POSITIONS = ("prefix", "suffix", "root")
 _BEFORE_VERB = ("negates", "reverses")
 _BASES = ("same", "other")
-_COLUMNS = ("position", "morpheme", "label", "spellings", "before_verb", "base")
+_COLUMNS = ("position", "morpheme", "label", "spellings", "before_verb", "base", "instead")
+_MAY_BE_EMPTY = frozenset({"instead"})
 _NO_MORPHEME = frozenset("<>(){} ")
 _NO_LABEL = frozenset(",+: ")  # they part the labels of a rule
 
@@ -34,6 +35,7 @@ class Affix:
         spellings: as words have it, the first that fits is cut off.
         reverses: whether it undoes the verb that it stands before.
         changes_pos: whether the base is of another part of speech: fault, of faultless.
+        instead: endings that make an opposite in its place, where there is such a word: careful, of careless.
     """
 
     position: str
@@ -42,6 +44,7 @@ class Affix:
     spellings: tuple[str, ...]
     reverses: bool = False
     changes_pos: bool = False
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
         if len(cells) > len(header):
             raise _broken(path, number, f"expected {len(header)} cells parted by tabs, got {len(cells)}")
         row = dict(zip(header, cells, strict=True))
-        empty = [column for column in columns if not row[column]]
+        empty = [column for column in columns if not row[column] and column not in _MAY_BE_EMPTY]
         if empty:
             raise _broken(path, number, f"nothing stands under {', '.join(empty)}")
         yield number, row
@@ -168,13 +171,13 @@ def _affix(path: Path, number: int, row: Mapping[str, str]) -> Affix:
     reverses = row["before_verb"] == "reverses"
     if reverses and position != "prefix":
         raise _broken(path, number, f"only a prefix stands before a verb: write negates for {label}")
-    spellings = tuple(row["spellings"].split())
-    odd = [
-        spelling for spelling in spellings if spelling != spelling.lower() or not spelling.replace("-", "").isalpha()
-    ]
-    if odd:
-        raise _broken(path, number, f"spelling {odd[0]!r}: write small letters and hyphens, blanks between spellings")
-    return Affix(position, morpheme, label, spellings, reverses, row["base"] == "other")
+    spellings, instead = tuple(row["spellings"].split()), tuple(row["instead"].split())
+    if instead and position == "prefix":
+        raise _broken(path, number, f"only an ending has another instead of it: leave instead empty for {label}")
+    for text in (*spellings, *instead):
+        if text != text.lower() or not text.replace("-", "").isalpha():
+            raise _broken(path, number, f"spelling {text!r}: write small letters and hyphens, blanks between spellings")
+    return Affix(position, morpheme, label, spellings, reverses, row["base"] == "other", instead)
 
 
 def _broken(path: Path, number: int, why: str) -> InvalidInput:

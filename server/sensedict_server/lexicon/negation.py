@@ -49,7 +49,8 @@ def find_negation(
 ) -> Negation | None:
     """The word's negation, when it has an odd number of negating affixes and a base that exists; None otherwise.
 
-    The base is the surface without the affixes, else the re-spelled morphemes, whichever is attested first.
+    The base is the surface with another ending (careful, of careless), else without the affixes, else the re-spelled
+    morphemes, whichever is attested first.
 
     >>> find_negation(Segmentation("unkind", "<un<(kind)"), {"kind"})
     Negation(base='kind', label='un-', undoes=False, changes_pos=False, adjective=False)
@@ -73,6 +74,9 @@ def find_negation(
     if (len(front) + len(back)) % 2 == 0 or _listed(word, table.lookalikes):
         return None
     base = _surface(word, front, back)
+    counterpart = _counterpart(base, (*front, *back), attested, table)
+    if counterpart is not None:
+        return counterpart
     if base is None or base not in attested:
         # only where the word itself starts or ends so: witlessness is no witness, and `witness` no base of it
         if not _spelt(word, front[:1], back):
@@ -223,6 +227,18 @@ def _surface(word: str, front: Sequence[Affix], back: Sequence[Affix]) -> str | 
             return None
         rest = rest.removesuffix(spelling)
     return rest
+
+
+def _counterpart(
+    stem: str | None, affixes: Sequence[Affix], attested: Container[str], table: AffixTable
+) -> Negation | None:
+    """The opposite with another ending in the place of the word's, where there is such a word: careful, of careless."""
+    if stem is None or len(affixes) != 1:
+        return None
+    for ending in affixes[0].instead:
+        if stem + ending in attested and stem + ending not in table.lookalikes:
+            return Negation(stem + ending, f"{affixes[0].label}/-{ending}")
+    return None
 
 
 def _spelt(word: str, front: Sequence[Affix], back: Sequence[Affix]) -> bool:
