@@ -1,13 +1,12 @@
-"""Names of relation types: those that are known, and what is wrong with another."""
+"""Names of relation types, and what is wrong with one."""
 
 from __future__ import annotations
 
 import difflib
 import re
 
-from sensedict_server.lexicon.relations import HOLONYM, HYPERNYM, SYMMETRIC
+from sensedict_server.lexicon.relations import SYMMETRIC
 
-KNOWN = (*sorted(SYMMETRIC), HYPERNYM, HOLONYM)
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -19,9 +18,9 @@ def type_fault(type: str) -> str | None:
     >>> type_fault("synonim")
     "write 'synonym', which is meant, or a name of your own that is less like it"
     """
-    if type in KNOWN:
+    if type in SYMMETRIC:
         return None
-    meant = difflib.get_close_matches(type.casefold(), KNOWN, 1, cutoff=0.8)
+    meant = difflib.get_close_matches(type[:80].casefold(), sorted(SYMMETRIC), 1, cutoff=0.8)
     if meant:
         return f"write {meant[0]!r}, which is meant, or a name of your own that is less like it"
     if not _TYPE.fullmatch(type):

@@ -10,17 +10,14 @@ adjective, adverb or your own) and `gloss` (of the word's sense) beside them, em
 from __future__ import annotations
 
 import csv
-import difflib
-import re
 from collections.abc import Iterator
 
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Notes, Reader
-from sensedict_server.lexicon.relations import SYMMETRIC, Relation
+from sensedict_server.lexicon.relations import Relation
+from sensedict_server.lexicon.types import type_fault
 
 _COLUMNS = ("word", "other", "type")
 _FURTHER = ("pos", "gloss")
-_KNOWN = sorted(SYMMETRIC)
-_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _MOST_CHARACTERS = 64  # of a part of speech
 _COMPRESSED = (".gz", ".xz", ".zst")
 
@@ -50,7 +47,7 @@ def read(file: File, notes: Notes) -> Iterator[Relation]:
             raise file.broken(number, f"expected two words, got {_shown(cells)}")
         type_ = values["type"].strip()
         if type_ not in sound:
-            fault = _fault(type_)
+            fault = type_fault(type_)
             if fault:
                 raise file.broken(number, f"type {type_[:80]!r}: {fault}")
             sound.add(type_)
@@ -109,18 +106,6 @@ def _csv_rows(file: File) -> Iterator[tuple[int, list[str]]]:
 
 def _shown(cells: list[str]) -> str:
     return repr(" | ".join(cell[:40] for cell in cells[:6]))
-
-
-def _fault(type_: str) -> str | None:
-    """What is wrong with the name of a type; a misspelt one would be published as a type of its own, for ever."""
-    if type_ in SYMMETRIC:
-        return None
-    meant = difflib.get_close_matches(type_[:80].casefold(), _KNOWN, 1, cutoff=0.8)
-    if meant:
-        return f"write {meant[0]!r}, which is meant, or a name of your own that is less like it"
-    if not _TYPE.fullmatch(type_):
-        return "use lower-case letters, digits, '-', '_', first a letter"
-    return None
 
 
 READER = Reader("typed", LICENCE_UNKNOWN, "", read, several=True)
