@@ -1,4 +1,4 @@
-"""What sources say of words, made uniform: words normalised, each pair once a source, type and part of speech (DSKD §3.2)."""
+"""What sources say of words, made uniform: each pair once a source, type and part of speech (DSKD §3.2)."""
 
 from __future__ import annotations
 
