@@ -110,7 +110,7 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 def report(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Lines of a Markdown table: precision over all, by half, type and rule."""
-    yield "| edges | n | right | arguable | wrong | of these by the parent | right [95%] | right or arguable [95%] |"
+    yield "| edges | n | right | arguable | wrong | not right by the parent | right [95%] | right or arguable [95%] |"
     yield "|---|---|---|---|---|---|---|---|"
     groups: dict[str, list[Mapping[str, str]]] = {"all": list(rows)}
     for name in ("half", "type"):
@@ -235,7 +235,9 @@ def main() -> None:
         pairs += [("a word and its base", word, negation.base) for word, negation in negations.items()]
         print("\n".join(agreement(pairs, WordNet(given.dict))))
         return
-    with given.out.open("x", encoding="utf-8", newline="") as file:  # judgements are never written over
+    if given.out.exists():
+        sys.exit(f"{given.out} is there already: judgements are not written over, name another file")
+    with given.out.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(COLUMNS)
         for half, edge in draw(edges, given.size, given.seed):
