@@ -33,7 +33,7 @@ JUDGEMENTS = ("right", "arguable", "wrong")
 
 @dataclass(frozen=True)
 class Edge:
-    """A derived relation and what it comes from; `rule` has its labels in order, `im-+un-` for `un-+im-` too."""
+    """A derived relation and what it comes from."""
 
     word: str
     other: str
@@ -69,9 +69,7 @@ def derived_edges(collection: Collection) -> list[Edge]:
     for relation in derive(collection.relations, segmentations, collection.words(), undoing):
         if relation.parent is None or relation.rule is None:
             raise ValueError(f"derived without rule or parent: {relation}")
-        how, _, labels = relation.rule.partition(":")
-        rule = f"{how}:{'+'.join(sorted(labels.split('+')))}"
-        edge = Edge(*relation.pair, relation.type, rule, collection.relations[relation.parent])
+        edge = Edge(*relation.pair, relation.type, relation.rule, collection.relations[relation.parent])
         key = (relation.pair, relation.type)
         if key not in found or (edge.rule, edge.parent.pair) < (found[key].rule, found[key].parent.pair):
             found[key] = edge

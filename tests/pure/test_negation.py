@@ -119,7 +119,7 @@ def test_with_both_sides_negated_both_rules_apply() -> None:
     segmentations = segmented(unkind="<un<(kind)", dishonest="<dis<(honest)")
     found = derive([Relation("unkind", "dishonest", "synonym")], segmentations, {"kind", "honest"})
     assert [(r.word, r.other, r.type, r.rule) for r in found] == [
-        ("kind", "honest", "synonym", "negation:un-+dis-"),
+        ("kind", "honest", "synonym", "negation:dis-+un-"),
         ("kind", "dishonest", "antonym", "negation:un-"),
         ("unkind", "honest", "antonym", "negation:dis-"),
     ]

@@ -84,13 +84,12 @@ def find_negation(
         base = "".join(morpheme.text for morpheme in morphemes[len(front) : len(morphemes) - len(back)])
         if base == word or base not in attested:
             return None
-    affixes_found = (*front, *back)
-    label = ",".join(affix.label for affix in affixes_found)
+    cut = (*front, *back)
     return Negation(
         base,
-        label,
-        _undoes(segmentation, affixes_found, table, attested),
-        any(affix.changes_pos for affix in affixes_found),
+        ",".join(affix.label for affix in cut),
+        _undoes(segmentation, cut, table, attested),
+        any(affix.changes_pos for affix in cut),
         "adjective" in segmentation.pos,
     )
 
@@ -166,7 +165,7 @@ def derive(
                 continue
             reverses = sum(side in undoing for side in undone)
             kind = SYNONYM if same else REVERSAL if reverses % 2 == 1 else ANTONYM
-            rule = "+".join(negations[side].label for side in undone)
+            rule = "+".join(sorted(negations[side].label for side in undone))  # whichever end stands first
             derived.append(Relation(word, other, kind, f"{REVERSAL if reverses else 'negation'}:{rule}", place))
     return derived
 
