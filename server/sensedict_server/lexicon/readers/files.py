@@ -8,7 +8,6 @@ import lzma
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
@@ -22,7 +21,7 @@ LICENCE_UNKNOWN = "not stated"  # of a user's own file
 _PACKED = 4096  # bytes of .zst unpacked at once; they can become 32 thousand times as many
 _SKIPPABLE = tuple(bytes((first, 0x2A, 0x4D, 0x18)) for first in range(0x50, 0x60))  # pzstd begins with such a frame
 _MAGIC = {".gz": (b"\x1f\x8b",), ".xz": (b"\xfd7zXZ\0",), ".zst": (b"\x28\xb5\x2f\xfd", *_SKIPPABLE)}
-_BLOCK = 2**17  # bytes of lines that are given together
+_UNPACKED = 2**17  # bytes that are held unpacked
 _MOST_BYTES = 64 * 2**20  # of a line; the longest of Wiktionary's has 2 MB
 
 
@@ -68,49 +67,19 @@ class File:
             InvalidInput: a file that is none, is empty, is compressed and not whole, is UTF-16 or of another kind, or
                 has a line of no end; the line is named.
         """
-        with self._opened() as (file, place):
-            while line := file.readline(_MOST_BYTES):
-                place.line += 1
-                if len(line) == _MOST_BYTES or place.line == 1:
-                    self._check(line, place.line)
-                yield place.line, line
-
-    def byte_blocks(self) -> Iterator[tuple[int, bytes]]:
-        """All its lines as bytes, in blocks of whole ones, each with the number of its first; quicker than one by one.
-
-        Raises:
-            InvalidInput: as `byte_lines`.
-        """
-        with self._opened() as (file, place):
-            while block := file.read(_BLOCK):
-                first = place.line + 1
-                if not block.endswith(b"\n"):
-                    rest = file.readline(_MOST_BYTES)
-                    self._check(rest, first + block.count(b"\n"))
-                    block += rest
-                if first == 1:
-                    self._check(block, first)
-                place.line += block.count(b"\n") if block.endswith(b"\n") else block.count(b"\n") + 1
-                yield first, block
-
-    def _check(self, line: bytes, number: int) -> None:
-        """Refuse a line of no end, and a first one that is of no text."""
-        if len(line) == _MOST_BYTES:
-            raise self.broken(number, f"longer than {_MOST_BYTES // 2**20} MiB: is this a file of lines?")
-        if number == 1 and (seems := _seems(line)):
-            raise self.broken(number, f"{seems}, as it seems")
-
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[IO[bytes], _Place]]:
-        """The file, unpacked, and the place in it that its errors name; to be kept up by who reads."""
-        place = _Place()
         with self.binary() as raw, self._unpack(raw) as file:
+            number = 0
             try:
-                yield file, place
+                while line := file.readline(_MOST_BYTES):
+                    number += 1
+                    if len(line) == _MOST_BYTES:
+                        raise self.broken(number, f"longer than {_MOST_BYTES // 2**20} MiB: is this a file of lines?")
+                    if number == 1 and (seems := _seems(line)):
+                        raise self.broken(number, f"{seems}, as it seems")
+                    yield number, line
             except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-                why = f"cannot be read after line {place.line}: {error}; is it whole?"
-                raise InvalidInput(f"{self.path}: {why}") from error
-            if place.line == 0:
+                raise InvalidInput(f"{self.path}: cannot be read after line {number}: {error}; is it whole?") from error
+            if number == 0:
                 raise InvalidInput(f"{self.path}: the file is empty")
 
     def binary(self) -> io.BufferedReader[_Watched]:
@@ -138,15 +107,11 @@ class File:
         if start and suffix in _MAGIC and not start.startswith(_MAGIC[suffix]):
             raise InvalidInput(f"{self.path}: not what its name says, a {suffix} file; rename it, or compress it again")
         if suffix == ".gz":
-            return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
+            # Its own readline is Python code, once a line.
+            return io.BufferedReader(gzip.GzipFile(fileobj=raw), _UNPACKED)
         if suffix == ".xz":
-            return lzma.LZMAFile(raw)
-        return io.BufferedReader(_Zstandard(raw), 2**20) if suffix == ".zst" else raw
-
-
-@dataclass
-class _Place:
-    line: int = 0
+            return io.BufferedReader(lzma.LZMAFile(raw), _UNPACKED)
+        return io.BufferedReader(_Zstandard(raw), _UNPACKED) if suffix == ".zst" else raw
 
 
 def _seems(start: bytes) -> str | None:

@@ -5,7 +5,8 @@ Related words stand at two levels, in the senses and in the entry itself, and mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -27,8 +28,7 @@ OPTIONS = {
 }
 _THESAURUS = "Thesaurus:"
 _OTHER_LANGUAGE = "entry of another language"
-_REDIRECT = "redirect"
-_ODD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a line raises that is not as it should be
+_NO_LANGUAGE = "redirect, or record without lang_code"
 _NO_GLOSS = "no senses[].glosses"
 
 POS = {"adj": "adjective", "adv": "adverb"}  # noun and verb are written out, the others stay as they are
@@ -57,57 +57,38 @@ def read(file: File, notes: Notes) -> Iterator[Entry]:
         InvalidInput: a line that is no JSON object (the line is named), a file that is not whole, or one without an
             English entry.
     """
-    source = _Records(file, notes)
+    return chain.from_iterable(_by_record(file, notes))
+
+
+def _by_record(file: File, notes: Notes) -> Iterator[list[Entry]]:
+    decode = msgspec.json.Decoder(Record).decode
+    mender = Mender(notes.skipped, notes.counted)
     take = _Taker(notes).take
     english = 0
-    for records in source.blocks():
-        for record in records:
-            if record.lang_code == "en":
-                english += 1
-                yield from take(record)
-            else:
-                notes.skipped[_OTHER_LANGUAGE] += 1
+    for number, line in file.byte_lines():
+        try:
+            record = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            fields = _parse(file, number, line)
+            if fields is None:
+                continue
+            record = mender.record(fields) if fields.get("lang_code") == "en" else _language(fields)
+        if record.lang_code == "en":
+            english += 1
+            yield take(record)
+        else:
+            notes.skipped[_OTHER_LANGUAGE if record.lang_code else _NO_LANGUAGE] += 1
     if not english:
         raise InvalidInput(
-            f"{file.path}: none of its lines is an entry whose lang_code is 'en'; give the file that wiktextract makes of "
-            "the English Wiktionary"
+            f"{file.path}: none of its lines is an entry whose lang_code is 'en'; give the file that wiktextract makes "
+            "of the English Wiktionary"
         )
 
 
-class _Records:
-    """The records of a file, decoded a block at a time, and line by line where a block has one that is odd."""
-
-    def __init__(self, file: File, notes: Notes) -> None:
-        self._file, self._skipped = file, notes.skipped
-        self._decoder = msgspec.json.Decoder(Record)
-        self._mender = Mender(notes.skipped, notes.counted)
-
-    def blocks(self) -> Iterator[Iterable[Record]]:
-        """Some records after the other.
-
-        Raises:
-            InvalidInput: a line is no JSON object; named when its turn comes.
-        """
-        for first, block in self._file.byte_blocks():
-            try:
-                records = self._decoder.decode_lines(block)
-            except _ODD:
-                records = []
-            # An object over several lines is one too, but not here.
-            yield records if len(records) == block.count(b"\n") else self._one_by_one(first, block)
-
-    def _one_by_one(self, first: int, block: bytes) -> Iterator[Record]:
-        for number, line in enumerate(block.split(b"\n"), first):
-            try:
-                yield self._decoder.decode(line)
-            except _ODD:
-                fields = _parse(self._file, number, line)
-                if fields is None:
-                    continue
-                if fields.get("lang_code") == "en":
-                    yield self._mender.record(fields)
-                else:
-                    self._skipped[_REDIRECT if "redirect" in fields else _OTHER_LANGUAGE] += 1
+def _language(fields: dict[str, Any]) -> Record:
+    """A record with the language alone, where that is known."""
+    code = fields.get("lang_code")
+    return Record(lang_code=code if isinstance(code, str) else None)
 
 
 def _parse(file: File, number: int, line: bytes) -> dict[str, Any] | None:
@@ -210,12 +191,16 @@ class _Taker:
         labels = Labels(record.senses or [])
         for name, (type_, swapped) in NYMS.items():
             items = getattr(record, name)
-            for target, label in self._targets(items, word, ()) if items else ():
+            if not items:
+                continue
+            last = gloss = None
+            for target, label in self._targets(items, word, ()):
                 if swapped:
                     found.append(Relation(target, word, type_, None, None, pos))
-                else:
-                    gloss = labels.gloss(label) if label else None
-                    found.append(Relation(word, target, type_, None, None, pos, gloss))
+                    continue
+                if label != last:  # one label stands at many items that follow each other
+                    last, gloss = label, labels.gloss(label) if label else None
+                found.append(Relation(word, target, type_, None, None, pos, gloss))
 
     def _forms(self, forms: list[Listed], word: str, pos: str | None, found: list[Entry]) -> None:
         """The forms that are plainly inflected ones; the list holds spellings and marks of tables too."""
