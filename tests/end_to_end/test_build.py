@@ -110,6 +110,10 @@ def test_what_a_build_says_of_itself(
     lines: list[str] = []
     dictionary, _ = build_dictionary(database, settings.files, build, tmp_path / "work", say=lines.append)
     assert "float32 on cpu" in lines[0]
+    listed = (tmp_path / "work" / "words-without-senses.tsv").read_text("utf-8").splitlines()
+    assert listed[0] == "word\treason\ttokens"
+    counted = [line for line in lines if line.startswith("words without senses: ")]
+    assert sum(int(line.split()[3].replace(",", "")) for line in counted) == len(listed) - 1 > 0
     assert dictionary.settings["build"]["cap"] == 60
     manifest = json.loads((settings.files / dictionary.ref / "manifest.json").read_text())
     assert manifest["lexicon"] == "pairs@1"
