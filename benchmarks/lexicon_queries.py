@@ -124,7 +124,7 @@ def draw_words(connection: Connection, lexicon_id: int) -> list[int]:
 def _first_page(connection: Connection, lexicon_id: int, word: int, wanted: Filter) -> None:
     """What the service does for a page: the whole walk, then the page's relations."""
     walked = walk(connection, lexicon_id, word, wanted, depth=DEPTH, most=MOST)
-    relations_by_id(connection, lexicon_id, [id for id, _ in walked.after(0, 0, PAGE + 1)])
+    relations_by_id(connection, lexicon_id, [id for _, id in walked.after(0, 0, PAGE + 1)])
 
 
 def _timed(what: str, asked: list[int], ask: Callable[[int], object]) -> float:

@@ -51,7 +51,7 @@ def postgres() -> Iterator[URL]:
 @pytest.fixture
 def settings(postgres: URL, tmp_path: Path) -> Iterator[Settings]:
     """Settings that name an empty, migrated database and a data folder of this test's own."""
-    with _copy_of_template(postgres, tmp_path / "home") as made:
+    with copy_of_template(postgres, tmp_path / "home") as made:
         yield made
 
 
@@ -96,7 +96,7 @@ class Published:
 @pytest.fixture(scope="session")
 def published(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """The tiny dictionary published, once for the run; change nothing in it."""
-    with _copy_of_template(postgres, tmp_path_factory.mktemp("published")) as made, opened(made) as reading:
+    with copy_of_template(postgres, tmp_path_factory.mktemp("published")) as made, opened(made) as reading:
         draft = make_draft(*insert_lexicon(reading))
         yield Published(publish(reading, made.files, draft), draft, reading, made)
 
@@ -104,7 +104,7 @@ def published(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def analytics(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the database that `analytics_lexicon` describes, made once for the run; change nothing in it."""
-    with _copy_of_template(postgres, tmp_path_factory.mktemp("analytics")) as made:
+    with copy_of_template(postgres, tmp_path_factory.mktemp("analytics")) as made:
         with opened(made) as engine:
             analytics_lexicon.make(engine, made.files)
         yield made
@@ -118,7 +118,8 @@ def service(published: Published, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @contextmanager
-def _copy_of_template(postgres: URL, home: Path) -> Iterator[Settings]:
+def copy_of_template(postgres: URL, home: Path) -> Iterator[Settings]:
+    """Settings of an empty, migrated database and a data folder, for as long as the block lasts."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with _administration(postgres) as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}"))

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, union_all
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from sensedict_server.tables import dictionary_words, glosses, relation_sources, relations, words
 
@@ -14,6 +28,14 @@ HEAD_LETTERS = 3  # heads are single-token words of three letters or more (METHO
 
 Direction = Literal["both", "out", "in"]
 BACK: dict[Direction, Direction] = {"both": "both", "out": "in", "in": "out"}  # the same way, walked from its end
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a filter asks about, whatever the values. Building a statement takes as long as running it: once a shape."""
+
+    asked: frozenset[str]
+    direction: Direction
 
 
 @dataclass(frozen=True)
@@ -31,6 +53,19 @@ class Filter:
     source: str | None = None
     rule: str | None = None
     pos: str | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Of the statement that asks for them."""
+        return Shape(frozenset(self._given()), self.direction)
+
+    def values(self, lexicon_id: int) -> dict[str, Any]:
+        """Of the statement's parameters."""
+        return {"lexicon_id": lexicon_id, **self._given()}
+
+    def _given(self) -> dict[str, Any]:
+        given = {"types": list(self.types) or None, "source": self.source, "rule": self.rule, "pos": self.pos}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -67,55 +102,76 @@ def page_of_relations(
     connection: Connection, lexicon_id: int, word_id: int, filter: Filter, *, after: int, limit: int
 ) -> list[Relation]:
     """At most `limit` relations of a word with ids above `after`, in rising id, whichever end the word stands at."""
-    # Each end has an index in order of the id: two short scans in place of all relations of a word and a sort.
-    ends = [
-        half.where(relations.c.id > after).order_by(relations.c.id).limit(limit).subquery()
-        for half in leading_from(lexicon_id, filter, lambda end: end == word_id)
-    ]
-    both = union_all(*(select(end.c.id) for end in ends)).subquery()
-    ids = connection.execute(select(both.c.id).order_by(both.c.id).limit(limit)).scalars().all()
-    return relations_by_id(connection, lexicon_id, ids)
+    values = {**filter.values(lexicon_id), "node": word_id, "after": after, "most": limit}
+    return [Relation(*row) for row in connection.execute(_page(filter.shape), values)]
 
 
 def relations_by_id(connection: Connection, lexicon_id: int, ids: Sequence[int]) -> list[Relation]:
     """The relations with those ids, in that order; ids that the lexicon does not hold are passed over."""
     if not ids:
         return []
-    found = {row.id: Relation(**row._mapping) for row in connection.execute(_whole(lexicon_id, ids))}
+    rows = connection.execute(_by_id(), {"lexicon_id": lexicon_id, "ids": list(ids)})
+    found = {row.id: Relation(*row) for row in rows}
     return [found[id] for id in ids if id in found]
 
 
 def leading_from(
-    lexicon_id: int, filter: Filter, stands: Callable[[ColumnElement[int]], ColumnElement[bool]]
+    shape: Shape, stands: Callable[[ColumnElement[int]], ColumnElement[bool]]
 ) -> tuple[Select[tuple[int, int]], Select[tuple[int, int]]]:
-    """(id, far end) of the wanted relations whose first end passes `stands`, and of those whose second one does."""
-    wanted = _wanted(lexicon_id, filter)
+    """(id, far end) of the wanted relations whose first end passes `stands`, and of those whose second one does.
+
+    The parameters are those of `Filter.values`.
+    """
+    wanted = list(_wanted(shape))
     first = select(relations.c.id, relations.c.other_id.label("far")).where(*wanted, stands(relations.c.word_id))
     second = select(relations.c.id, relations.c.word_id.label("far")).where(*wanted, stands(relations.c.other_id))
-    if filter.direction == "out":
+    if shape.direction == "out":
         second = second.where(~relations.c.directed)
-    if filter.direction == "in":
+    if shape.direction == "in":
         first = first.where(~relations.c.directed)
     return first, second
 
 
-def _wanted(lexicon_id: int, filter: Filter) -> Iterable[ColumnElement[bool]]:
-    wanted = [relations.c.lexicon_id == lexicon_id]
-    if filter.types:
-        wanted.append(relations.c.type == func.any(list(filter.types)))
-    if filter.source is not None:
+def _wanted(shape: Shape) -> Iterator[ColumnElement[bool]]:
+    lexicon_id: BindParameter[int] = bindparam("lexicon_id", type_=BigInteger)
+    yield relations.c.lexicon_id == lexicon_id
+    if "types" in shape.asked:
+        yield relations.c.type == func.any(bindparam("types", type_=ARRAY(Text)))
+    if "source" in shape.asked:
         source = select(relation_sources.c.id).where(
-            relation_sources.c.lexicon_id == lexicon_id, relation_sources.c.name == filter.source
+            relation_sources.c.lexicon_id == lexicon_id, relation_sources.c.name == bindparam("source")
         )
-        wanted.append(relations.c.source_id == source.scalar_subquery())
-    if filter.rule is not None:
-        wanted.append(or_(relations.c.rule == filter.rule, func.split_part(relations.c.rule, ":", 1) == filter.rule))
-    if filter.pos is not None:
-        wanted.append(relations.c.pos == filter.pos)
-    return wanted
+        yield relations.c.source_id == source.scalar_subquery()
+    if "rule" in shape.asked:
+        rule: BindParameter[str] = bindparam("rule", type_=Text)
+        yield or_(relations.c.rule == rule, func.split_part(relations.c.rule, ":", 1) == rule)
+    if "pos" in shape.asked:
+        yield relations.c.pos == bindparam("pos")
 
 
-def _whole(lexicon_id: int, ids: Sequence[int]) -> Select[Any]:
+@cache
+def _page(shape: Shape) -> Select[Any]:
+    # Each end has an index in order of the id: two short scans in place of all relations of a word and a sort.
+    most: BindParameter[int] = bindparam("most", type_=BigInteger)
+    ends = [
+        half.where(relations.c.id > bindparam("after")).order_by(relations.c.id).limit(most).subquery()
+        for half in leading_from(shape, lambda end: end == bindparam("node", type_=BigInteger))
+    ]
+    both = union_all(*(select(end.c.id) for end in ends)).subquery()
+    page = select(both.c.id).order_by(both.c.id).limit(most).subquery()
+    return _whole().join(page, page.c.id == relations.c.id).order_by(relations.c.id)
+
+
+@cache
+def _by_id() -> Select[Any]:
+    return _whole().where(
+        relations.c.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))),
+        relations.c.lexicon_id == bindparam("lexicon_id"),
+    )
+
+
+def _whole() -> Select[Any]:
+    """The columns of `Relation`, in its order."""
     word, other, gloss_word = words.alias("word"), words.alias("other"), words.alias("gloss_word")
     via = relation_sources.alias("via")
     return (
@@ -145,7 +201,6 @@ def _whole(lexicon_id: int, ids: Sequence[int]) -> Select[Any]:
         .outerjoin(via, via.c.id == relations.c.via_id)
         .outerjoin(glosses, glosses.c.id == relations.c.gloss_id)
         .outerjoin(gloss_word, gloss_word.c.id == glosses.c.word_id)
-        .where(relations.c.id == func.any(list(ids)), relations.c.lexicon_id == lexicon_id)
     )
 
 

@@ -6,18 +6,19 @@ relations do not change, so the same walk gives the same answer every time, page
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import ARRAY, BigInteger, Connection, Select, bindparam, func, select, union_all
 
-from sensedict_server.queries.relations import BACK, Filter, Relation, leading_from, relations_by_id
+from sensedict_server.queries.relations import BACK, Filter, Relation, Shape, leading_from, relations_by_id
 
 Bound = Literal["words", "relations"]
-Ids = NDArray[np.int64]
 
 # Words of one chunk, so that a chunk brings about 4,000 relations: the walk may stop after each, and one of a few hubs
 # already brings more than the walk may reach.
@@ -33,29 +34,26 @@ _ELEMENT = np.dtype([("length", ">i4"), ("value", ">i8")])
 
 @dataclass(frozen=True)
 class Walk:
-    """The relations that a walk found, each once, in the order of depth and id.
+    """The relations that a walk found, each once.
 
     Attributes:
-        ids: (n,) relations.
-        depths: (n,) steps from the word to the relation's far end, on the way that found it: 1 for the word's own.
+        places: (depth, id) of each relation, in order; its depth is the steps from the word to its far end, on the way
+            that found it: 1 for the word's own relations.
         distances: steps from the word to each word reached.
         cut: whether more words than wanted lie within the depth; relations to those left out are left out too.
     """
 
-    ids: Ids
-    depths: Ids
+    places: list[tuple[int, int]]
     distances: dict[int, int]
     cut: bool
 
     def after(self, depth: int, id: int, limit: int) -> list[tuple[int, int]]:
-        """At most `limit` pairs (relation, depth) that come after that one."""
-        later = (self.depths > depth) | ((self.depths == depth) & (self.ids > id))
-        at = int(later.argmax()) if later.any() else len(later)
-        part = slice(at, at + limit)
-        return list(zip(self.ids[part].tolist(), self.depths[part].tolist(), strict=True))
+        """At most `limit` of the places that come after that one."""
+        at = bisect_right(self.places, (depth, id))
+        return self.places[at : at + limit]
 
     def near_end(self, relation: Relation, filter: Filter) -> int:
-        """The end that the walk came from: the nearer one, and the one a directed relation may be walked from."""
+        """The end that the walk came from: the nearer one, or the one that a directed relation may be walked from."""
         if relation.directed and filter.direction != "both":
             return relation.word_id if filter.direction == "out" else relation.other_id
         first, second = self.distances[relation.word_id], self.distances[relation.other_id]
@@ -81,32 +79,31 @@ def walk(connection: Connection, lexicon_id: int, word_id: int, filter: Filter, 
 
     Words are expanded in the order in which they were reached: by depth, and in a chunk by the relation's id.
     """
-    reached = frontier = np.array([word_id], dtype=np.int64)
     distances = {word_id: 0}
-    found: list[tuple[Ids, Ids]] = []
-    cut = False
+    levels: dict[int, int] = {}  # relation to the depth at which it was found
+    places: list[tuple[int, int]] = []
+    frontier, cut = [word_id], False
     for level in range(1, depth + 1):
-        new: list[Ids] = [np.empty(0, dtype=np.int64)]
+        reached: list[int] = []
+        found: list[int] = []
         for ids, far in _expand(connection, lexicon_id, frontier, filter):
-            fresh = _first_seen(far, reached)
-            cut = len(reached) + len(fresh) > most
-            if cut:
-                fresh = fresh[: most - len(reached)]
-                kept = np.isin(far, reached) | np.isin(far, fresh)
-                ids = ids[kept]
-            reached = np.concatenate([reached, fresh])
-            new.append(fresh)
-            found.append((ids, np.full(len(ids), level, dtype=np.int64)))
+            for id, word in zip(ids, far, strict=True):
+                if word not in distances:
+                    if len(distances) == most:
+                        cut = True
+                        continue
+                    distances[word] = level
+                    reached.append(word)
+                if id not in levels:
+                    levels[id] = level
+                    found.append(id)
             if cut:
                 break
-        frontier = np.concatenate(new)
-        distances.update(dict.fromkeys(frontier.tolist(), level))
-        if cut or not len(frontier):
+        places += [(level, id) for id in sorted(found)]
+        frontier = reached
+        if cut or not frontier:
             break
-    ids, first = np.unique(np.concatenate([ids for ids, _ in found]), return_index=True)
-    depths = np.concatenate([depths for _, depths in found])[first]
-    order = np.lexsort((ids, depths))
-    return Walk(ids[order], depths[order], distances, cut)
+    return Walk(places, distances, cut)
 
 
 @dataclass
@@ -116,11 +113,11 @@ class _Side:
     filter: Filter
     start: int
     reached: dict[int, int]
-    frontier: Ids
+    frontier: list[int]
 
     @staticmethod
     def at(word_id: int, filter: Filter) -> _Side:
-        return _Side(filter, word_id, {word_id: 0}, np.array([word_id], dtype=np.int64))
+        return _Side(filter, word_id, {word_id: 0}, [word_id])
 
     def back(self, connection: Connection, lexicon_id: int, word_id: int) -> list[tuple[Relation, int, int]]:
         """(relation, nearer end, farther end) from the word back to the start."""
@@ -146,7 +143,7 @@ def shortest_path(
     here = _Side.at(word_id, filter)
     there = _Side.at(other_id, replace(filter, direction=BACK[filter.direction]))
     for _ in range(longest):
-        if not len(here.frontier) or not len(there.frontier):
+        if not here.frontier or not there.frontier:
             return Path(found=False)
         side, facing = (here, there) if len(here.frontier) <= len(there.frontier) else (there, here)
         met = _advance(connection, lexicon_id, side, facing, most)
@@ -156,7 +153,7 @@ def shortest_path(
             forth = [(relation, near) for relation, near, _ in reversed(here.back(connection, lexicon_id, met))]
             on = [(relation, far) for relation, _, far in there.back(connection, lexicon_id, met)]
             return Path(found=True, steps=(*forth, *on))
-    ended = not len(here.frontier) or not len(there.frontier)
+    ended = not here.frontier or not there.frontier
     return Path(found=False, bound=None if ended else "relations")
 
 
@@ -166,46 +163,44 @@ def _advance(
     """Take the side one level on; gives the word where it met the other side, or that the bound was met."""
     new: list[int] = []
     for ids, far in _expand(connection, lexicon_id, side.frontier, side.filter):
-        for id, word_id in zip(ids.tolist(), far.tolist(), strict=True):
+        for id, word_id in zip(ids, far, strict=True):
             if word_id not in side.reached:
                 side.reached[word_id] = id
                 new.append(word_id)
                 if word_id in facing.reached:
-                    return int(word_id)
+                    return word_id
         if len(side.reached) + len(facing.reached) > most:
             return "words"
-    side.frontier = np.array(new, dtype=np.int64)
+    side.frontier = new
     return None
 
 
-def _expand(connection: Connection, lexicon_id: int, frontier: Ids, filter: Filter) -> Iterator[tuple[Ids, Ids]]:
+def _expand(
+    connection: Connection, lexicon_id: int, frontier: list[int], filter: Filter
+) -> Iterator[tuple[list[int], list[int]]]:
     """Ids and far ends of the wanted relations of each chunk of the frontier, in rising id."""
+    statement = _statement(filter.shape)
+    values = filter.values(lexicon_id)
     at, size = 0, _FIRST_CHUNK
     while at < len(frontier):
-        chunk = frontier[at : at + size].tolist()
+        chunk = frontier[at : at + size]
         at += len(chunk)
-        ids, far = _relations_of(connection, lexicon_id, chunk, filter)
-        yield ids, far
+        sent = connection.execute(statement, {**values, "nodes": chunk}).one()
+        ids, far = _numbers(sent[0]), _numbers(sent[1])
+        order = np.argsort(ids)
+        yield ids[order].tolist(), far[order].tolist()
         fitting = len(chunk) * _RELATIONS_OF_A_CHUNK // max(1, len(ids))
         size = max(1, min(2 * size, _LARGEST_CHUNK, fitting))
 
 
-def _relations_of(connection: Connection, lexicon_id: int, nodes: list[int], filter: Filter) -> tuple[Ids, Ids]:
-    edges = union_all(*leading_from(lexicon_id, filter, lambda end: end == func.any(nodes))).subquery()
-    columns = [func.array_send(func.array_agg(column)) for column in (edges.c.id, edges.c.far)]
-    ids, far = map(_numbers, connection.execute(select(*columns)).one())
-    order = np.argsort(ids, kind="stable")
-    return ids[order], far[order]
+@cache
+def _statement(shape: Shape) -> Select[Any]:
+    edges = union_all(*leading_from(shape, lambda end: end == func.any(bindparam("nodes", type_=ARRAY(BigInteger)))))
+    both = edges.subquery()
+    return select(func.array_send(func.array_agg(both.c.id)), func.array_send(func.array_agg(both.c.far)))
 
 
-def _numbers(sent: bytes | None) -> Ids:
+def _numbers(sent: bytes | None) -> NDArray[np.int64]:
     if sent is None:  # no rows
         return np.empty(0, dtype=np.int64)
     return np.frombuffer(sent, _ELEMENT, offset=_ARRAY_HEADER)["value"].astype(np.int64)
-
-
-def _first_seen(far: Ids, reached: Ids) -> Ids:
-    """The words that were not reached before, each once, in order of their first place."""
-    _, first = np.unique(far, return_index=True)
-    fresh = far[np.sort(first)]
-    return fresh[np.isin(fresh, reached, invert=True)]

@@ -100,10 +100,10 @@ def relations(
         else:
             walked = walk(connection, named.lexicon_id, found.word_id, wanted, depth=depth, most=LIMITS.max_walk_words)
             places = walked.after(start.depth, start.id, limit + 1)
-            page = relations_by_id(connection, named.lexicon_id, [id for id, _ in places])
+            page = relations_by_id(connection, named.lexicon_id, [id for _, id in places])
             seen = [
                 seen_from(walked.near_end(relation, wanted), relation, level)
-                for relation, (_, level) in zip(page, places, strict=True)
+                for relation, (level, _) in zip(page, places, strict=True)
             ]
             reached, cut = len(walked.distances), walked.cut
     more = len(seen) > limit
