@@ -47,9 +47,10 @@ def read(path: Path) -> None:
 
 
 def parse(path: Path) -> None:
-    """The peer: the same file, unpacked by the same code, each line parsed as a whole and dropped."""
-    for _, line in File(path).byte_lines():
-        orjson.loads(line)
+    """The peer: the standard library unpacks the same file, and each line is parsed as a whole and dropped."""
+    with gzip.open(path) as file:
+        for line in file:
+            orjson.loads(line)
 
 
 def _block() -> bytes:

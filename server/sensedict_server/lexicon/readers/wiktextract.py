@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.readers.files import File, Notes, Reader
 from sensedict_server.lexicon.readers.wiktextract_fields import NYMS, Listed, Mender, Record, Related, Sense
 from sensedict_server.lexicon.readers.wiktextract_glosses import Labels
-from sensedict_server.lexicon.readers.wiktextract_targets import clean
+from sensedict_server.lexicon.readers.wiktextract_targets import SAYS_SEE, clean
 from sensedict_server.lexicon.relations import MOST_CHARACTERS, Entry, Form, Gloss, Relation
 
 NO_THESAURUS = "no-thesaurus"
@@ -48,6 +49,8 @@ _TELLING = frozenset(_TELLING_TAGS.split())
 _INFLECTION = _TELLING.union(_OTHER_TAGS.split())
 _MADE_FROM = frozenset(_MADE_FROM_TAGS.split())
 _MARKS = frozenset(_MARK_TAGS.split())
+
+_nyms = attrgetter(*NYMS)
 
 
 def read(file: File, notes: Notes) -> Iterator[Entry]:
@@ -172,8 +175,7 @@ class _Taker:
             self._counted[_NO_GLOSS] += 1
         tags = sense.tags or ()
         hangs = False  # whether the gloss hangs on a relation
-        for name, (type_, swapped) in NYMS.items():
-            items = getattr(sense, name)
+        for items, (type_, swapped) in zip(_nyms(sense), NYMS.values(), strict=True):
             for target, _ in self._targets(items, word, tags) if items else ():
                 if swapped:
                     found.append(Relation(target, word, type_, None, None, pos))
@@ -189,8 +191,7 @@ class _Taker:
     def _entry(self, record: Record, word: str, pos: str | None, found: list[Entry]) -> None:
         """The related words of the entry itself, each with the gloss that its label means."""
         labels = Labels(record.senses or [])
-        for name, (type_, swapped) in NYMS.items():
-            items = getattr(record, name)
+        for items, (type_, swapped) in zip(_nyms(record), NYMS.values(), strict=True):
             if not items:
                 continue
             last = gloss = None
@@ -218,8 +219,12 @@ class _Taker:
         targets = []
         for item in items:
             target = item.word
-            # A word of letters alone is clean, and most are.
-            if target is None or not target.isalpha() or target == word:
+            # A word of letters alone is clean, and most are; so are several, unless they say what to see.
+            if (
+                target is None
+                or not (target.isalpha() or (target.replace(" ", "").isalpha() and not target.startswith(SAYS_SEE)))
+                or target == word
+            ):
                 target = self._clean(target or "", word)
                 if target is None:
                     continue

@@ -30,7 +30,7 @@ _BRACKET = re.compile(r"[()\[\]{}]")
 _YEARS = re.compile(r"\d{3,4}\s?[-–—]\s?(?:\d{2,4})?")
 _LOOSE_END = re.compile(r"^[\s,;:]+(?=\w)|[\s,;:]+$|\s+[-–—]\s*$")
 _QUOTED = re.compile(r"[\"“”„](.*)[\"“”]", re.S)
-_SAYS_SEE = ("see also", "See also", "more at", "More at")
+SAYS_SEE = ("see also", "See also", "more at", "More at")
 
 
 def clean(text: str, headword: str) -> tuple[str | None, str | None]:
@@ -45,7 +45,7 @@ def clean(text: str, headword: str) -> tuple[str | None, str | None]:
     """
     if len(text) > MOST_CHARACTERS:
         return None, TOO_LONG
-    if text.replace("-", "").replace(" ", "").isalpha() and " -" not in text and not text.startswith(_SAYS_SEE):
+    if text.replace("-", "").replace(" ", "").isalpha() and " -" not in text and not text.startswith(SAYS_SEE):
         return (text, None) if text != headword else (None, HEADWORD)  # nothing below could find another fault
     reason = _reason(text)
     if reason is not None:
