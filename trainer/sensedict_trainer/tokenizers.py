@@ -16,6 +16,7 @@ from sensedict.paths import package_path
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_READS_SENTENCEPIECE = (5, 24)  # transformers before it cuts words of bare models in other ways
 _XZ = b"\xfd7zXZ\x00"
 # How text is cut before bytes are merged. A file of ranks does not say it; both are as their models have them.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -137,8 +138,14 @@ def _from_ranks(path: Path, ranks: Mapping[bytes, int]) -> PreTrainedTokenizerBa
 
 
 def _from_sentencepiece(path: Path, content: bytes) -> PreTrainedTokenizerBase:
+    from transformers import __version__
     from transformers.convert_slow_tokenizer import SpmConverter, import_protobuf
 
+    if tuple(int(part) for part in __version__.split(".")[:2]) < _READS_SENTENCEPIECE:
+        raise ConfigurationError(
+            f"{path}: to read a SentencePiece model takes transformers {'.'.join(map(str, _READS_SENTENCEPIECE))}, "
+            f"{__version__} is installed; or name a folder that holds tokenizer.json"
+        )
     proto = import_protobuf("for a SentencePiece model").ModelProto()
     try:
         proto.ParseFromString(content)
