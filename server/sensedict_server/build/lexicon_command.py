@@ -13,6 +13,7 @@ import click
 from sqlalchemy import Connection
 
 from sensedict_server.build import judgements
+from sensedict_server.build.coverage_command import coverage, totals
 from sensedict_server.build.lexicon import DEFAULT, PRESETS, RELEASE, Recipe, load_lexicon
 from sensedict_server.build.sources import parse_source, with_preset, with_stated
 from sensedict_server.lexicon.readers import READERS
@@ -192,6 +193,8 @@ def _judging(verdict: str, what: str) -> click.Command:
     return click.command(verdict)(command)
 
 
+lexicon.add_command(totals)
+lexicon.add_command(coverage)
 lexicon.add_command(_judging(judgements.ADD, "Add a relation"))
 lexicon.add_command(_judging(judgements.REJECT, "Reject a relation"))
 
