@@ -212,31 +212,37 @@ COMMENT ON COLUMN analytics.conflicts.antonym_sources IS 'where the antonymy or 
 COMMENT ON COLUMN analytics.conflicts.synonym_listed IS 'whether a source lists the synonymy; else it is derived alone';
 COMMENT ON COLUMN analytics.conflicts.antonym_listed IS 'whether a source lists the antonymy; else it is derived alone';
 
+-- Pairs are grouped once, by who lists them; what follows works on those few groups.
 CREATE VIEW analytics.source_overlap AS
 SELECT l.name || '@' || l.version AS lexicon, o.*
 FROM public.lexicons l
 CROSS JOIN LATERAL (
     WITH listed AS MATERIALIZED (
-        SELECT DISTINCT r.word_id, r.other_id, r.type, r.source_id
-        FROM public.relations r
-        WHERE r.lexicon_id = l.id AND r.parent_id IS NULL
+        SELECT pair.type, pair.sources, count(*) AS pairs
+        FROM (
+            SELECT r.type, array_agg(DISTINCT r.source_id) AS sources
+            FROM public.relations r
+            WHERE r.lexicon_id = l.id AND r.parent_id IS NULL
+            GROUP BY r.type, r.word_id, r.other_id
+        ) pair
+        GROUP BY pair.type, pair.sources
     ), total AS MATERIALIZED (
-        SELECT listed.source_id, listed.type, count(*) AS pairs FROM listed GROUP BY 1, 2
-    ), met AS (
-        SELECT one.type, one.source_id, two.source_id AS other_id, count(*) AS shared
-        FROM listed one
-        JOIN listed two ON (two.word_id, two.other_id, two.type) = (one.word_id, one.other_id, one.type)
-                       AND two.source_id <> one.source_id
-        GROUP BY 1, 2, 3
+        SELECT listed.type, source.id, sum(listed.pairs)::int8 AS pairs
+        FROM listed CROSS JOIN unnest(listed.sources) AS source (id)
+        GROUP BY listed.type, source.id
+    ), met AS MATERIALIZED (
+        SELECT listed.type, one.id, two.id AS other_id, sum(listed.pairs)::int8 AS shared
+        FROM listed CROSS JOIN unnest(listed.sources) AS one (id) CROSS JOIN unnest(listed.sources) AS two (id)
+        GROUP BY listed.type, one.id, two.id
     )
     SELECT one.type, s.name AS source, t.name AS other_source, one.pairs, two.pairs AS other_pairs,
            coalesce(met.shared, 0) AS shared,
            coalesce(met.shared, 0)::float8 / (one.pairs + two.pairs - coalesce(met.shared, 0)) AS jaccard
     FROM total one
     JOIN total two ON two.type = one.type
-    JOIN public.relation_sources s ON s.id = one.source_id
-    JOIN public.relation_sources t ON t.id = two.source_id AND t.name > s.name
-    LEFT JOIN met ON (met.type, met.source_id, met.other_id) = (one.type, one.source_id, two.source_id)
+    JOIN public.relation_sources s ON s.id = one.id
+    JOIN public.relation_sources t ON t.id = two.id AND t.name > s.name
+    LEFT JOIN met ON (met.type, met.id, met.other_id) = (one.type, one.id, two.id)
 ) o
 WHERE l.state = 'published';
 
@@ -346,27 +352,33 @@ COMMENT ON COLUMN analytics.senses.count IS 'uses that it was clustered from; 0 
 COMMENT ON COLUMN analytics.senses.inertia IS 'mean squared distance of those uses to it, by dimension';
 COMMENT ON COLUMN analytics.senses.vector IS 'its vector, in half precision';
 
+-- One grouping of tokens, their words and their relations, not a join of three counts: how many rows each has is hard to
+-- foresee, and a planner that foresees few joins them by nested loops.
 CREATE VIEW analytics.coverage AS
-SELECT d.name || '@' || d.version AS dictionary, c.*
+SELECT d.name || '@' || d.version AS dictionary, c.token_id, c.token, c.occurrences, c.sense_count > 0 AS covered,
+       c.sense_count, c.words, w.text AS word, c.relations, c.neighbours, c.synonyms, c.antonyms, c.others
 FROM public.dictionaries d
 CROSS JOIN LATERAL (
-    SELECT t.token_id, t.text AS token, t.occurrences, t.sense_count > 0 AS covered, t.sense_count,
-           coalesce(within.words, 0) AS words, head.word, coalesce(head.relations, 0) AS relations,
-           coalesce(head.neighbours, 0) AS neighbours, coalesce(head.synonyms, 0) AS synonyms,
-           coalesce(head.antonyms, 0) AS antonyms, coalesce(head.others, 0) AS others
-    FROM public.tokens t
-    LEFT JOIN (
-        SELECT part.token_id, count(DISTINCT dw.word_id) AS words
-        FROM public.dictionary_words dw CROSS JOIN unnest(dw.token_ids) AS part (token_id)
+    SELECT part.token_id, max(part.text) AS token, max(part.occurrences) AS occurrences,
+           max(part.sense_count) AS sense_count, max(part.words) AS words, max(part.head_id) AS head_id,
+           max(part.relations) AS relations, max(part.neighbours) AS neighbours, max(part.synonyms) AS synonyms,
+           max(part.antonyms) AS antonyms, max(part.others) AS others
+    FROM (
+        SELECT t.token_id, t.text, t.occurrences, t.sense_count, 0::int8 AS words, NULL::int8 AS head_id,
+               0::int8 AS relations, 0::int8 AS neighbours, 0::int8 AS synonyms, 0::int8 AS antonyms, 0::int8 AS others
+        FROM public.tokens t
+        WHERE t.dictionary_id = d.id
+        UNION ALL
+        SELECT token.id, NULL, NULL, NULL, count(DISTINCT dw.word_id), NULL, NULL, NULL, NULL, NULL, NULL
+        FROM public.dictionary_words dw CROSS JOIN unnest(dw.token_ids) AS token (id)
         WHERE dw.dictionary_id = d.id
-        GROUP BY part.token_id
-    ) within ON within.token_id = t.token_id
-    LEFT JOIN (
-        SELECT pair.token_id, min(w.text) AS word, sum(pair.relations)::int8 AS relations, count(*) AS neighbours,
-               count(*) FILTER (WHERE pair.synonym) AS synonyms, count(*) FILTER (WHERE pair.antonym) AS antonyms,
-               count(*) FILTER (WHERE pair.another) AS others
+        GROUP BY token.id
+        UNION ALL
+        SELECT pair.token_id, NULL, NULL, NULL, NULL, min(pair.word_id), sum(pair.relations)::int8, count(*),
+               count(*) FILTER (WHERE pair.synonym), count(*) FILTER (WHERE pair.antonym),
+               count(*) FILTER (WHERE pair.another)
         FROM (
-            SELECT dw.token_ids[1] AS token_id, dw.word_id, e.other_id, count(*) AS relations,
+            SELECT dw.token_ids[1] AS token_id, dw.word_id, count(*) AS relations,
                    bool_or(e.type = 'synonym') AS synonym, bool_or(e.type IN ('antonym', 'negation')) AS antonym,
                    bool_or(e.type NOT IN ('synonym', 'antonym', 'negation')) AS another
             FROM public.dictionary_words dw
@@ -379,11 +391,11 @@ CROSS JOIN LATERAL (
             WHERE dw.dictionary_id = d.id AND cardinality(dw.token_ids) = 1
             GROUP BY dw.token_ids[1], dw.word_id, e.other_id
         ) pair
-        JOIN public.words w ON w.id = pair.word_id
         GROUP BY pair.token_id
-    ) head ON head.token_id = t.token_id
-    WHERE t.dictionary_id = d.id
+    ) part
+    GROUP BY part.token_id
 ) c
+LEFT JOIN public.words w ON w.id = c.head_id
 WHERE d.state = 'published';
 
 COMMENT ON VIEW analytics.coverage IS 'Tokens of the teacher: which have senses, stand in words, and have relations as a word of their own';
