@@ -1,4 +1,4 @@
-"""`make bench-lexicon`: reading, loading, querying and composing, each against a named peer or bound in the same run."""
+"""`make bench-lexicon`: reading, loading, querying and composing, each against a named peer in the same run."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from statistics import median
 import numpy as np
 from common import Row
 from database import databases
-from sqlalchemy import Engine, text
+from psycopg import sql
+from sqlalchemy import Connection, Engine, text
 
 from sensedict_server.build.lexicon import Recipe, load_lexicon
 from sensedict_server.build.sources import parse_source
@@ -69,7 +70,7 @@ def _seconds_of_copy(loaded: Engine, empty: Engine, folder: Path) -> float:
     files = {table: folder / f"{table}.copy" for table in tables}
     with loaded.connect() as connection, driver(connection) as own, own.cursor() as cursor:
         for table, file in files.items():
-            with file.open("wb") as to, cursor.copy(f"COPY {tables[table]} TO STDOUT (FORMAT BINARY)") as copy:  # type: ignore[arg-type]
+            with file.open("wb") as to, cursor.copy(_dump(tables[table])) as copy:
                 for data in copy:
                     to.write(data)
     with empty.begin() as connection:
@@ -82,8 +83,17 @@ def _seconds_of_copy(loaded: Engine, empty: Engine, folder: Path) -> float:
     return time.perf_counter() - begin
 
 
-def _copy(connection: object, table: str, file: Path) -> None:
-    with driver(connection) as own, own.cursor() as cursor, file.open("rb") as data:  # type: ignore[arg-type]
-        with cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy:  # type: ignore[arg-type]
-            while part := data.read(2**20):
-                copy.write(part)
+def _dump(rows: str) -> sql.SQL:
+    return sql.SQL("COPY " + rows + " TO STDOUT (FORMAT BINARY)")  # type: ignore[arg-type] # ours, from above
+
+
+def _copy(connection: Connection, table: str, file: Path) -> None:
+    statement = sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
+    with (
+        driver(connection) as own,
+        own.cursor() as cursor,
+        file.open("rb") as data,
+        cursor.copy(statement) as copy,
+    ):
+        while part := data.read(2**20):
+            copy.write(part)

@@ -96,7 +96,13 @@ forms = Table(
     Column("source_id", ForeignKey("relation_sources.id"), nullable=False),
     Column("pos", Text),
     UniqueConstraint(
-        "lexicon_id", "form_id", "lemma_id", "source_id", "pos", name="uq_forms_once", postgresql_nulls_not_distinct=True
+        "lexicon_id",
+        "form_id",
+        "lemma_id",
+        "source_id",
+        "pos",
+        name="uq_forms_once",
+        postgresql_nulls_not_distinct=True,
     ),
     CheckConstraint("form_id <> lemma_id", name="two_words"),
     Index(None, "lexicon_id", "lemma_id"),

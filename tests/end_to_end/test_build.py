@@ -25,9 +25,9 @@ from sensedict.snapshot import Snapshot
 from sensedict_server.build import harvest as stage
 from sensedict_server.build.centroids import token_texts
 from sensedict_server.build.lexicon import Recipe, load_lexicon
-from sensedict_server.build.sources import parse_source
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.sources import parse_source
 from sensedict_server.queries.dictionaries import find_dictionary
 from sensedict_server.settings import Settings
 from sensedict_trainer.cluster import cluster

@@ -119,7 +119,8 @@ def test_a_faulty_line_is_named(tmp_path: Path, rows: str, line: int, why: str) 
     [
         (
             b"",
-            "empty; expected a header with the columns position, morpheme, label, spellings, before_verb, base, instead",
+            "empty; expected a header with the columns position, morpheme, label, spellings, before_verb, base, "
+            "instead",
         ),
         (HEADER.encode(), "no affix in it"),
         (b"un\tprefix\n", "line 1: expected a header with the columns position"),

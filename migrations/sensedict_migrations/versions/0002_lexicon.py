@@ -32,7 +32,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove them; what the older schema cannot tell is lost: directions, parts of speech, glosses, forms, judgements."""
+    """Remove them; what the older schema cannot tell is lost: directions, parts of speech, glosses, judgements."""
     op.execute("ALTER TABLE relations DISABLE TRIGGER USER")  # published lexicons are narrowed too
     op.drop_constraint("uq_relations_once", "relations")
     op.drop_constraint("ck_relations_parent_before_child", "relations")
