@@ -91,21 +91,7 @@ def relations(
         start = Place(0, 0) if cursor is None else cursors.read(cursor)
         if found.word_id is None:  # a bare token
             return wire.RelationPage(word=found.text, matched=found.matched, relations=[], next_cursor=None)
-        if depth == 1:
-            page = page_of_relations(
-                connection, named.lexicon_id, found.word_id, wanted, after=start.id, limit=limit + 1
-            )
-            seen = [seen_from(found.word_id, relation, 1) for relation in page]
-            reached, cut = None, False
-        else:
-            walked = walk(connection, named.lexicon_id, found.word_id, wanted, depth=depth, most=LIMITS.max_walk_words)
-            places = walked.after(start.depth, start.id, limit + 1)
-            page = relations_by_id(connection, named.lexicon_id, [id for _, id in places])
-            seen = [
-                seen_from(walked.near_end(relation, wanted), relation, level)
-                for relation, (level, _) in zip(page, places, strict=True)
-            ]
-            reached, cut = len(walked.distances), walked.cut
+        seen, reached, cut = _seen(connection, named.lexicon_id, found.word_id, wanted, depth, start, limit + 1)
     more = len(seen) > limit
     last = seen[limit - 1] if more else None
     return wire.RelationPage(
@@ -182,6 +168,23 @@ def path(
         matched=ends[0].matched,
         other_matched=ends[1].matched,
     )
+
+
+def _seen(
+    connection: Connection, lexicon_id: int, word_id: int, wanted: Filter, depth: int, start: Place, limit: int
+) -> tuple[list[wire.Relation], int | None, bool]:
+    """At most `limit` relations after `start`, how many words the walk reached, and whether it was cut."""
+    if depth == 1:
+        page = page_of_relations(connection, lexicon_id, word_id, wanted, after=start.id, limit=limit)
+        return [seen_from(word_id, relation, 1) for relation in page], None, False
+    walked = walk(connection, lexicon_id, word_id, wanted, depth=depth, most=LIMITS.max_walk_words)
+    places = walked.after(start.depth, start.id, limit)
+    page = relations_by_id(connection, lexicon_id, [id for _, id in places])
+    seen = [
+        seen_from(walked.near_end(relation, wanted), relation, level)
+        for relation, (level, _) in zip(page, places, strict=True)
+    ]
+    return seen, len(walked.distances), walked.cut
 
 
 def _find(connection: Connection, scope: Scope, word: str, ref: str) -> Word:
