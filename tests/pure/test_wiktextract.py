@@ -383,13 +383,13 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, suffix: str) -> None:
 def test_overlong_words_are_counted(tmp_path: Path) -> None:
     long = "x" * 10_000_000
     found, notes = read(
-        tmp_path, entry(long), entry(senses=[gloss(long, synonyms=words(f"{long} {long}", "hot", long))])
+        tmp_path, entry(long), entry(senses=[gloss(long, synonyms=words(f"{long} {long}", f"{long}!", "hot", long))])
     )
     collection = Collection()
     collection.add("w", found)
     assert [(r.word, r.other) for r in collection.relations] == [("warm", "hot")]
     assert notes.skipped == {"word longer than 256 characters": 1, TOO_LONG: 1}
-    assert collection.skipped["w"] == {"word longer than 256 characters": 1}
+    assert collection.skipped["w"] == {"word longer than 256 characters": 2}
 
 
 def test_the_sample_is_read_at_both_levels() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import lzma
 import zlib
@@ -21,6 +20,7 @@ LICENCE_UNKNOWN = "not stated"  # of a user's own file
 _PACKED = 4096  # bytes of .zst unpacked at once; they can become 32 thousand times as many
 _SKIPPABLE = tuple(bytes((first, 0x2A, 0x4D, 0x18)) for first in range(0x50, 0x60))  # pzstd begins with such a frame
 _MAGIC = {".gz": (b"\x1f\x8b",), ".xz": (b"\xfd7zXZ\0",), ".zst": (b"\x28\xb5\x2f\xfd", *_SKIPPABLE)}
+_GZIP = 31  # zlib's name for the format with gzip's head and checksum
 _UNPACKED = 2**17  # bytes that are held unpacked
 _MOST_BYTES = 64 * 2**20  # of a line; the longest of Wiktionary's has 2 MB
 
@@ -106,9 +106,8 @@ class File:
         start = raw.peek(6)  # the longest of `_MAGIC`
         if start and suffix in _MAGIC and not start.startswith(_MAGIC[suffix]):
             raise InvalidInput(f"{self.path}: not what its name says, a {suffix} file; rename it, or compress it again")
-        if suffix == ".gz":
-            # Its own readline is Python code, once a line.
-            return io.BufferedReader(gzip.GzipFile(fileobj=raw), _UNPACKED)
+        if suffix == ".gz" and start:
+            return io.BufferedReader(_Gzip(raw), _UNPACKED)
         if suffix == ".xz":
             return io.BufferedReader(lzma.LZMAFile(raw), _UNPACKED)
         return io.BufferedReader(_Zstandard(raw), _UNPACKED) if suffix == ".zst" else raw
@@ -122,6 +121,36 @@ def _seems(start: bytes) -> str | None:
         if start.startswith(magic):
             return f"no text but a {suffix} file (name it so, or unpack it)"
     return None
+
+
+class _Gzip(io.RawIOBase):
+    """Unpacks member after member; the standard library's own takes a third longer, by steps of 8 KiB."""
+
+    def __init__(self, raw: io.BufferedReader[_Watched]) -> None:
+        self._raw = raw
+        self._packed = raw.read(_UNPACKED)
+        self._member = zlib.decompressobj(_GZIP)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            if self._member.eof:
+                self._packed = self._packed.lstrip(b"\0") or self._raw.read(_UNPACKED)  # zeros may lie between
+                if not self._packed:
+                    return 0
+                if not self._packed.startswith(b"\0"):
+                    self._member = zlib.decompressobj(_GZIP)
+                continue
+            packed = self._packed or self._raw.read(_UNPACKED)
+            unpacked = self._member.decompress(packed, len(buffer))
+            self._packed = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if unpacked:
+                buffer[: len(unpacked)] = unpacked
+                return len(unpacked)
+            if not packed and not self._member.eof:
+                raise EOFError("the file ends in the middle of a member")
 
 
 class _Zstandard(io.RawIOBase):
