@@ -1,4 +1,4 @@
-"""The README's commands exist: every `sensedict …` with its options, every `make …`, every setting of the demo."""
+"""The commands of the README and of docs/ exist: every `sensedict …` with its options, every `make …`, every setting of the demo."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from sensedict.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+README = "\n".join(page.read_text("utf-8") for page in PAGES)
 
 
 def commands() -> list[str]:
-    """Every `sensedict` command line of the README and of the demo, whole."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    """Every `sensedict` command line of the README, of docs/ and of the demo, whole."""
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
     script = (ROOT / "examples/demo.sh").read_text("utf-8")
     lines = "\n".join([*blocks, script]).replace("\\\n", " ").splitlines()
     found = [re.sub(r"\s+#.*", "", part) for line in lines for part in re.findall(r"\bsensedict [^&|>]*", line)]
@@ -63,6 +64,7 @@ def test_make_targets_and_settings_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
