@@ -1,4 +1,4 @@
-"""The commands of the README and of docs/ exist: every `sensedict …` with its options, every `make …`, every setting of the demo."""
+"""The commands of the README and of docs/ exist: `sensedict …` with its options, `make …`, settings of the demo."""
 
 from __future__ import annotations
 

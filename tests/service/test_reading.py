@@ -12,6 +12,7 @@ import pytest
 from conftest import Published
 from running_service import Service
 from sensedict import wire
+from sensedict_server import schema
 from service_problems import expect_problem
 from tiny_dictionary import RELATIONS, TOKENS, WORDS, D
 
@@ -261,7 +262,7 @@ def test_a_callers_own_request_id_comes_back(http: httpx.Client, service: Servic
 
 def test_health_and_limits(http: httpx.Client) -> None:
     assert http.get("/livez").json()["status"] == "ok"
-    assert http.get("/readyz").json() == {"status": "ok", "dictionaries": 1, "migration": "0001"}
+    assert http.get("/readyz").json() == {"status": "ok", "dictionaries": 1, "migration": schema.head()}
     assert wire.Limits.model_validate_json(http.get("/v1/limits").text) == wire.Limits()
 
 
