@@ -221,6 +221,7 @@ class Relation(Model):
     type: str = Field(description="synonym, antonym, negation, reversal or a type of the source's own")
     source: str
     licence: str
+    source_version: str = Field(default="", description="of the source's data")
     rule: str | None = Field(description="how a derived relation was derived, e.g. `negation:un-`")
     parent: int | None = Field(description="id of the relation that a derived one comes from")
     conflict: bool = Field(description="listed both as synonym and as antonym; not used in training")

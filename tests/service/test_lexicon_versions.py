@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
 
 from running_service import environment_of
 from sensedict.cli import cli
@@ -231,3 +232,21 @@ def test_the_commands(settings: Settings, sources: list[SourceSpec]) -> None:
     assert "moby:FILE" in listed
     assert "\nopposites  " in listed
     assert "reason" in sensedict("add", "mine", "hot", "antonym", "cold", code=2)
+
+
+def test_no_chain_of_derivation_ends_where_it_began(database: Engine, sources: list[SourceSpec]) -> None:
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
+    cycle = text(
+        """
+        WITH made AS (INSERT INTO lexicons (name, version) VALUES ('cyclic', '1') RETURNING id),
+             source AS (INSERT INTO relation_sources (lexicon_id, name, licence, version)
+                        SELECT id, 's', 'l', 'v' FROM made RETURNING id, lexicon_id),
+             ends AS (SELECT min(id) AS low, max(id) AS high FROM words)
+        INSERT INTO relations (id, lexicon_id, word_id, other_id, type, source_id, rule, parent_id)
+        SELECT number, lexicon_id, low, high, type, source.id, 'negation:un-', parent
+        FROM source, ends,
+             (VALUES (1000001, 'synonym', 1000002), (1000002, 'antonym', 1000001)) made_up (number, type, parent)
+        """
+    )
+    with pytest.raises(IntegrityError, match="parent_before_child"), database.begin() as connection:
+        connection.execute(cycle)

@@ -95,6 +95,7 @@ def test_what_a_relation_says_of_itself(rich: Rich) -> None:
     (derived,) = rich.client.relations("kind")
     assert derived.via == wire.Via(name="morphemes", licence="CC-BY-NC-4.0")
     assert (derived.rule, derived.parent, derived.licence) == ("negation:un-", rich.ids[0], "CC-BY-4.0")
+    assert (derived.source, derived.source_version) == ("thesaurus", "2")
 
 
 def test_a_walk_lists_each_relation_once_and_by_depth(rich: Rich) -> None:

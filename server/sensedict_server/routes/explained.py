@@ -26,6 +26,7 @@ def seen_from(word_id: int, relation: Relation, depth: int) -> wire.Relation:
         type=relation.type,
         source=relation.source,
         licence=relation.licence,
+        source_version=relation.version,
         rule=relation.rule,
         parent=relation.parent_id,
         conflict=relation.conflict,
