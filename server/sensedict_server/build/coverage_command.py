@@ -188,7 +188,7 @@ def _totals_lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield _counts("the paper (DSKD, Table 8)", paper)
     yield _counts(document["lexicon"], shown)
     yield _counts("  of them derived and listed nowhere", document["only_derived"])
-    yield _counts("less than the paper", {kind: paper[kind] - pairs[kind] for kind in KINDS})
+    yield _counts("  more (+) or less (−) than the paper", {kind: pairs[kind] - paper[kind] for kind in KINDS}, "+")
     if pairs != paper:
         yield from _differences(document)
     yield from _sources_lines(document["sources"])
@@ -236,8 +236,8 @@ def _conflict_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'':>10}{', '.join(examples)}" + (" …" if len(pairs) > _SHOWN else "")
 
 
-def _counts(label: str, counts: Mapping[str, int]) -> str:
-    return f"{label:<44}{counts[SYNONYM]:>12,}{counts[ANTONYM]:>12,}"
+def _counts(label: str, counts: Mapping[str, int], sign: str = "") -> str:
+    return f"{label:<44}{counts[SYNONYM]:>{sign}12,}{counts[ANTONYM]:>{sign}12,}"
 
 
 @contextmanager

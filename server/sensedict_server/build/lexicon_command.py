@@ -231,10 +231,9 @@ def _print_totals(connection: Connection, found: queries.Lexicon) -> None:
 
 
 def _print_counts(source: queries.LexiconSource, before: str = "") -> None:
-    for reason, count in source.skipped.items():
-        click.echo(f"  skipped {count:>11,}  {before}{reason}")
-    for what, count in source.counted.items():
-        click.echo(f"  counted {count:>11,}  {before}{what}")
+    for verb, counts in (("skipped", source.skipped), ("counted", source.counted)):
+        for what, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
+            click.echo(f"  {verb} {count:>11,}  {before}{what}")
 
 
 @contextmanager
