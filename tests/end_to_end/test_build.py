@@ -28,7 +28,7 @@ from sensedict_server.build.lexicon import Recipe, load_lexicon
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
-from sensedict_server.queries.dictionaries import find_dictionary
+from sensedict_server.queries.dictionaries import find_dictionary, list_sources
 from sensedict_server.settings import Settings
 from sensedict_trainer.cluster import cluster
 from sensedict_trainer.teacher import load_teacher
@@ -201,6 +201,20 @@ def command(build: BuildSettings, work: Path) -> list[str]:
     ]
     line += ["--name", build.name, "--version", build.version, "--k", str(build.k), "--window", str(build.window)]
     return [*line, "--cap", str(build.cap), "--work", str(work)]
+
+
+def test_a_build_leaves_sources_out(database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path) -> None:
+    lean = command(replace(build, version="lean"), tmp_path / "work")
+    environment = {**os.environ, **environment_of(settings)}
+    done = subprocess.run([*lean, "--without", "Apache*"], env=environment, capture_output=True, text=True, check=True)
+    assert "lexicon: pairs@1-without-apache\n" in done.stdout
+    with database.connect() as connection:
+        made = find_dictionary(connection, "tiny", "lean")
+        assert made is not None
+        assert made.lexicon == "pairs@1-without-apache"
+        assert [source.name for source in list_sources(connection, made.lexicon_id)] == ["typed:pairs"]
+    wrong = subprocess.run([*lean, "--without", "moby"], env=environment, capture_output=True, text=True, check=False)
+    assert "cannot leave out 'moby': pairs@1 has the sources typed:pairs (not stated), opposites" in wrong.stderr
 
 
 @pytest.mark.parametrize("stage_of_death", ["harvest", "centroids"])
