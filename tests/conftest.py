@@ -6,8 +6,7 @@ a small lexicon into it. A test that only reads takes `published` or `service`, 
 
 from __future__ import annotations
 
-import itertools
-import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +29,6 @@ from sensedict_server.settings import Settings
 from tiny_dictionary import insert_lexicon, make_draft
 
 _TEMPLATE = "sensedict_template"
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +118,7 @@ def service(published: Published, tmp_path_factory: pytest.TempPathFactory) -> I
 @contextmanager
 def copy_of_template(postgres: URL, home: Path) -> Iterator[Settings]:
     """Settings of an empty, migrated database and a data folder, for as long as the block lasts."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
+    name = f"test_{secrets.token_hex(6)}"
     with _administration(postgres) as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}"))
     yield Settings(home=home, database_url=postgres.set(database=name))

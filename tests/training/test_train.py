@@ -207,7 +207,11 @@ def test_stopped_and_started_again(teacher: Teacher, dictionary: Path, tmp_path:
 
 
 class Hanging(Unsteady):
-    """A source whose answer does not come."""
+    """A source whose answer does not come, once a step of the run in `out` is done."""
+
+    def __init__(self, inner: Snapshot, calls: int, out: Path) -> None:
+        super().__init__(inner, calls)
+        self._history = out / "history.jsonl"
 
     def get_senses(self, ids: np.ndarray) -> np.ndarray:
         self._spend_or_hang()
@@ -216,6 +220,8 @@ class Hanging(Unsteady):
     def _spend_or_hang(self) -> None:
         self._left -= 1
         if self._left < 0:
+            while not self._history.exists():  # senses are fetched ahead of the steps
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(30)
 
@@ -223,7 +229,14 @@ class Hanging(Unsteady):
 def test_an_interrupt_does_not_wait_for_an_answer(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     with Snapshot.open(dictionary) as source, pytest.raises(KeyboardInterrupt):
-        train(RECIPE, teacher, make_windows(teacher), Hanging(source, 3), tmp_path / "run", options=OPTIONS)
+        train(
+            RECIPE,
+            teacher,
+            make_windows(teacher),
+            Hanging(source, 3, tmp_path / "run"),
+            tmp_path / "run",
+            options=OPTIONS,
+        )
     assert time.monotonic() - start < 20
     assert list((tmp_path / "run").glob("checkpoint-*"))
 

@@ -181,23 +181,20 @@ def test_a_broken_retry_after_is_passed_over(stub: Stub, client: SenseClient, af
 
 def test_patience_ends_with_what_the_service_said(stub: Stub) -> None:
     stub.answers = [problem(503, "unavailable", "the database is away") for _ in range(50)]
-    begun = time.monotonic()
     with (
         SenseClient(stub.url, "tiny", patience=1.5) as client,
         pytest.raises(Unavailable, match=r"the database is away \(asked \d+ times\)"),
     ):
         client.dictionaries()
-    assert time.monotonic() - begun < 1.5
-    assert len(stub.asked) > 1
+    assert 1 < len(stub.asked) < 50
 
 
 def test_a_wait_longer_than_the_patience_is_not_begun(stub: Stub, client: SenseClient) -> None:
     stub.answers = [problem(503, "unavailable", "restoring", {"Retry-After": "3600"})]
-    begun = time.monotonic()
     with pytest.raises(Unavailable, match="restoring") as caught:
         client.dictionaries()
     assert caught.value.retry_after == 3600
-    assert time.monotonic() - begun < 1
+    assert len(stub.asked) == 1
 
 
 def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
@@ -242,10 +239,8 @@ def test_an_answer_cut_off_is_asked_for_again(stub: Stub, client: SenseClient) -
 def test_a_silent_service_runs_into_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts, nobody answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        begun = time.monotonic()
         with SenseClient(url, "tiny", timeout=0.3, patience=0) as client, pytest.raises(Unavailable, match="timed out"):
             client.dictionaries()
-        assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize(
