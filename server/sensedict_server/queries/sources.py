@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from sensedict_server.lexicon.relations import Entry, Form, Gloss, Relation, Segmentation
+from sensedict_server.lexicon.relations import SYMMETRIC, Entry, Form, Gloss, Relation, Segmentation
 from sensedict_server.tables import (
     forms,
     glosses,
@@ -71,7 +71,10 @@ def stored_sources(connection: Connection, lexicon_id: int) -> list[StoredSource
 
 
 def source_entries(connection: Connection, source_id: int) -> Iterator[Entry]:
-    """All that a source said, without what was derived from it, a few thousand rows in memory at once."""
+    """All that a source said, without what was derived from it, a few thousand rows in memory at once.
+
+    Relations whose direction is lost are left out; `undirected_relations` counts them.
+    """
     word, other = words.alias("word"), words.alias("other")
     query: Select[Any] = (
         select(word.c.text, other.c.text, relations.c.type, relations.c.pos, glosses.c.text, glosses.c.word_id)
@@ -79,7 +82,7 @@ def source_entries(connection: Connection, source_id: int) -> Iterator[Entry]:
         .join(word, word.c.id == relations.c.word_id)
         .join(other, other.c.id == relations.c.other_id)
         .outerjoin(glosses, glosses.c.id == relations.c.gloss_id)
-        .where(relations.c.source_id == source_id, relations.c.rule.is_(None))
+        .where(relations.c.source_id == source_id, relations.c.rule.is_(None), ~_direction_lost())
         .order_by(relations.c.id)
     )
     for text, other_text, type_, pos, gloss, of, other_id in _streamed(connection, query):
@@ -112,6 +115,16 @@ def source_entries(connection: Connection, source_id: int) -> Iterator[Entry]:
         yield Segmentation(text, segmentation, frozenset(pos))
 
 
+def undirected_relations(connection: Connection, source_id: int) -> int:
+    """How many relations of a source run from one word to the other, and nobody knows from which.
+
+    Schema 0001 stored the ends of all relations in order; only the source itself can tell what a hypernym was of.
+    """
+    query = select(func.count()).select_from(relations)
+    query = query.where(relations.c.source_id == source_id, relations.c.rule.is_(None), _direction_lost())
+    return connection.execute(query).scalar_one()
+
+
 def judgements_on(connection: Connection, lexicon: str, *, in_force: bool) -> list[Judgement]:
     """Judgements on the lexicon of that name, oldest first; all of them, or those in force."""
     query = select(judgements).where(judgements.c.lexicon == lexicon).order_by(judgements.c.id)
@@ -138,6 +151,10 @@ def has_relation(connection: Connection, lexicon_name: str, word: str, other: st
     first = select(words.c.id).where(words.c.text == word)
     query = query.where(~relations.c.directed | relations.c.word_id.in_(first)).limit(1)
     return connection.execute(query).first() is not None
+
+
+def _direction_lost() -> ColumnElement[bool]:
+    return ~relations.c.directed & relations.c.type.not_in(sorted(SYMMETRIC))
 
 
 def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
