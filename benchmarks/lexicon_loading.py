@@ -13,7 +13,8 @@ from database import databases
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 
-from sensedict_server.build.lexicon import Recipe, load_lexicon
+from sensedict_server.build.lexicon import load_lexicon
+from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.sources import parse_source
 from sensedict_server.database import driver
 

@@ -17,7 +17,8 @@ from sqlalchemy import Engine, text
 from running_service import environment_of
 from sensedict.errors import ConfigurationError, Conflict, InvalidInput, LexiconNotFound
 from sensedict_server.build.contents import TokenSenses
-from sensedict_server.build.lexicon import Recipe, load_lexicon
+from sensedict_server.build.lexicon import load_lexicon
+from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.sources import SourceSpec, parse_source, with_stated
 from sensedict_server.build.words import compose_words
 from sensedict_server.queries import lexicons as queries

@@ -14,7 +14,8 @@ from running_service import environment_of
 from sensedict.cli import cli
 from sensedict.errors import Conflict, InvalidInput, LexiconNotFound
 from sensedict_server.build.judgements import judge, withdraw
-from sensedict_server.build.lexicon import Recipe, lexicon_without, load_lexicon
+from sensedict_server.build.lexicon import lexicon_without, load_lexicon
+from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.sources import SourceSpec, matches, parse_source
 from sensedict_server.settings import Settings
 
@@ -114,6 +115,8 @@ def test_what_cannot_be_carried_over(database: Engine, sources: list[SourceSpec]
         load_lexicon(database, "mine", "2", Recipe(base="mine@1", without=["typed"]))
     load_lexicon(database, "mine", "counted", Recipe(sources, ["typed"], preset="release"))
     assert edges(database, "counted") == (ORIGINAL | DERIVED) - {("friendly", "antonym", "unkind", None)}
+    with pytest.raises(InvalidInput, match="preset release reads sources in its own way"):
+        load_lexicon(database, "mine", "2", Recipe(base="mine@1", preset="release"))
     with pytest.raises(InvalidInput, match="mine@counted has derived relations in place of originals"):
         load_lexicon(database, "mine", "2", Recipe(base="mine@counted"))
 
@@ -150,12 +153,62 @@ def test_a_judgement_that_is_withdrawn(database: Engine, sources: list[SourceSpe
     load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
     assert ("hot", "synonym", "warm", None) not in edges(database, "2")
     assert withdraw(database, made.id).withdrawn_at is not None
-    with pytest.raises(InvalidInput, match=f"mine@2 lacks what judgement {made.id} rejected"):
+    with pytest.raises(InvalidInput, match=f"mine@2 lacks 'hot' synonym 'warm', which judgement {made.id} rejected"):
         load_lexicon(database, "mine", "3", Recipe(base="mine@2"))
     load_lexicon(database, "mine", "3", Recipe(base="mine@1"))
     assert edges(database, "3") == ORIGINAL | DERIVED
     with pytest.raises(InvalidInput, match=f"no judgement {made.id} in force"):
         withdraw(database, made.id)
+
+
+def test_a_judgement_made_again_holds_for_what_obeyed_the_first(database: Engine, sources: list[SourceSpec]) -> None:
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
+    first = judge(database, "mine", "reject", "warm", "synonym", "hot", reason="no", author="ada")
+    load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
+    withdraw(database, first.id)
+    judge(database, "mine", "reject", "hot", "synonym", "warm", reason="no, really", author="ada")
+    load_lexicon(database, "mine", "3", Recipe(base="mine@2"))
+    assert edges(database, "3") == edges(database, "2")
+
+
+def test_a_copy_under_another_name_obeys_the_same(database: Engine, sources: list[SourceSpec]) -> None:
+    load_lexicon(database, "thine", "1", Recipe(sources, ["typed"]))
+    judge(database, "thine", "reject", "warm", "synonym", "hot", reason="no", author="ada")
+    judge(database, "thine", "add", "hot", "antonym", "icy", reason="missing", author="ada")
+    load_lexicon(database, "thine", "2", Recipe(base="thine@1"))
+    load_lexicon(database, "mine", "1", Recipe(base="thine@2"))
+    load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
+    for version in "12":
+        assert ("hot", "antonym", "icy", None) in edges(database, version)
+        assert ("hot", "synonym", "warm", None) not in edges(database, version)
+
+
+def test_a_table_of_affixes_is_carried_over(database: Engine, sources: list[SourceSpec], tmp_path: Path) -> None:
+    header = "position\tmorpheme\tlabel\tspellings\tbefore_verb\tbase\tinstead\n"
+    (tmp_path / "affixes.tsv").write_text(header + "prefix\tnon\tnon-\tnon\tnegates\tsame\t\n", encoding="utf-8")
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"], affixes=tmp_path / "affixes.tsv"))
+    assert edges(database, "1") == ORIGINAL
+    (tmp_path / "affixes.tsv").unlink()
+    load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
+    assert edges(database, "2") == ORIGINAL  # un- is not in the table
+    assert load_lexicon(database, "mine", "1", Recipe(base="mine@2"))[1] is False
+
+
+def test_the_one_source_that_is_derived_over_is_left_out(database: Engine, sources: list[SourceSpec]) -> None:
+    load_lexicon(database, "mine", "1", Recipe([*sources, parse_source("opposites")], ["typed"]))
+    left = lexicon_without(database, "mine@1", ["typed*"])
+    assert {row[0] for row in edges(database, left.version, "source")} == {"opposites"}
+    assert not [row for row in edges(database, left.version) if row[3] is not None]
+
+
+def test_leaving_out_goes_on_after_a_judgement(database: Engine, sources: list[SourceSpec]) -> None:
+    load_lexicon(database, "mine", "1", Recipe([*sources, parse_source("opposites")], ["typed"]))
+    before = lexicon_without(database, "mine@1", ["opposites"])
+    judge(database, "mine", "add", "hot", "antonym", "icy", reason="missing", author="ada")
+    after = lexicon_without(database, "mine@1", ["opposites"])
+    assert before != after
+    assert edges(database, after.version) - edges(database, before.version) == {("hot", "antonym", "icy", None)}
+    assert lexicon_without(database, "mine@1", ["apache-2.0"]) != lexicon_without(database, "mine@1", ["Apache-2.0*"])
 
 
 def test_a_judgement_that_cannot_be_made(database: Engine, sources: list[SourceSpec]) -> None:

@@ -7,9 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,53 +19,19 @@ from tqdm import tqdm
 from sensedict.errors import Conflict, InvalidInput
 from sensedict_server.build import judgements
 from sensedict_server.build.check import check_name, check_version
+from sensedict_server.build.lexicon_plan import SEGMENTED, Plan, Recipe, plan_lexicon
 from sensedict_server.build.lexicon_rows import SourceRow, store_lexicon
-from sensedict_server.build.sources import SourceSpec, matches
-from sensedict_server.lexicon.affixes import AffixTable, read_affixes, shipped_affixes
+from sensedict_server.build.sources import SourceSpec
+from sensedict_server.lexicon.affixes import AffixTable
 from sensedict_server.lexicon.negation import derive
-from sensedict_server.lexicon.readers import File, Notes, morpholex
+from sensedict_server.lexicon.readers import File, Notes
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN
 from sensedict_server.lexicon.relations import REVERSAL, Collection, Segmentation
 from sensedict_server.queries.lexicons import Lexicon, find_lexicon, get_lexicon, split_ref
-from sensedict_server.queries.sources import Judgement, StoredSource, judgements_on, source_entries, stored_sources
+from sensedict_server.queries.sources import source_entries
 
-DEFAULT, RELEASE = "default", "release"
-PRESETS = (DEFAULT, RELEASE)
-_SEGMENTED = morpholex.READER.kind
+_ONE_OF_A_NAME = "uq_lexicons_name_version"
 _DERIVED = "derived: "  # reasons of what was not derived; counted anew when a source is carried over
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a lexicon is made of.
-
-    Attributes:
-        sources: files to read; one that has the name of a source carried over takes its place.
-        derive_over: names or kinds of sources whose relations negation is derived over; needs a `morpholex` source.
-        base: `name@version` of a lexicon whose sources are carried over, and what it derives over; None for none.
-        without: names, kinds or licences of sources of the base that are left out; `*` stands for any letters.
-        affixes: a table of affixes in place of the shipped one.
-        preset: `default`, or `release`, which counts as the paper's scripts do.
-    """
-
-    sources: Sequence[SourceSpec] = ()
-    derive_over: Sequence[str] = ()
-    base: str | None = None
-    without: Sequence[str] = ()
-    affixes: Path | None = None
-    preset: str = DEFAULT
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A recipe with its base looked up: all that decides what the lexicon will hold."""
-
-    sources: Sequence[SourceSpec]
-    carried: Sequence[StoredSource]
-    derive_over: Sequence[str]
-    affixes: AffixTable
-    judged: Sequence[Judgement]
-    settings: Mapping[str, Any]
 
 
 def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tuple[Lexicon, bool]:
@@ -85,7 +50,7 @@ def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tup
     check_name("lexicon name", name)
     check_version(version)
     with engine.connect() as connection:
-        plan = _plan(connection, name, recipe)
+        plan = plan_lexicon(connection, name, recipe)
         there = get_lexicon(connection, name, version)
         if there is not None:
             _refuse_other(there, plan.settings)
@@ -95,7 +60,8 @@ def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tup
         with engine.begin() as connection:
             store_lexicon(connection, name, version, plan.settings, rows, collection)
     except IntegrityError as error:
-        if isinstance(error.orig, psycopg.errors.UniqueViolation):
+        constraint = error.orig.diag.constraint_name if isinstance(error.orig, psycopg.errors.UniqueViolation) else None
+        if constraint == _ONE_OF_A_NAME:
             raise Conflict(f"{name}@{version} was loaded by another process meanwhile: run this again") from error
         raise
     with engine.connect() as connection:
@@ -105,101 +71,23 @@ def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tup
 def lexicon_without(engine: Engine, ref: str, without: Sequence[str]) -> Lexicon:
     """The version of a lexicon without some of its sources and what was derived from them, made unless it is there.
 
-    It is called `NAME@VERSION-without-…`, so that the dictionary that names it says what it lacks.
+    It is called `NAME@VERSION-without-…`, so that the dictionary that names it says what it lacks; the last letters
+    tell apart patterns that look alike, and judgements that came in between.
 
     Raises:
         InvalidInput: no source has such a name, kind or licence.
         LexiconNotFound: there is no such lexicon.
     """
     name, version = split_ref(ref)
-    left_out = "-".join(re.sub(r"[^a-z0-9]+", "-", pattern.casefold()).strip("-") for pattern in sorted(without))
-    return load_lexicon(engine, name, f"{version}-without-{left_out}", Recipe(base=ref, without=without))[0]
+    with engine.connect() as connection:
+        plan = plan_lexicon(connection, name, Recipe(base=ref, without=without))
+    readable = "-".join(re.sub(r"[^a-z0-9]+", "-", pattern.casefold()).strip("-") for pattern in sorted(without))
+    decided = json.dumps([sorted(without), plan.settings["judgements"]])
+    made = f"{version}-without-{readable}-{sha256(decided.encode()).hexdigest()[:8]}"
+    return load_lexicon(engine, name, made, Recipe(base=ref, without=without))[0]
 
 
-def _plan(connection: Connection, name: str, recipe: Recipe) -> _Plan:
-    names = [source.name for source in recipe.sources]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InvalidInput(f"the source {twice[0]!r} is given twice: join the files, or rename one")
-    base = None if recipe.base is None else find_lexicon(connection, recipe.base)
-    if base is None and recipe.without:
-        raise InvalidInput("nothing to leave out: `without` names sources of the lexicon that is the base")
-    judged = judgements_on(connection, name, in_force=True)
-    before: dict[str, Any] = {} if base is None else base.settings
-    _check_base(base, judged)
-    carried = [] if base is None else _carried(stored_sources(connection, base.id), recipe)
-    left = [source.name for source in carried]
-    known = [*left, *names, *([judgements.SOURCE] if judgements.added(judged) else [])]
-    if not set(known) - {_SEGMENTED}:
-        raise InvalidInput("no source of relations is given: name one, such as `--source opposites`")
-    derive_over = _derive_over(known, recipe.derive_over, [n for n in before.get("derive", []) if n in known])
-    affixes = shipped_affixes(recipe.preset) if recipe.affixes is None else read_affixes(recipe.affixes)
-    specs = [entry for entry in before.get("sources", []) if entry["name"] in left]
-    settings = {
-        "sources": [*specs, *(source.settings() for source in recipe.sources)],
-        "derive": derive_over,
-        "affixes": _fingerprint(affixes) if derive_over else None,
-        "replaces_originals": affixes.replaces_originals and bool(derive_over),
-        "judgements": [
-            {"id": j.id, "verdict": j.verdict, "word": j.word, "type": j.type, "other": j.other} for j in judged
-        ],
-    }
-    return _Plan(recipe.sources, carried, derive_over, affixes, judged, settings)
-
-
-def _fingerprint(affixes: AffixTable) -> str:
-    """What tells this table from another, wherever its file lies."""
-    listed = [sorted(map(repr, affixes.affixes.values())), sorted(affixes.lookalikes), sorted(affixes.denying)]
-    return sha256(json.dumps(listed).encode()).hexdigest()
-
-
-def _check_base(base: Lexicon | None, judged: Sequence[Judgement]) -> None:
-    """Let pass a base that still holds all that its sources said, but for what is rejected now as well."""
-    if base is None:
-        return
-    if base.settings.get("replaces_originals"):
-        raise InvalidInput(f"{base.ref} has derived relations in place of originals: load its sources anew")
-    ended = {j["id"] for j in base.settings.get("judgements", []) if j["verdict"] == judgements.REJECT} - {
-        judgement.id for judgement in judged
-    }
-    if ended:
-        raise InvalidInput(
-            f"{base.ref} lacks what judgement {min(ended)} rejected, which was withdrawn since: start from an older "
-            "version, or load the sources anew"
-        )
-
-
-def _carried(sources: Sequence[StoredSource], recipe: Recipe) -> list[StoredSource]:
-    """The sources of the base that are neither left out nor replaced; judgements are looked up anew."""
-    replaced = {source.name for source in recipe.sources} | {judgements.SOURCE}
-    for pattern in recipe.without:
-        if not any(matches(pattern, source.name, source.licence) for source in sources):
-            listed = ", ".join(f"{source.name} ({source.licence})" for source in sources)
-            raise InvalidInput(f"cannot leave out {pattern!r}: {recipe.base} has the sources {listed}")
-    return [
-        source
-        for source in sources
-        if source.name not in replaced
-        and not any(matches(pattern, source.name, source.licence) for pattern in recipe.without)
-    ]
-
-
-def _derive_over(known: Sequence[str], wanted: Sequence[str], before: Sequence[str]) -> list[str]:
-    """Names of the sources to derive over; without segmentations what was derived before goes with them."""
-    chosen = set(before) if _SEGMENTED in known else set()
-    for name in wanted:
-        found = [source for source in known if name in (source, source.partition(":")[0]) and source != _SEGMENTED]
-        if not found:
-            raise InvalidInput(f"cannot derive over {name!r}: the sources of relations are {', '.join(known)}")
-        chosen.update(found)
-    if chosen and _SEGMENTED not in known:
-        raise InvalidInput("deriving needs segmentations of words: add `--source morpholex:FILE`")
-    if _SEGMENTED in known and not chosen:
-        raise InvalidInput("morpholex holds no relations: name the source to derive over, as in `--derive opposites`")
-    return sorted(chosen)
-
-
-def _gather(connection: Connection, plan: _Plan) -> tuple[Collection, list[SourceRow]]:
+def _gather(connection: Connection, plan: Plan) -> tuple[Collection, list[SourceRow]]:
     """All relations, read, carried over, added and derived, and the rows of their sources."""
     collection = Collection(rejected=judgements.rejected(plan.judged))
     rows = []
@@ -251,9 +139,10 @@ def _counted(bar: tqdm[Any], entries: Iterator[Any]) -> Iterator[Any]:
 
 def _derive(collection: Collection, source: str, affixes: AffixTable) -> set[int]:
     """Add what negation derives over the source; gives the places of the relations that something came of."""
-    segmentations: dict[str, Segmentation] = collection.segmentations.get(_SEGMENTED, {})
+    segmentations: dict[str, Segmentation] = collection.segmentations.get(SEGMENTED, {})
     places = collection.of_source(source)
-    undoing = {max(r.pair, key=len) for r in collection.relations if r.type == REVERSAL}  # untie, of tie and untie
+    listed = (r for r in collection.relations if r.type == REVERSAL and r.rule is None)  # whatever was derived before
+    undoing = {max(relation.pair, key=len) for relation in listed}  # untie, of tie and untie
     skipped: Counter[str] = Counter()
     derived = derive(
         [collection.relations[place] for place in places],
@@ -263,7 +152,7 @@ def _derive(collection: Collection, source: str, affixes: AffixTable) -> set[int
         skipped,
         affixes,
     )
-    whole = [replace(r, parent=places[r.parent], via=_SEGMENTED) for r in derived if r.parent is not None]
+    whole = [replace(r, parent=places[r.parent], via=SEGMENTED) for r in derived if r.parent is not None]
     collection.add(source, whole)
     collection.skipped[source].update(skipped)
     return {relation.parent for relation in whole if relation.parent is not None}

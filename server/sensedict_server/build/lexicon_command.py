@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from sensedict_server.build import judgements
 from sensedict_server.build.coverage_command import coverage, totals
-from sensedict_server.build.lexicon import DEFAULT, PRESETS, RELEASE, Recipe, load_lexicon
+from sensedict_server.build.lexicon import load_lexicon
+from sensedict_server.build.lexicon_plan import DEFAULT, PRESETS, RELEASE, Recipe
 from sensedict_server.build.sources import parse_source, with_preset, with_stated
 from sensedict_server.lexicon.readers import READERS
 from sensedict_server.queries import lexicons as queries

@@ -7,7 +7,7 @@ would undo before another verb (`distrust`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,7 +90,13 @@ def read_affixes(path: Path) -> AffixTable:
     Raises:
         InvalidInput: it cannot be read, or a line is not as `docs/negation.md` says; names file and line.
     """
-    return AffixTable(_affixes(path), shipped_lookalikes(), frozenset(shipped_denying()))
+    return own_affixes(_affixes(path).values())
+
+
+def own_affixes(affixes: Iterable[Affix]) -> AffixTable:
+    """A table of these, in place of the shipped ones; the lookalikes and the denying words stay."""
+    table = {(affix.position, affix.morpheme): affix for affix in affixes}
+    return AffixTable(table, shipped_lookalikes(), frozenset(shipped_denying()))
 
 
 @cache
