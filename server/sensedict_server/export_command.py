@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +68,7 @@ def export(ref: str, folder: Path, kind: str | None, force: bool) -> None:
     settings = Settings.from_environment()
     with migrated(settings) as engine:
         subject = find_subject(engine, settings.files, ref, kind)
-        export_views(engine, subject, folder.absolute(), force)
+        export_views(engine, subject, folder.resolve(), force)
     click.echo(folder)
 
 
@@ -176,17 +179,47 @@ def _batch(rows: Sequence[tuple[Any, ...]], types: Sequence[str], schema: pa.Sch
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write in; gone afterwards unless it was put in place."""
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
-    new.chmod(0o755)
+    """A folder beside `folder` to write in; gone afterwards unless it was put in place.
+
+    It is locked while it is written in: what a killed export left is not, and goes when the next one starts.
+    """
+    with ExitStack() as writing:
+        with _locked(folder.parent):  # nobody takes a new one for a dead one's before it is locked
+            _remove_left(folder)
+            new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
+            writing.enter_context(_locked(new))
+        new.chmod(0o755)
+        try:
+            yield new
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    left = re.compile(rf"\.{re.escape(folder.name)}\.new-[a-z0-9_]{{8}}(-old)?")
+    for path in [path for path in folder.parent.iterdir() if left.fullmatch(path.name) and path.is_dir()]:
+        with suppress(OSError), _locked(path, fcntl.LOCK_NB) as dead:  # one that is put in place now, or another user's
+            if dead:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, flags: int = 0) -> Iterator[bool]:
+    """Whether the folder is ours alone until the end, or the process's; a file system without locks says no."""
+    file = os.open(folder, os.O_RDONLY)
     try:
-        yield new
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | flags)
+            held = True
+        except OSError:
+            held = False
+        yield held
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        os.close(file)
 
 
 def _refuse_to_replace(folder: Path, force: bool) -> None:
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not force:
         raise Conflict(f"{folder} is there already: name another folder, or replace an earlier export with --force")

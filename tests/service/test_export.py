@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,46 @@ def test_what_stands_in_the_way_is_kept(analytics: Settings, tmp_path: Path) -> 
     assert json.loads((tmp_path / "base/manifest.json").read_text())["lexicon"] == "english@1"
     assert not (tmp_path / "base/stale.parquet").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "here"]
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_an_empty_folder_stands_in_nobodys_way(analytics: Settings, tmp_path: Path, force: tuple[str, ...]) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    run(analytics, "base@1", str(tmp_path / "link"), *force)
+    assert (folder / "manifest.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link"]
+
+
+WRITING = """
+import sys
+from pathlib import Path
+from sensedict_server.export_command import _temporary
+with _temporary(Path(sys.argv[1])) as new:
+    (new / "half.parquet").write_text("half")
+    print(new, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_export_left_goes_with_the_next(analytics: Settings, tmp_path: Path) -> None:
+    notes = tmp_path / ".here.new-notes"  # somebody's own
+    notes.mkdir()
+
+    def writing() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WRITING, str(tmp_path / "here")]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with writing() as living, writing() as killed:
+        alive, dead = (Path(process.stdout.readline().strip()) for process in (living, killed) if process.stdout)
+        killed.kill()
+        killed.wait()
+        assert dead.exists()
+        run(analytics, "base@1", str(tmp_path / "here"))
+        assert {path.name for path in tmp_path.iterdir()} == {"here", alive.name, notes.name}
+        living.communicate()
+    assert {path.name for path in tmp_path.iterdir()} == {"here", notes.name}
 
 
 def test_nothing_half_written_is_left(settings: Settings, database: Engine, tmp_path: Path) -> None:
