@@ -67,12 +67,11 @@ def _insert_english(connection: Connection) -> int:
         run(
             text(
                 "INSERT INTO relations "
-                "(lexicon_id, word_id, other_id, type, source_id, rule, parent_id, directed, pos, gloss_id, via_id) "
+                "(lexicon_id, word_id, other_id, type, source_id, rule, parent_id, directed, pos, via_id) "
                 "SELECT :lexicon, CASE WHEN :directed THEN a.id ELSE least(a.id, b.id) END, "
                 "CASE WHEN :directed THEN b.id ELSE greatest(a.id, b.id) END, :type, s.id, CAST(:rule AS text), "
                 "(SELECT r.id FROM relations r WHERE r.lexicon_id = :lexicon AND r.rule IS NULL "
                 "AND (r.word_id, r.other_id) = (least(p.id, q.id), greatest(p.id, q.id))), :directed, :pos, "
-                "(SELECT g.id FROM glosses g WHERE g.word_id = a.id AND g.text = :gloss), "
                 "(SELECT v.id FROM relation_sources v WHERE v.lexicon_id = :lexicon AND v.name = 'morphology' "
                 "AND CAST(:rule AS text) IS NOT NULL) "
                 "FROM words a JOIN words b ON b.text = :other "
@@ -89,11 +88,20 @@ def _insert_english(connection: Connection) -> int:
                 "rule": rule,
                 "directed": directed,
                 "pos": pos,
-                "gloss": gloss,
                 "parent": parent and parent[0],
                 "parent_other": parent and parent[1],
             },
         )
+        if gloss is not None:
+            run(
+                text(
+                    "INSERT INTO relation_glosses (lexicon_id, relation_id, gloss_id) "
+                    "SELECT g.lexicon_id, (SELECT max(r.id) FROM relations r), g.id FROM glosses g "
+                    "JOIN words w ON w.id = g.word_id "
+                    "WHERE g.lexicon_id = :lexicon AND w.text = :word AND g.text = :gloss"
+                ),
+                {"lexicon": lexicon, "word": word, "gloss": gloss},
+            )
     run(
         text(
             "UPDATE relations r SET conflict = true FROM relations q WHERE r.lexicon_id = :lexicon "

@@ -11,6 +11,7 @@ from sensedict_server.tables import (
     glosses,
     judgements,
     lexicons,
+    relation_glosses,
     relation_sources,
     relations,
     segmentations,
@@ -125,9 +126,10 @@ def insert_rich_lexicon(engine: Engine) -> tuple[int, dict[str, int], list[int]]
                     parent_id=rows[more["parent"]] if "parent" in more else None,
                     directed=more.get("directed", False),
                     pos=more.get("pos"),
-                    gloss_id=gloss_id,
                     via_id=sources[more["via"]] if "via" in more else None,
                 )
             )
+            if gloss_id:
+                add(relation_glosses, lexicon_id=lexicon, relation_id=rows[-1], gloss_id=gloss_id)
         connection.execute(update(lexicons).where(lexicons.c.id == lexicon).values(state="published"))
     return lexicon, {word: ids[word] for word in WORDS}, rows

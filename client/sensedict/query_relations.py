@@ -167,7 +167,10 @@ def _print_relations(found: Sequence[wire.Relation], depth: int) -> None:
 
 
 def _gloss(relation: wire.Relation) -> str:
-    return "" if relation.gloss is None else f"{relation.gloss_word}: {relation.gloss}"
+    if not relation.glosses:
+        return ""
+    first, more = relation.glosses[0], len(relation.glosses) - 1
+    return f"{first.word}: {first.text}" + (f" (and {more} more)" if more else "")
 
 
 def _sentence(relation: wire.Relation) -> str:

@@ -212,6 +212,13 @@ class Via(Model):
     licence: str
 
 
+class RelationGloss(Model):
+    """A sense that a source lists a relation under."""
+
+    word: str = Field(description="the one of the relation's words that has the sense")
+    text: str
+
+
 class Relation(Model):
     """A lexical relation, seen from `word` (DSKD §3.2)."""
 
@@ -230,8 +237,7 @@ class Relation(Model):
     )
     via: Via | None = Field(default=None, description="whose segmentations a derived relation leans on too")
     pos: str | None = Field(default=None, description="part of speech, where the source has it")
-    gloss: str | None = Field(default=None, description="the sense that the source lists the relation under")
-    gloss_word: str | None = Field(default=None, description="which of the two words the gloss is of")
+    glosses: list[RelationGloss] = Field(default=[], description="the senses that the source lists the relation under")
     depth: int = Field(default=1, description="steps from the word asked for to `other`")
 
 

@@ -134,7 +134,6 @@ relations = Table(
     Column("conflict", Boolean, nullable=False, server_default=text("false"), comment="both synonym and antonym"),
     Column("directed", Boolean, nullable=False, server_default=text("false"), comment="from word to other only"),
     Column("pos", Text, comment="part of speech, where the source has it"),
-    Column("gloss_id", ForeignKey("glosses.id"), comment="the sense that the source hangs it on"),
     Column("via_id", ForeignKey("relation_sources.id"), comment="whose segmentations a derived relation leans on"),
     UniqueConstraint(
         "lexicon_id",
@@ -155,6 +154,15 @@ relations = Table(
     Index(None, "parent_id"),
     Index("ix_relations_conflicts", "lexicon_id", "word_id", postgresql_where=text("conflict")),
     comment="Relations, each stored once; symmetric ones with the smaller word id first",
+)
+
+relation_glosses = Table(
+    "relation_glosses",
+    metadata,
+    Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
+    Column("relation_id", ForeignKey("relations.id"), primary_key=True),
+    Column("gloss_id", ForeignKey("glosses.id"), primary_key=True),
+    comment="The senses, of either word, that a source lists a relation under",
 )
 
 judgements = Table(

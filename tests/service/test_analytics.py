@@ -216,13 +216,13 @@ def test_counts(analyst: Engine) -> None:
 def test_relations_say_direction_sense_and_licence(analyst: Engine) -> None:
     of_english = "FROM analytics.relations WHERE lexicon = 'english@1'"
     assert rows(analyst, f"SELECT word, other, pos {of_english} AND directed") == [("cold", "summer", "noun")]
-    assert rows(analyst, f"SELECT gloss, gloss_word, pos {of_english} AND gloss IS NOT NULL") == [
-        ("of high temperature", "hot", "adjective")
+    assert rows(analyst, f"SELECT glosses, gloss_words, pos {of_english} AND glosses IS NOT NULL") == [
+        (["of high temperature"], ["hot"], "adjective")
     ]
     assert rows(analyst, f"SELECT DISTINCT licence, via, via_licence {of_english} AND derived") == [
         ("Apache-2.0", "morphology", "CC BY-NC-SA 4.0")
     ]
-    ends = "SELECT word, direction, gloss FROM analytics.word_relations WHERE lexicon = 'english@1' AND"
+    ends = "SELECT word, direction, glosses[1] FROM analytics.word_relations WHERE lexicon = 'english@1' AND"
     assert set(map(tuple, rows(analyst, f"{ends} type = 'season'"))) == {("cold", "out", None), ("summer", "in", None)}
     assert set(map(tuple, rows(analyst, f"{ends} pos = 'adjective'"))) == {
         ("hot", "both", "of high temperature"),

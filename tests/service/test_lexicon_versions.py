@@ -43,7 +43,8 @@ def edges(database: Engine, version: str, columns: str = "word, type, other, rul
             FROM relations r JOIN lexicons l ON l.id = r.lexicon_id
             JOIN words a ON a.id = r.word_id JOIN words b ON b.id = r.other_id
             JOIN relation_sources s ON s.id = r.source_id LEFT JOIN relation_sources via ON via.id = r.via_id
-            LEFT JOIN glosses g ON g.id = r.gloss_id LEFT JOIN words of ON of.id = g.word_id
+            LEFT JOIN relation_glosses rg ON rg.relation_id = r.id
+            LEFT JOIN glosses g ON g.id = rg.gloss_id LEFT JOIN words of ON of.id = g.word_id
             WHERE l.name = 'mine' AND l.version = :version
         ) edges
         """

@@ -91,7 +91,8 @@ def test_filters(rich: Rich) -> None:
 
 def test_what_a_relation_says_of_itself(rich: Rich) -> None:
     (glad,) = rich.client.relations("glad")
-    assert (glad.pos, glad.gloss, glad.gloss_word) == ("adjective", "pleased with a thing", "glad")
+    assert glad.pos == "adjective"
+    assert glad.glosses == [wire.RelationGloss(word="glad", text="pleased with a thing")]
     (derived,) = rich.client.relations("kind")
     assert derived.via == wire.Via(name="morphemes", licence="CC-BY-NC-4.0")
     assert (derived.rule, derived.parent, derived.licence) == ("negation:un-", rich.ids[0], "CC-BY-4.0")

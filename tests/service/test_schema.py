@@ -95,7 +95,8 @@ def test_tables_are_the_migrated_schema(database: Engine) -> None:
         "UPDATE relations SET conflict = true",
         "DELETE FROM relations WHERE parent_id IS NOT NULL",
         "INSERT INTO relation_sources (lexicon_id, name, licence, version) SELECT id, 'n', 'l', 'v' FROM lexicons",
-        "TRUNCATE relations",
+        "TRUNCATE relations CASCADE",
+        "TRUNCATE relation_glosses",
         "UPDATE words SET text = 'another' WHERE text = 'hot'",
     ],
 )

@@ -9,7 +9,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-OF_LEXICON = ("glosses", "forms", "segmentations")
+OF_LEXICON = ("glosses", "forms", "segmentations", "relation_glosses")
 ONCE = ("lexicon_id", "word_id", "other_id", "type", "source_id")
 
 
@@ -27,13 +27,15 @@ def upgrade() -> None:
         ),
     )
     _create_tables()
-    _protect()
     _widen_relations()
+    _create_relation_glosses()
+    _protect()
 
 
 def downgrade() -> None:
     """Remove them; what the older schema cannot tell is lost: directions, parts of speech, glosses, judgements."""
     op.execute("ALTER TABLE relations DISABLE TRIGGER USER")  # published lexicons are narrowed too
+    op.drop_table("relation_glosses")
     op.drop_constraint("uq_relations_once", "relations")
     op.drop_constraint("ck_relations_parent_before_child", "relations")
     op.drop_constraint("ck_relations_ends_in_order", "relations")
@@ -52,7 +54,7 @@ def downgrade() -> None:
         WHERE relations.id = repeated.id AND repeated.id <> repeated.kept
         """
     )
-    for column in ("via_id", "gloss_id", "pos", "directed"):
+    for column in ("via_id", "pos", "directed"):
         op.drop_column("relations", column)
     op.create_unique_constraint(
         "uq_relations_once", "relations", [*ONCE, "rule", "parent_id"], postgresql_nulls_not_distinct=True
@@ -63,7 +65,7 @@ def downgrade() -> None:
     op.drop_index("ix_relations_lexicon_id_other_id_id", "relations")
     op.execute("ALTER TABLE relations ENABLE TRIGGER USER")
     op.drop_column("relation_sources", "counted")
-    for table in ("judgements", *OF_LEXICON[::-1]):
+    for table in ("judgements", "segmentations", "forms", "glosses"):
         op.drop_table(table)
 
 
@@ -145,6 +147,20 @@ def _create_tables() -> None:
     )
 
 
+def _create_relation_glosses() -> None:
+    op.create_table(
+        "relation_glosses",
+        sa.Column("lexicon_id", sa.BigInteger, nullable=False),
+        sa.Column("relation_id", sa.BigInteger, nullable=False),
+        sa.Column("gloss_id", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("relation_id", "gloss_id", name="pk_relation_glosses"),
+        sa.ForeignKeyConstraint(["lexicon_id"], ["lexicons.id"], name="fk_relation_glosses_lexicon_id"),
+        sa.ForeignKeyConstraint(["relation_id"], ["relations.id"], name="fk_relation_glosses_relation_id"),
+        sa.ForeignKeyConstraint(["gloss_id"], ["glosses.id"], name="fk_relation_glosses_gloss_id"),
+        comment="The senses, of either word, that a source lists a relation under",
+    )
+
+
 def _protect() -> None:
     for table in OF_LEXICON:
         refuse = "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_published_lexicon()"
@@ -165,12 +181,10 @@ def _widen_relations() -> None:
             "directed", sa.Boolean, server_default=sa.text("false"), nullable=False, comment="from word to other only"
         ),
         sa.Column("pos", sa.Text, comment="part of speech, where the source has it"),
-        sa.Column("gloss_id", sa.BigInteger, comment="the sense that the source hangs it on"),
         sa.Column("via_id", sa.BigInteger, comment="whose segmentations a derived relation leans on"),
     )
     for column in columns:
         op.add_column("relations", column)
-    op.create_foreign_key("fk_relations_gloss_id", "relations", "glosses", ["gloss_id"], ["id"])
     op.create_foreign_key("fk_relations_via_id", "relations", "relation_sources", ["via_id"], ["id"])
     op.drop_constraint("uq_relations_once", "relations")
     op.create_unique_constraint(

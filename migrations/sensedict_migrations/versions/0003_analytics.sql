@@ -74,15 +74,19 @@ COMMENT ON COLUMN analytics.sources.counted IS 'what else was counted while it w
 
 CREATE VIEW analytics.relations AS
 SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.text AS word, r.other_id,
-       b.text AS other, r.type, r.directed, r.pos, g.text AS gloss,
-       CASE WHEN g.word_id = r.word_id THEN a.text WHEN g.word_id = r.other_id THEN b.text END AS gloss_word,
+       b.text AS other, r.type, r.directed, r.pos,
+       (SELECT array_agg(g.text ORDER BY g.id)
+        FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
+        WHERE rg.relation_id = r.id) AS glosses,
+       (SELECT array_agg(CASE WHEN g.word_id = r.word_id THEN a.text ELSE b.text END ORDER BY g.id)
+        FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
+        WHERE rg.relation_id = r.id) AS gloss_words,
        s.name AS source, s.version AS source_version, s.licence, v.name AS via, v.licence AS via_licence,
        r.parent_id IS NOT NULL AS derived, r.rule, r.parent_id, r.conflict
 FROM public.relations r
 JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
 LEFT JOIN public.relation_sources s ON s.id = r.source_id
 LEFT JOIN public.relation_sources v ON v.id = r.via_id
-LEFT JOIN public.glosses g ON g.id = r.gloss_id
 LEFT JOIN public.words a ON a.id = r.word_id
 LEFT JOIN public.words b ON b.id = r.other_id;
 
@@ -96,8 +100,8 @@ COMMENT ON COLUMN analytics.relations.other IS 'the other end';
 COMMENT ON COLUMN analytics.relations.type IS 'synonym, antonym, negation, reversal, hypernym … or the source''s own';
 COMMENT ON COLUMN analytics.relations.directed IS 'whether it runs from word to other and not back';
 COMMENT ON COLUMN analytics.relations.pos IS 'part of speech, where the source has it';
-COMMENT ON COLUMN analytics.relations.gloss IS 'the sense that the source hangs it on, where it has one';
-COMMENT ON COLUMN analytics.relations.gloss_word IS 'which of the two words the gloss is of';
+COMMENT ON COLUMN analytics.relations.glosses IS 'the senses that the source lists it under, where it has any';
+COMMENT ON COLUMN analytics.relations.gloss_words IS 'which of the two words each gloss is of';
 COMMENT ON COLUMN analytics.relations.source IS 'who lists it, or what it was derived from';
 COMMENT ON COLUMN analytics.relations.source_version IS 'which edition of the source';
 COMMENT ON COLUMN analytics.relations.licence IS 'licence of the source';
@@ -112,23 +116,25 @@ COMMENT ON COLUMN analytics.relations.conflict IS 'whether the pair is both syno
 CREATE VIEW analytics.word_relations AS
 SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.text AS word, r.other_id,
        b.text AS other, r.type, CASE WHEN r.directed THEN 'out' ELSE 'both' END AS direction, r.pos,
-       CASE WHEN g.word_id = r.word_id THEN g.text END AS gloss, s.name AS source, s.licence,
+       (SELECT array_agg(g.text ORDER BY g.id)
+        FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
+        WHERE rg.relation_id = r.id AND g.word_id = r.word_id) AS glosses, s.name AS source, s.licence,
        r.parent_id IS NOT NULL AS derived, r.rule, r.conflict
 FROM public.relations r
 JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
 LEFT JOIN public.relation_sources s ON s.id = r.source_id
-LEFT JOIN public.glosses g ON g.id = r.gloss_id
 LEFT JOIN public.words a ON a.id = r.word_id
 LEFT JOIN public.words b ON b.id = r.other_id
 UNION ALL
 SELECT l.name || '@' || l.version, r.id, r.other_id, b.text, r.word_id,
        a.text, r.type, CASE WHEN r.directed THEN 'in' ELSE 'both' END, r.pos,
-       CASE WHEN g.word_id = r.other_id THEN g.text END, s.name, s.licence,
+       (SELECT array_agg(g.text ORDER BY g.id)
+        FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
+        WHERE rg.relation_id = r.id AND g.word_id = r.other_id), s.name, s.licence,
        r.parent_id IS NOT NULL, r.rule, r.conflict
 FROM public.relations r
 JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
 LEFT JOIN public.relation_sources s ON s.id = r.source_id
-LEFT JOIN public.glosses g ON g.id = r.gloss_id
 LEFT JOIN public.words a ON a.id = r.word_id
 LEFT JOIN public.words b ON b.id = r.other_id;
 
@@ -142,7 +148,7 @@ COMMENT ON COLUMN analytics.word_relations.other IS 'the other word';
 COMMENT ON COLUMN analytics.word_relations.type IS 'synonym, antonym, negation, reversal, hypernym … or the source''s own';
 COMMENT ON COLUMN analytics.word_relations.direction IS 'both; of a directed relation out (from word to other) or in';
 COMMENT ON COLUMN analytics.word_relations.pos IS 'part of speech, where the source has it';
-COMMENT ON COLUMN analytics.word_relations.gloss IS 'the sense of word that the source hangs it on, where it has one';
+COMMENT ON COLUMN analytics.word_relations.glosses IS 'the senses of word that the source lists it under, where it has any';
 COMMENT ON COLUMN analytics.word_relations.source IS 'who lists it, or what it was derived from';
 COMMENT ON COLUMN analytics.word_relations.licence IS 'licence of the source';
 COMMENT ON COLUMN analytics.word_relations.derived IS 'whether it was derived';

@@ -13,7 +13,16 @@ from tqdm import tqdm
 from sensedict_server.build.copying import copy_rows
 from sensedict_server.lexicon.relations import Collection, Gloss
 from sensedict_server.queries.lexicons import absent_words, reserve_ids, word_ids
-from sensedict_server.tables import forms, glosses, lexicons, relation_sources, relations, segmentations, words
+from sensedict_server.tables import (
+    forms,
+    glosses,
+    lexicons,
+    relation_glosses,
+    relation_sources,
+    relations,
+    segmentations,
+    words,
+)
 
 LANGUAGE = "en"
 
@@ -29,10 +38,10 @@ _RELATIONS = {
     "conflict": "bool",
     "directed": "bool",
     "pos": "text",
-    "gloss_id": "int8",
     "via_id": "int8",
 }
 _GLOSSES = {"id": "int8", "lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "pos": "text", "text": "text"}
+_RELATION_GLOSSES = {"lexicon_id": "int8", "relation_id": "int8", "gloss_id": "int8"}
 _FORMS = {"lexicon_id": "int8", "form_id": "int8", "lemma_id": "int8", "source_id": "int8", "pos": "text"}
 _SEGMENTATIONS = {"lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "text": "text", "pos": "text[]"}
 
@@ -72,7 +81,7 @@ def store_lexicon(
     _store_segmentations(connection, ids, collection)
     _store_relations(connection, ids, gloss_ids, collection)
     # Statistics for the planner: an embedded server may stop before its autovacuum comes by.
-    connection.execute(text("ANALYZE words, relations, forms, glosses"))
+    connection.execute(text("ANALYZE words, relations, relation_glosses, forms, glosses"))
     connection.execute(update(lexicons).where(lexicons.c.id == lexicon_id).values(state="published"))
 
 
@@ -142,9 +151,6 @@ def _store_relations(
             directed = relation.directed
             if second < first and not directed:
                 first, second = second, first
-            gloss_id = None
-            if relation.gloss is not None:
-                gloss_id = gloss_ids[source, Gloss(relation.word, relation.gloss, relation.pos)]
             yield (
                 relation_id,
                 ids.lexicon,
@@ -157,11 +163,16 @@ def _store_relations(
                 collection.in_conflict(place, conflicts),
                 directed,
                 relation.pos,
-                gloss_id,
                 None if relation.via is None else ids.sources[relation.via],
             )
 
     copy_rows(connection, relations, _RELATIONS, _shown(rows(), "relations", len(relation_ids)))
+    links = (
+        (ids.lexicon, relation_id, gloss_ids[source, Gloss(relation.word, relation.gloss, relation.pos)])
+        for relation_id, relation, source in zip(relation_ids, collection.relations, collection.sources, strict=True)
+        if relation.gloss
+    )
+    copy_rows(connection, relation_glosses, _RELATION_GLOSSES, links)
 
 
 def _shown(rows: Iterable[tuple[Any, ...]], what: str, total: int) -> Iterable[tuple[Any, ...]]:

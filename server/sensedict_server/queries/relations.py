@@ -9,20 +9,24 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
+    ScalarSelect,
     Select,
     Text,
     bindparam,
     func,
+    literal_column,
     or_,
     select,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from sensedict_server.tables import dictionary_words, glosses, relation_sources, relations, words
+from sensedict_server.tables import dictionary_words, glosses, relation_glosses, relation_sources, relations, words
 
 HEAD_LETTERS = 3  # heads are single-token words of three letters or more (METHOD: Word senses)
 
@@ -75,7 +79,7 @@ class Relation:
     Attributes:
         word_id, other_id: its ends, `word` and `other` their texts; a directed one runs from `word` to `other`.
         via, via_licence: the source whose segmentations a derived one leans on.
-        gloss: what its source says that `gloss_word`, one of its ends, means here.
+        glosses: (word_id, text) of each sense that its source lists it under: what one of its ends means there.
     """
 
     id: int
@@ -94,8 +98,7 @@ class Relation:
     parent_id: int | None
     conflict: bool
     pos: str | None
-    gloss: str | None
-    gloss_word: str | None
+    glosses: Sequence[tuple[int, str]]
 
 
 def page_of_relations(
@@ -172,7 +175,7 @@ def _by_id() -> Select[Any]:
 
 def _whole() -> Select[Any]:
     """The columns of `Relation`, in its order."""
-    word, other, gloss_word = words.alias("word"), words.alias("other"), words.alias("gloss_word")
+    word, other = words.alias("word"), words.alias("other")
     via = relation_sources.alias("via")
     return (
         select(
@@ -192,15 +195,25 @@ def _whole() -> Select[Any]:
             relations.c.parent_id,
             relations.c.conflict,
             relations.c.pos,
-            glosses.c.text.label("gloss"),
-            gloss_word.c.text.label("gloss_word"),
+            _glosses().label("glosses"),
         )
         .join(word, word.c.id == relations.c.word_id)
         .join(other, other.c.id == relations.c.other_id)
         .join(relation_sources, relation_sources.c.id == relations.c.source_id)
         .outerjoin(via, via.c.id == relations.c.via_id)
-        .outerjoin(glosses, glosses.c.id == relations.c.gloss_id)
-        .outerjoin(gloss_word, gloss_word.c.id == glosses.c.word_id)
+    )
+
+
+def _glosses() -> ScalarSelect[Any]:
+    """An array of [word_id, text], in order of the gloss; a look-up by the key of each relation of the page."""
+    pair = func.json_build_array(glosses.c.word_id, glosses.c.text)
+    listed = func.json_agg(aggregate_order_by(pair, glosses.c.id), type_=JSON)
+    return (
+        select(func.coalesce(listed, literal_column("'[]'::json"), type_=JSON))
+        .select_from(relation_glosses.join(glosses, glosses.c.id == relation_glosses.c.gloss_id))
+        .where(relation_glosses.c.relation_id == relations.c.id)
+        .correlate(relations)
+        .scalar_subquery()
     )
 
 

@@ -15,6 +15,7 @@ from sensedict_server.tables import (
     glosses,
     judgements,
     lexicons,
+    relation_glosses,
     relation_sources,
     relations,
     segmentations,
@@ -75,15 +76,25 @@ def source_entries(connection: Connection, source_id: int) -> Iterator[Entry]:
 
     Relations whose direction is lost are left out; `undirected_relations` counts them.
     """
+    # Glosses first, so that they come in the order they had: that of the relations' first ones may be another.
+    meanings = (
+        select(words.c.text, glosses.c.text, glosses.c.pos)
+        .join(words, words.c.id == glosses.c.word_id)
+        .where(glosses.c.source_id == source_id)
+        .order_by(glosses.c.id)
+    )
+    for text, gloss, pos in _streamed(connection, meanings):
+        yield Gloss(text, gloss, pos)
     word, other = words.alias("word"), words.alias("other")
     query: Select[Any] = (
         select(word.c.text, other.c.text, relations.c.type, relations.c.pos, glosses.c.text, glosses.c.word_id)
         .add_columns(relations.c.other_id)
         .join(word, word.c.id == relations.c.word_id)
         .join(other, other.c.id == relations.c.other_id)
-        .outerjoin(glosses, glosses.c.id == relations.c.gloss_id)
+        .outerjoin(relation_glosses, relation_glosses.c.relation_id == relations.c.id)
+        .outerjoin(glosses, glosses.c.id == relation_glosses.c.gloss_id)
         .where(relations.c.source_id == source_id, relations.c.rule.is_(None), ~_direction_lost())
-        .order_by(relations.c.id)
+        .order_by(relations.c.id, relation_glosses.c.gloss_id)
     )
     for text, other_text, type_, pos, gloss, of, other_id in _streamed(connection, query):
         ends = (other_text, text) if of == other_id else (text, other_text)  # a gloss is of the first
@@ -97,14 +108,6 @@ def source_entries(connection: Connection, source_id: int) -> Iterator[Entry]:
     )
     for form, lemma, pos in _streamed(connection, inflected):
         yield Form(form, lemma, pos)
-    meanings = (
-        select(words.c.text, glosses.c.text, glosses.c.pos)
-        .join(words, words.c.id == glosses.c.word_id)
-        .where(glosses.c.source_id == source_id)
-        .order_by(glosses.c.id)
-    )
-    for text, gloss, pos in _streamed(connection, meanings):
-        yield Gloss(text, gloss, pos)
     segmented = (
         select(words.c.text, segmentations.c.text, segmentations.c.pos)
         .join(words, words.c.id == segmentations.c.word_id)

@@ -33,8 +33,10 @@ def seen_from(word_id: int, relation: Relation, depth: int) -> wire.Relation:
         direction=direction,
         via=None if relation.via is None else wire.Via(name=relation.via, licence=relation.via_licence or ""),
         pos=relation.pos,
-        gloss=relation.gloss,
-        gloss_word=relation.gloss_word,
+        glosses=[
+            wire.RelationGloss(word=relation.word if of == relation.word_id else relation.other, text=text)
+            for of, text in relation.glosses
+        ],
         depth=depth,
     )
 
