@@ -250,17 +250,19 @@ def _index(connection: Connection, content: Content) -> Index:
         ids = [row.token_id for row in part]
         first[ids] = [row.first_sense for row in part]
         count[ids] = [row.sense_count for row in part]
+    synonymy = content.settings.get("synonym_types", SYNONYM_TYPES)
+    antonymy = content.settings.get("antonym_types", ANTONYM_TYPES)
     return Index(
         token_first=first,
         token_count=count,
-        synonyms=_neighbours(connection, content, content.settings.get("synonym_types", SYNONYM_TYPES)),
-        antonyms=_neighbours(connection, content, content.settings.get("antonym_types", ANTONYM_TYPES)),
+        synonyms=_neighbours(connection, content, synonymy, antonymy),
+        antonyms=_neighbours(connection, content, antonymy, synonymy),
     )
 
 
-def _neighbours(connection: Connection, content: Content, types: Any) -> Ranges:
+def _neighbours(connection: Connection, content: Content, types: Any, contrary: Any) -> Ranges:
     """One row a token of the vocabulary, one range a neighbour word."""
-    query = neighbours(content.dictionary_id, content.lexicon_id, types)
+    query = neighbours(content.dictionary_id, content.lexicon_id, types, contrary)
     parts = [
         np.array(
             [(row.token, row.first_sense, row.sense_count) for row in part if any(map(is_head, row.heads))],

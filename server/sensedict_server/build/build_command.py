@@ -44,7 +44,11 @@ from sensedict_server.settings import Settings
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
 @click.option("--contexts", default=3, show_default=True, type=click.IntRange(0), help="Example passages a sense.")
 @click.option(
-    "--synonym-type", multiple=True, default=SYNONYM_TYPES, show_default=True, help="Trains as synonymy. Repeatable."
+    "--synonym-type",
+    multiple=True,
+    default=SYNONYM_TYPES,
+    show_default=True,
+    help="Trains as synonymy; a directed type, as hypernym, from its first word to the other alone. Repeatable.",
 )
 @click.option(
     "--antonym-type",

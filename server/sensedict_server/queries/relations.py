@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Select,
+    Subquery,
     Text,
     bindparam,
     func,
@@ -226,21 +227,22 @@ def is_head(word: str) -> bool:
 
 
 def neighbours(
-    dictionary_id: int, lexicon_id: int, types: Sequence[str]
+    dictionary_id: int, lexicon_id: int, types: Sequence[str], contrary: Sequence[str]
 ) -> Select[tuple[int, int, int, int, Sequence[str]]]:
     """(token, neighbour's word, its first sense, its count, the token's words) a row, by token and neighbour's word.
 
     The token is one that makes a whole word and has senses; whether one of its words `is_head` is left to the caller.
-    Neighbours are the distinct other words of their relations of the given types that have senses, relations in
-    conflict left out, and the head's own token too.
+    Neighbours are the distinct other words of their relations of the given types that have senses; along a directed
+    relation only the word that it leads to. Left out are relations in conflict, pairs that are in a relation of a
+    `contrary` type too, whichever way it runs and whatever its source, and the head's own token.
     """
-    usable = (
-        (relations.c.lexicon_id == lexicon_id) & (relations.c.type == func.any(list(types))) & ~relations.c.conflict
+    chosen = _of_types(lexicon_id, types) & ~relations.c.conflict
+    edges = _edges(chosen, chosen & ~relations.c.directed)
+    # stored conflicts are those of the usual types; a dictionary may choose others
+    opposed = _edges(_of_types(lexicon_id, contrary), _of_types(lexicon_id, contrary))
+    contradicted = select(opposed.c.head).where(
+        opposed.c.head == edges.c.head, opposed.c.neighbour == edges.c.neighbour
     )
-    edges = union_all(
-        select(relations.c.word_id.label("head"), relations.c.other_id.label("neighbour")).where(usable),
-        select(relations.c.other_id, relations.c.word_id).where(usable),
-    ).subquery()
     head, other = dictionary_words.alias("head"), dictionary_words.alias("other")
     token = head.c.token_ids[1]  # PostgreSQL counts from 1
     return (
@@ -256,7 +258,19 @@ def neighbours(
         .join(words, words.c.id == head.c.word_id)
         .join(other, (other.c.dictionary_id == dictionary_id) & (other.c.word_id == edges.c.neighbour))
         .where(func.cardinality(head.c.token_ids) == 1, head.c.sense_count > 0, other.c.sense_count > 0)
-        .where(other.c.token_ids != head.c.token_ids)
+        .where(other.c.token_ids != head.c.token_ids, ~contradicted.exists())
         .group_by(token, other.c.word_id, other.c.first_sense, other.c.sense_count)
         .order_by(token, other.c.word_id)
     )
+
+
+def _of_types(lexicon_id: int, types: Sequence[str]) -> ColumnElement[bool]:
+    return (relations.c.lexicon_id == lexicon_id) & (relations.c.type == func.any(list(types)))
+
+
+def _edges(along: ColumnElement[bool], back: ColumnElement[bool]) -> Subquery:
+    """(head, neighbour) of the relations that pass `along`, and of those that pass `back` turned round."""
+    first, second = relations.c.word_id, relations.c.other_id
+    return union_all(
+        select(first.label("head"), second.label("neighbour")).where(along), select(second, first).where(back)
+    ).subquery()
