@@ -14,7 +14,7 @@ import pytest
 from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.readers import READERS, File, Notes, opposites
 from sensedict_server.lexicon.readers.morphynet_rules import judge, spelt
-from sensedict_server.lexicon.relations import Collection, Relation, normalise
+from sensedict_server.lexicon.relations import Collection, Gloss, Relation, normalise
 
 Triple = tuple[str, str, str]
 
@@ -99,6 +99,11 @@ def test_typed_names_a_broken_line(tmp_path: Path, line: str) -> None:
         ("reversals", "reversal"),
         ("Related", "related"),
         ("co-ordinate", "coordinate"),
+        ("hypernim", "hypernym"),
+        ("hyperonym", "hypernym"),
+        ("holonyms", "holonym"),
+        ("hiponym", "hyponym"),
+        ("Meronym", "meronym"),
     ],
 )
 def test_typed_refuses_a_misspelt_type(tmp_path: Path, type_: str, meant: str) -> None:
@@ -107,9 +112,19 @@ def test_typed_refuses_a_misspelt_type(tmp_path: Path, type_: str, meant: str) -
         read("typed", path)
 
 
-@pytest.mark.parametrize("type_", ["hyponym", "homonym", "near-synonym", "nickname", "inverse"])
+@pytest.mark.parametrize("type_", ["hypernym", "cohyponym", "homonym", "near-synonym", "nickname", "inverse"])
 def test_typed_takes_types_of_other_names(tmp_path: Path, type_: str) -> None:
     assert read("typed", write(tmp_path, "mine.tsv", f"a\tb\t{type_}\n"))[0] == [("a", "b", type_)]
+
+
+def test_typed_turns_hyponyms_and_meronyms_round(tmp_path: Path) -> None:
+    content = "word,other,type,pos,gloss\nanimal,dog,hyponym,n,it moves\ncar,wheel,meronym,,\ndog,pet,hypernym,N,\n"
+    assert list(READERS["typed"].read(File(write(tmp_path, "mine.csv", content)), Notes())) == [
+        Relation("dog", "animal", "hypernym", pos="noun"),
+        Gloss("animal", "it moves", "noun"),
+        Relation("wheel", "car", "holonym"),
+        Relation("dog", "pet", "hypernym", pos="noun"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["mine.csv", "mine.csv.xz", "mine.csv.gz"])
@@ -133,6 +148,21 @@ def test_typed_columns_by_name(tmp_path: Path, name: str, content: str) -> None:
         Relation("hot", "cold", "antonym"),
     ]
     assert [relation.directed for relation in collection.relations] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("Adj", "adjective"),
+        ("intj", "interjection"),
+        ("prep", "preposition"),
+        ("name", "proper noun"),
+        ("Clitic", "Clitic"),
+    ],
+)
+def test_parts_of_speech_are_one_vocabulary(tmp_path: Path, tag: str, name: str) -> None:
+    path = write(tmp_path, "mine.tsv", f"word\tother\ttype\tpos\na\tb\tsynonym\t{tag}\n")
+    assert list(READERS["typed"].read(File(path), Notes())) == [Relation("a", "b", "synonym", pos=name)]
 
 
 def test_typed_parts_of_speech(tmp_path: Path) -> None:

@@ -38,6 +38,17 @@ def test_neighbours_in_a_group_are_synonyms_and_others_near_them_related(tmp_pat
     assert all(r.gloss is None and r.rule is None for r in found)
 
 
+def test_opposites_next_to_each_other_are_related(tmp_path: Path) -> None:
+    found, notes = read(tmp_path, "5. Kin -- N. son, daughter, girl.\nV. add, subtract.\n")
+    assert [(r.word, r.other, r.type) for r in found] == [
+        ("son", "daughter", "related"),
+        ("son", "girl", "related"),
+        ("daughter", "girl", "synonym"),
+        ("add", "subtract", "related"),
+    ]
+    assert notes.counted == {"neighbours that our list of opposites has, taken as related": 2}
+
+
 def test_words_far_apart_are_counted(tmp_path: Path) -> None:
     found, notes = read(tmp_path, "5. Glee -- V. a, b, c, d, e, f, g, h.\n")
     assert len(found) == 8 * 7 // 2 - 1

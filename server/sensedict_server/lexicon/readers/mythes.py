@@ -1,7 +1,8 @@
 """MyThes, the thesaurus files of LibreOffice: a line with the encoding, then `word|n` and n meanings `(pos)|item|item`.
 
 The English one was made from WordNet: an item without a mark is a word of the same synset; ` (antonym)`,
-` (generic term)`, ` (similar term)` and ` (related term)` mark the others.
+` (generic term)`, ` (similar term)` and ` (related term)` mark the others. All headwords are in small letters: one
+that has capitals stands so among the items of its own meaning (`uranus|1`, `(noun)|Uranus|…`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import re
 from collections.abc import Iterator
 
 from sensedict_server.lexicon.readers.files import File, Notes, Reader
+from sensedict_server.lexicon.readers.parts import part_of_speech
 from sensedict_server.lexicon.relations import ANTONYM, HYPERNYM, RELATED, SYNONYM, Relation
 
-_PARTS = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
+SPELLING = "items that spell their headword with capitals, taken as the headword"
 _MARKS = {"antonym": ANTONYM, "generic term": HYPERNYM, "similar term": RELATED, "related term": RELATED}
 _MARKED = re.compile(rf"(.*\S)\s*\(({'|'.join(_MARKS)})\)\s*")
 _HEAD = re.compile(r"([^|]*[^|\s][^|]*)\|\s*(\d{1,6})\s*")
@@ -50,16 +52,27 @@ def read(file: File, notes: Notes) -> Iterator[Relation]:
             yield from _items(word, meaning, notes)
 
 
-def _items(word: str, meaning: re.Match[str], notes: Notes) -> Iterator[Relation]:
-    """A meaning's items."""
-    pos = _PARTS.get(meaning[1], meaning[1]) or None
+def _items(headword: str, meaning: re.Match[str], notes: Notes) -> Iterator[Relation]:
+    """A meaning's items, each to the headword as the meaning spells it."""
+    pos = part_of_speech(meaning[1])
+    items: list[tuple[str, str]] = []
+    word = headword
     for item in meaning[2].split("|"):
         marked = _MARKED.fullmatch(item)
         other, type_ = (marked[1], _MARKS[marked[2]]) if marked else (item, SYNONYM)
-        if other.strip():
-            yield Relation(word, other, type_, pos=pos)
-        else:
+        if not other.strip():
             notes.skipped["empty item"] += 1
+        elif not marked and _same(other, headword):
+            word = other
+            notes.counted[SPELLING] += 1
+        else:
+            items.append((other, type_))
+    yield from (Relation(word, other, type_, pos=pos) for other, type_ in items)
+
+
+def _same(item: str, headword: str) -> bool:
+    """Whether they are one word but for case."""
+    return item.strip().casefold() == headword.strip().casefold()
 
 
 def _lines(file: File) -> Iterator[tuple[int, str]]:

@@ -8,6 +8,7 @@ meaning: next to each other stand synonyms; across a group the meaning drifts, a
 coins, vestments) a group is a list of kinds. So neighbours in a group are synonyms, others near them are related, and
 so are turns of phrase (of three words or four), which agree less than words do.
 Roget has no mark for opposites: heads that oppose each other are neighbours, but not everywhere, so none are derived.
+Some opposites are neighbours in a group (son, daughter): those that our own list has are related, not synonyms.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sensedict.errors import InvalidInput
+from sensedict_server.lexicon.readers import opposites
 from sensedict_server.lexicon.readers.files import File, Notes, Reader
+from sensedict_server.lexicon.readers.parts import part_of_speech
 from sensedict_server.lexicon.readers.roget_heads import NAMES_OF_THINGS
 from sensedict_server.lexicon.relations import RELATED, SYNONYM, Relation
 
@@ -31,7 +34,6 @@ _QUOTED = 3  # words or more before a note in capitals: a quotation and its sour
 _MOST_CHARACTERS = 2**20  # of a head with its paragraphs; the longest has 8 thousand
 
 _DENYING = frozenset({"un", "in", "im", "il", "ir", "dis", "non", "non-"})
-_PARTS = {"N": "noun", "V": "verb", "Adj": "adjective", "Adv": "adverb", "Int": "interjection", "Phr": "phrase"}
 _HEAD = re.compile(r"\s*(\d+[a-z]?)\.? .{1,400}?--(?=\s|$)", re.DOTALL)
 _END = re.compile(r"\s*\*\*\* ?END\b")  # of the book; the licence follows
 _PART = re.compile(r"(?:^|(?<=--))[ \t]*(N|V|Adj|Adv|Int|Phr)\.(?=\s)", re.MULTILINE)
@@ -68,6 +70,7 @@ def read(file: File, notes: Notes) -> Iterator[Relation]:
         InvalidInput: no head of the Thesaurus in the file, HTML, or a head without an end; names the line.
     """
     found = False
+    opposed = opposites.pairs_of_opposites()
     for number, text in _blocks(file):
         head = _HEAD.match(text)
         if head is None:
@@ -78,7 +81,7 @@ def read(file: File, notes: Notes) -> Iterator[Relation]:
             raise file.broken(number, "this is HTML; save the text of it, without marks and with `&c` for `&amp;c`")
         found = True
         for group in _groups(head[1], text[head.end() - len("--") :], notes):
-            yield from _pairs(group, notes)
+            yield from _pairs(group, opposed, notes)
     if not found:
         raise InvalidInput(
             f"{file.path}: no head such as `1. Existence -- N. existence, being` in it; expected the plain text of"
@@ -122,7 +125,7 @@ def _groups(head: str, text: str, notes: Notes) -> Iterator[_Group]:
         text, taken = taken, _NOTE.sub(take, taken)
     pieces = _PART.split(text)
     for mark, body in zip(pieces[1::2], pieces[2::2], strict=True):
-        part = _PARTS[mark]
+        part = part_of_speech(mark) or mark
         for paragraph in _PARAGRAPH.split(body):
             line = " ".join(re.sub(r"-\s*\n\s*", "-", paragraph).split())  # all hyphens at line ends are the word's own
             line = _REFERENCE.sub("", line)
@@ -159,7 +162,7 @@ def _word(item: str, part: str, texts: list[str], notes: Notes) -> str | None:
     return None
 
 
-def _pairs(group: _Group, notes: Notes) -> Iterator[Relation]:
+def _pairs(group: _Group, opposed: frozenset[frozenset[str]], notes: Notes) -> Iterator[Relation]:
     words = group.words
     reach = 0 if group.catalogue or group.part == "interjection" else _SYNONYMS_REACH
     for at, word in enumerate(words):
@@ -169,6 +172,9 @@ def _pairs(group: _Group, notes: Notes) -> Iterator[Relation]:
             if other is None:
                 continue
             same = distance <= reach and not _apart(group.part, word, other)
+            if same and frozenset((word, other)) in opposed:
+                same = False
+                notes.counted["neighbours that our list of opposites has, taken as related"] += 1
             yield Relation(word, other, SYNONYM if same else RELATED, pos=group.part)
         beyond = words[at + 1 + _RELATED_REACH :]
         if beyond:

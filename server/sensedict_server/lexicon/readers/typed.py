@@ -1,7 +1,8 @@
 """A user's own relations, one a line: `word<TAB>other<TAB>type`, or CSV with quotes in a file named `.csv`.
 
 Synonym, antonym, negation, reversal, coordinate and related hold both ways. A relation of any other type runs from the
-word to the other: `dog, animal, hypernym` says that animal is the hypernym of dog.
+word to the other: `dog, animal, hypernym` says that animal is the hypernym of dog. Hyponym and meronym are turned round
+into hypernym and holonym: `animal, dog, hyponym` says the same.
 
 A first line `word,other,type` makes it a table with a header: columns in any order, and perhaps `pos` (noun, verb,
 adjective, adverb or your own) and `gloss` (of the word's sense) beside them, empty where unknown.
@@ -13,8 +14,9 @@ import csv
 from collections.abc import Iterator
 
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File, Notes, Reader
-from sensedict_server.lexicon.relations import Relation
-from sensedict_server.lexicon.types import type_fault
+from sensedict_server.lexicon.readers.parts import part_of_speech
+from sensedict_server.lexicon.relations import Gloss, Relation
+from sensedict_server.lexicon.types import directed, type_fault
 
 _COLUMNS = ("word", "other", "type")
 _FURTHER = ("pos", "gloss")
@@ -22,8 +24,8 @@ _MOST_CHARACTERS = 64  # of a part of speech
 _COMPRESSED = (".gz", ".xz", ".zst")
 
 
-def read(file: File, notes: Notes) -> Iterator[Relation]:
-    """Each line as a relation of its own type.
+def read(file: File, notes: Notes) -> Iterator[Relation | Gloss]:
+    """Each line as a relation of its own type, or of the inverse one.
 
     Raises:
         InvalidInput: a header with a column of another name, a line of another number of fields, an empty word, or a
@@ -54,8 +56,18 @@ def read(file: File, notes: Notes) -> Iterator[Relation]:
         pos = values.get("pos", "").strip()
         if len(pos) > _MOST_CHARACTERS or not pos.isprintable():
             raise file.broken(number, f"part of speech {pos[:80]!r}: use a name such as noun, verb, adjective, adverb")
-        gloss = values.get("gloss", "").strip()
-        yield Relation(values["word"], values["other"], type_, pos=pos or None, gloss=gloss or None)
+        yield from _turned(values["word"], values["other"], type_, part_of_speech(pos), values.get("gloss", "").strip())
+
+
+def _turned(word: str, other: str, type: str, pos: str | None, gloss: str) -> Iterator[Relation | Gloss]:
+    """The relation in the direction that its type has in a lexicon."""
+    first, second, turned = directed(word, other, type)
+    if turned == type:
+        yield Relation(word, other, type, pos=pos, gloss=gloss or None)
+        return
+    yield Relation(first, second, turned, pos=pos)
+    if gloss:  # it is the first word's, and a relation holds that of its own word alone
+        yield Gloss(word, gloss, pos)
 
 
 def _is_csv(file: File) -> bool:

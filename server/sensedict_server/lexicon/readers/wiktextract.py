@@ -15,9 +15,10 @@ import orjson
 
 from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.readers.files import File, Notes, Reader
+from sensedict_server.lexicon.readers.parts import part_of_speech
 from sensedict_server.lexicon.readers.wiktextract_fields import NYMS, Listed, Mender, Record, Related, Sense
 from sensedict_server.lexicon.readers.wiktextract_glosses import Labels
-from sensedict_server.lexicon.readers.wiktextract_targets import SAYS_SEE, clean
+from sensedict_server.lexicon.readers.wiktextract_targets import targets
 from sensedict_server.lexicon.relations import MOST_CHARACTERS, Entry, Form, Gloss, Relation
 
 NO_THESAURUS = "no-thesaurus"
@@ -32,7 +33,10 @@ _OTHER_LANGUAGE = "entry of another language"
 _NO_LANGUAGE = "redirect, or record without lang_code"
 _NO_GLOSS = "no senses[].glosses"
 
-POS = {"adj": "adjective", "adv": "adverb"}  # noun and verb are written out, the others stay as they are
+_FROM_THESAURUS = (
+    "related words from Thesaurus pages: of the wrong type where the extractor is older than 2025-12-18, leave them "
+    f"out by {NO_THESAURUS}"
+)
 
 # Of a form in an entry's list: each of its tags is one of both, and at least one tells the form from the lemma.
 _TELLING_TAGS = "comparative first-person gerund participle past plural superlative third-person"
@@ -135,7 +139,7 @@ class _Taker:
         if pos is None:
             self._counted["no pos"] += 1
         else:
-            pos = POS.get(pos, pos)
+            pos = part_of_speech(pos)
         if not record.senses:
             self._counted["no senses"] += 1
         for sense in record.senses or ():
@@ -183,8 +187,8 @@ class _Taker:
                     found.append(Relation(word, target, type_, None, None, pos, gloss))
                     hangs = True
         if sense.form_of and _MADE_FROM.isdisjoint(tags):
-            lemmas = [self._clean(item.word or "", word) for item in sense.form_of]
-            found.extend(Form(word, lemma, pos) for lemma in lemmas if lemma is not None)
+            lemmas = chain.from_iterable(self._clean(item.word or "", word) for item in sense.form_of)
+            found.extend(Form(word, lemma, pos) for lemma in lemmas)
         elif gloss and not hangs:
             found.append(Gloss(word, gloss, pos))
 
@@ -216,22 +220,22 @@ class _Taker:
 
     def _targets(self, items: list[Related], word: str, tags: Sequence[str]) -> list[tuple[str, str | None]]:
         """The words of a list, each with the label of the sense it belongs to; `tags` are those of the sense."""
-        targets = []
+        found: list[tuple[str, str | None]] = []
         for item in items:
             target = item.word
-            # A word of letters alone is clean, and most are; so are several, unless they say what to see.
-            if (
-                target is None
-                or not (target.isalpha() or (target.replace(" ", "").isalpha() and not target.startswith(SAYS_SEE)))
-                or target == word
-            ):
-                target = self._clean(target or "", word)
-                if target is None:
+            if target is not None and target.isalpha() and target != word:  # clean, as most are
+                words = None
+            else:
+                words = self._clean(target or "", word)
+                if not words:
                     continue
             if (tags or item.tags or item.source) and not self._wanted(item, tags):
                 continue
-            targets.append((target, item.sense))
-        return targets
+            if words is None or len(words) == 1:
+                found.append((words[0] if words else target or "", item.sense))
+            else:
+                found.extend((several, item.sense) for several in words)
+        return found
 
     def _wanted(self, item: Related, tags: Sequence[str]) -> bool:
         """Whether the options let the item in; counts what is worth knowing of one that comes in."""
@@ -239,16 +243,17 @@ class _Taker:
             if not self._thesaurus:
                 self._skipped["from a Thesaurus page"] += 1
                 return False
-            self._counted["related words from Thesaurus pages"] += 1
+            self._counted[_FROM_THESAURUS] += 1
         for mark in _MARKS.intersection((*tags, *(item.tags or ()))):
             self._counted[f"related words marked {mark}"] += 1
         return True
 
-    def _clean(self, text: str, word: str) -> str | None:
-        target, note = clean(text, word)
-        if note is not None:
-            (self._skipped if target is None else self._counted)[note] += 1
-        return target
+    def _clean(self, text: str, word: str) -> list[str]:
+        """The words of a target, with what was done to it counted."""
+        words, left_out, seen = targets(text, word)
+        self._skipped.update(left_out)
+        self._counted.update(seen)
+        return words
 
 
 READER = Reader(

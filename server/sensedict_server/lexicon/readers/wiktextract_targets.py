@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import re
 
+from sensedict_server.lexicon.readers.wiktextract_notes import (
+    MOST_WORDS,
+    is_label,
+    is_note,
+    is_plain,
+    is_pointer,
+    is_wordless,
+    split,
+    without_label,
+)
 from sensedict_server.lexicon.relations import MOST_CHARACTERS
 
 EMPTY = "target without a word"
+NOTE = "target that is a note"
 HEADWORD = "target that is the headword itself"
 POINTER = "target that points to another page"
 BRACKETS = "target with brackets inside"
@@ -14,6 +25,9 @@ MARKUP = "target with markup"
 YEARS = "target that is a span of years"
 TOO_LONG = f"target longer than {MOST_CHARACTERS} characters"
 MENDED = "targets with a note cut off"
+SPLIT = "targets that list several words, each taken"
+COMMA = "targets with a comma inside, taken whole"
+LONG = f"targets of more than {MOST_WORDS} words, taken whole"
 
 # Of pages that are no words; Wikisaurus is the Thesaurus before 2017.
 _PAGE = r"(?:Thesaurus|Wikisaurus|Appendix|Category|Citations|Reconstruction|Rhymes|Template|Wikipedia|w)\s?:\s?\S"
@@ -30,7 +44,38 @@ _BRACKET = re.compile(r"[()\[\]{}]")
 _YEARS = re.compile(r"\d{3,4}\s?[-–—]\s?(?:\d{2,4})?")
 _LOOSE_END = re.compile(r"^[\s,;:]+(?=\w)|[\s,;:]+$|\s+[-–—]\s*$")
 _QUOTED = re.compile(r"[\"“”„](.*)[\"“”]", re.S)
-SAYS_SEE = ("see also", "See also", "more at", "More at")
+
+
+def targets(text: str, headword: str) -> tuple[list[str], list[str], list[str]]:
+    """The words of a target, most often one; why some of it is left out; and what else is worth counting.
+
+    >>> targets("1. dogs, hounds", "mutt")
+    (['dogs', 'hounds'], [], ['targets with a note cut off', 'targets that list several words, each taken'])
+    """
+    left_out: list[str] = []
+    seen: list[str] = []
+    word, note = clean(text, headword)
+    if word is None:
+        return [], [note or EMPTY], seen
+    if note is not None:
+        seen.append(note)
+    if "," not in word and ";" not in word and " " not in word:
+        return [word], left_out, seen
+    parts = split(word)
+    if len(parts) > 1:
+        seen.append(SPLIT)
+    words: list[str] = []
+    for part in parts:
+        cleaned, note = (part, None) if len(parts) == 1 else clean(part, headword)
+        if cleaned is None:
+            left_out.append(note or EMPTY)
+            continue
+        if "," in cleaned:
+            seen.append(COMMA)
+        if cleaned.count(" ") >= MOST_WORDS:
+            seen.append(LONG)
+        words.append(cleaned)
+    return words, left_out, seen
 
 
 def clean(text: str, headword: str) -> tuple[str | None, str | None]:
@@ -45,18 +90,22 @@ def clean(text: str, headword: str) -> tuple[str | None, str | None]:
     """
     if len(text) > MOST_CHARACTERS:
         return None, TOO_LONG
-    if text.replace("-", "").replace(" ", "").isalpha() and " -" not in text and not text.startswith(SAYS_SEE):
+    if is_plain(text):
         return (text, None) if text != headword else (None, HEADWORD)  # nothing below could find another fault
     reason = _reason(text)
     if reason is not None:
         return None, reason
-    word = _AND_PAGE.sub("", text)
+    word = without_label(_AND_PAGE.sub("", text))
     word = _ANCHOR.sub("", word)
     word = _bare(_LOOSE_END.sub("", word))
     if _BRACKET.search(word):  # colo(u)r: two words in one; `): feline cat`: what is left of a note
         return None, BRACKETS
-    if not word:
+    if is_wordless(word):
         return None, EMPTY
+    if is_pointer(word) or _SEE_ALSO.fullmatch(word):
+        return None, POINTER
+    if is_note(word):
+        return None, NOTE
     if word == headword:
         return None, HEADWORD
     return word, MENDED if word != text.strip() else None
@@ -66,10 +115,17 @@ def _reason(text: str) -> str | None:
     """Why nothing of the target can be a word; None where something may be."""
     if not text or text.isspace():
         return EMPTY
-    if _POINTS.fullmatch(text.strip()) or _SEE_ALSO.fullmatch(text.strip()) or re.match(r"\s*#\w", text):
+    if (
+        is_pointer(text.strip())
+        or _POINTS.fullmatch(text.strip())
+        or _SEE_ALSO.fullmatch(text.strip())
+        or re.match(r"\s*#\w", text)
+    ):
         return POINTER  # `#Noun` is a place in the page of the headword
     if _MARKUP.search(text):
         return MARKUP
+    if is_label(text.strip()):
+        return NOTE
     return YEARS if _YEARS.fullmatch(text.strip()) else None
 
 
