@@ -267,6 +267,54 @@ def test_a_participle_may_be_an_adjective_and_less_changes_the_part_of_speech() 
     ]
 
 
+@pytest.mark.parametrize("pos", [None, "adjective", "adj."])
+def test_a_derived_relation_has_its_parent_s_part_of_speech(pos: str | None) -> None:
+    segmentations = segmented(unkind="<un<(kind)", careless="{(care)>less>}")
+    relations = [Relation("unkind", "cruel", "synonym", pos=pos), Relation("careless", "unkind", "synonym", pos=pos)]
+    found = derive(relations, segmentations, {"kind", "careful"})
+    assert len(found) == 4
+    assert {relation.pos for relation in found} == {pos}
+
+
+FAULTS = segmented(faultless="{(fault)>less>}", flawless="{(flaw)>less>}", fault="(fault)")
+
+
+@pytest.mark.parametrize(
+    ("pos", "known", "segmentations", "expected"),
+    [
+        ("adjective", ["fault noun", "flaw noun"], FAULTS, "noun"),
+        ("adjective", ["fault noun"], FAULTS, None),  # a flaw may be anything
+        ("adjective", ["fault noun", "flaw noun", "fault verb"], FAULTS, None),
+        ("adjective", ["fault noun", "flaw verb"], FAULTS, None),
+        ("adjective", ["fault n.", "flaw n."], FAULTS, None),  # another name for it tells nothing
+        (None, ["fault noun", "flaw noun"], FAULTS, None),  # the parent's source tells none
+        (
+            "adjective",
+            ["flaw noun"],
+            {**FAULTS, "fault": Segmentation("fault", "(fault)", frozenset({"noun"}))},
+            "noun",
+        ),
+        (
+            "adjective",
+            ["fault noun", "flaw noun"],
+            {**FAULTS, "fault": Segmentation("fault", "(fault)", frozenset({"noun", "verb"}))},
+            None,
+        ),
+    ],
+)
+def test_where_the_affix_changes_the_part_of_speech_it_must_be_certain(
+    pos: str | None, known: list[str], segmentations: dict[str, Segmentation], expected: str | None
+) -> None:
+    both = Relation("faultless", "flawless", "synonym", pos=pos)
+    told = [Relation(word, "thing", "hypernym", pos=of) for word, of in (each.split() for each in known)]
+    found = derive([both, *told], segmentations, {"fault", "flaw"})
+    assert [(r.word, r.other, r.type, r.pos) for r in found] == [
+        ("fault", "flaw", "synonym", expected),
+        ("fault", "flawless", "antonym", None),  # a noun and an adjective
+        ("faultless", "flaw", "antonym", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("word", "segmentation", "base"),
     [

@@ -141,7 +141,8 @@ def derive(
     that the affix reverses. A base of another part of speech may be opposed to a word, but is no synonym of it:
     accurate–fault, not flawed–fault. Where the relation has a part of speech, it goes before the segmentation's:
     adjectives and adverbs undo nothing, and a base that the relations know as other parts only is none (capacitate and
-    valid, of the verbs incapacitate and invalid).
+    valid, of the verbs incapacitate and invalid). A derived relation has its parent's part of speech; where an affix
+    has changed a side's, it has one only where both its words are known to be of the same.
 
     Args:
         relations: what to derive from; other types are passed over.
@@ -175,7 +176,8 @@ def derive(
             reverses = 0 if relation.pos in _NEVER_UNDO else sum(side in undoing for side in undone)
             kind = SYNONYM if same else REVERSAL if reverses % 2 == 1 else ANTONYM
             rule = "+".join(sorted(negations[side].label for side in undone))  # whichever end stands first
-            derived.append(Relation(word, other, kind, f"{REVERSAL if reverses else 'negation'}:{rule}", place))
+            pos = _derived_pos(relation.pos, [negations[side] for side in undone], parts, segmentations)
+            derived.append(Relation(word, other, kind, f"{REVERSAL if reverses else 'negation'}:{rule}", place, pos))
     return derived
 
 
@@ -187,6 +189,27 @@ def _parts_of_speech(relations: Iterable[Relation]) -> dict[str, set[str]]:
             for word in (relation.word, relation.other) if relation.type in SYMMETRIC else (relation.word,):
                 parts[word].add(relation.pos)
     return parts
+
+
+def _derived_pos(
+    pos: str | None,
+    undone: Sequence[Negation],
+    parts: Mapping[str, set[str]],
+    segmentations: Mapping[str, Segmentation],
+) -> str | None:
+    """Of what a relation with `pos` says of the bases: the same, unless an affix has changed it.
+
+    Fault and flaw, of faultless and flawless, are nouns where nothing knows them as anything else; fault and accurate
+    have no part of speech in common.
+    """
+    changed = [negation.base for negation in undone if negation.changes_pos]
+    if pos is None or not changed:
+        return pos
+    known = [set(parts.get(base, ())) for base in changed]
+    for base, found in zip(changed, known, strict=True):
+        if base in segmentations:
+            found |= segmentations[base].pos
+    return min(known[0]) if len(known) == 2 and known[0] == known[1] and len(known[0]) == 1 else None
 
 
 def _is_another_part(negation: Negation, pos: str | None, parts: Mapping[str, set[str]]) -> bool:
