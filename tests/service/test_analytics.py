@@ -115,11 +115,38 @@ def test_an_analyst_reaches_no_table(owner: Engine, analyst: Engine, statement: 
         "DELETE FROM analytics.judgements",
         "SELECT nextval('public.words_id_seq')",
         "SET ROLE postgres",
+        "SELECT lo_creat(-1)",
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, 'mine')",
+        "SELECT lo_import('/etc/hostname')",
     ],
 )
 def test_an_analyst_changes_nothing(analyst: Engine, statement: str) -> None:
     with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
         rows(analyst, statement)
+
+
+LEAK = """
+CREATE FUNCTION pg_temp.leak(text) RETURNS bool LANGUAGE plpgsql COST 0.0000001
+AS $$ BEGIN RAISE NOTICE 'seen: %', $1; RETURN true; END $$
+"""
+
+
+def test_a_function_of_an_analyst_sees_what_is_published(analyst: Engine) -> None:
+    """PostgreSQL asks the cheapest condition first, and the tables hold drafts: a view must not let it through."""
+    seen: set[str] = set()
+    with psycopg.connect(analyst.url.set(drivername="postgresql").render_as_string(), autocommit=True) as own:
+        own.add_notice_handler(lambda notice: seen.add(notice.message_primary or ""))
+        own.execute(LEAK)
+        own.execute("SELECT pg_temp.leak('heard')")
+        assert seen == {"seen: heard"}
+        for view in VIEWS:
+            for column in own.execute(f"SELECT * FROM analytics.{view} LIMIT 0".encode()).description or ():
+                text_of = f"{column.name}::text"
+                shown = own.execute(f"SELECT DISTINCT {text_of} FROM analytics.{view}".encode()).fetchall()
+                seen.clear()
+                own.execute(f"SELECT count(*) FROM analytics.{view} WHERE pg_temp.leak({text_of})".encode())
+                assert seen == {f"seen: {'<NULL>' if value is None else value}" for (value,) in shown}, text_of
 
 
 def test_the_role_may_read_the_views_and_nothing_else(owner: Engine) -> None:
@@ -151,6 +178,14 @@ def test_views_that_come_later_are_readable(database: Engine) -> None:
         assert connection.execute(text("SELECT a FROM analytics.later")).scalar_one() == 1
 
 
+def test_down_and_up_give_and_take_large_objects(database: Engine) -> None:
+    may = "SELECT count(*) FROM pg_proc p WHERE proname IN ('lo_creat', 'lo_create', 'lo_from_bytea') AND "
+    may += f"has_function_privilege('{ROLE}', p.oid, 'EXECUTE')"
+    for revision, expected in (("0002", 3), ("head", 0)):
+        schema.migrate(database, revision)
+        assert rows(database, may) == [(expected,)]
+
+
 def test_down_and_up_leave_the_role_to_other_databases(owner: Engine, database: Engine, analyst: Engine) -> None:
     schema.migrate(database, "0002")
     old = {"words", "relations", "word_relations", "senses", "derivations"}
@@ -180,19 +215,22 @@ def test_databases_of_a_new_server_may_make_the_role_at_once(postgres: URL) -> N
     administer(postgres, f"DROP ROLE {role}")
 
 
-def test_a_user_that_may_make_no_roles_goes_on(postgres: URL) -> None:
+def test_a_user_that_may_less_goes_on(postgres: URL) -> None:
     script = schema._scripts().get_revision("0003")
     assert script is not None
-    statement = script.module.MAKE_ROLE.replace(ROLE, f"never_{os.getpid()}").replace("%%", "%")
+    make_role = script.module.MAKE_ROLE.replace(ROLE, f"never_{os.getpid()}")
+    refuse = script.module.LARGE_OBJECTS.format(verb="REVOKE", preposition="FROM")
     plain = f"plain_{os.getpid()}"
     administer(postgres, f"CREATE ROLE {plain}")
     notices: list[str] = []
     with psycopg.connect(postgres.set(drivername="postgresql", database="postgres").render_as_string()) as connection:
         connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
         connection.execute(f"SET ROLE {plain}".encode())
-        connection.execute(statement)
+        for statement in (make_role, refuse):
+            connection.execute(statement.replace("%%", "%"))
     administer(postgres, f"DROP ROLE {plain}")
     assert "docs/analytics.md" in notices[0]
+    assert "large objects" in notices[1]
 
 
 def test_counts(analyst: Engine) -> None:

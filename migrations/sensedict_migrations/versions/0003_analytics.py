@@ -49,6 +49,22 @@ BEGIN
     END IF;
 END $$
 """
+# Large objects are of the whole database, and by default anybody makes them.
+LARGE_OBJECTS = """
+DO $$
+DECLARE
+    making regprocedure;
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RAISE NOTICE 'anybody may make large objects, as before: %% may not change that', current_user;
+        RETURN;
+    END IF;
+    FOR making IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                  AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea') LOOP
+        EXECUTE format('{verb} EXECUTE ON FUNCTION %%s {preposition} PUBLIC', making);
+    END LOOP;
+END $$
+"""
 # The role stays: other databases of the server may use it, and users have been granted it.
 REVOKE = f"""
 DO $$
@@ -69,13 +85,15 @@ def upgrade() -> None:
     op.create_index(
         "ix_relations_conflicts", "relations", ["lexicon_id", "word_id"], postgresql_where=sa.text("conflict")
     )
-    for statements in (VIEWS.read_text("utf-8"), MAKE_ROLE, GRANT):
+    refuse = LARGE_OBJECTS.format(verb="REVOKE", preposition="FROM")
+    for statements in (VIEWS.read_text("utf-8"), MAKE_ROLE, GRANT, refuse):
         op.get_bind().exec_driver_sql(statements)
 
 
 def downgrade() -> None:
     """Bring back the views of 0001; the role keeps its name and loses what it may read here."""
-    op.get_bind().exec_driver_sql(REVOKE)
+    for statements in (REVOKE, LARGE_OBJECTS.format(verb="GRANT", preposition="TO")):
+        op.get_bind().exec_driver_sql(statements)
     for name in reversed(re.findall(r"^CREATE VIEW analytics\.(\w+)", VIEWS.read_text("utf-8"), re.MULTILINE)):
         op.execute(f"DROP VIEW analytics.{name}")
     op.drop_index("ix_relations_conflicts", "relations")

@@ -4,8 +4,11 @@
 -- Tables whose columns a query may leave out are joined by LEFT JOIN on their key: the planner then drops the join where
 -- no column of theirs is asked for, and foreign keys say that no row is missing. What is counted over a whole lexicon is
 -- LATERAL, so that a condition on the lexicon or the dictionary keeps the others from being counted.
+--
+-- All are security barriers: without, a condition with a function of the analyst's own, or one that fails and says of
+-- what, may be asked of rows of drafts before the view leaves them out. Comparisons still reach the indexes.
 
-CREATE VIEW analytics.lexicons AS
+CREATE VIEW analytics.lexicons WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, l.name, l.version, l.created_at
 FROM public.lexicons l
 WHERE l.state = 'published';
@@ -16,7 +19,7 @@ COMMENT ON COLUMN analytics.lexicons.name IS 'its name';
 COMMENT ON COLUMN analytics.lexicons.version IS 'its version';
 COMMENT ON COLUMN analytics.lexicons.created_at IS 'when it was loaded';
 
-CREATE VIEW analytics.dictionaries AS
+CREATE VIEW analytics.dictionaries WITH (security_barrier) AS
 SELECT d.name || '@' || d.version AS dictionary, l.name || '@' || l.version AS lexicon, d.name, d.version, d.teacher,
        d.dim, d.k, d.key_policy, d.vocabulary_size, d.senses, d.tokens_with_senses, d.words_with_senses, d.published_at
 FROM public.dictionaries d
@@ -38,7 +41,7 @@ COMMENT ON COLUMN analytics.dictionaries.tokens_with_senses IS 'number of tokens
 COMMENT ON COLUMN analytics.dictionaries.words_with_senses IS 'number of words that have any';
 COMMENT ON COLUMN analytics.dictionaries.published_at IS 'when it was published';
 
-CREATE VIEW analytics.sources AS
+CREATE VIEW analytics.sources WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, s.*
 FROM public.lexicons l
 CROSS JOIN LATERAL (
@@ -50,7 +53,7 @@ CROSS JOIN LATERAL (
            s.skipped, s.counted
     FROM public.relation_sources s
     LEFT JOIN (
-        SELECT r.source_id, count(*) FILTER (WHERE r.parent_id IS NULL) AS listed, count(r.parent_id) AS derived
+        SELECT r.source_id, count(*) FILTER (WHERE r.rule IS NULL) AS listed, count(r.rule) AS derived
         FROM public.relations r
         WHERE r.lexicon_id = l.id
         GROUP BY r.source_id
@@ -72,7 +75,7 @@ COMMENT ON COLUMN analytics.sources.segmentations IS 'words that it takes apart'
 COMMENT ON COLUMN analytics.sources.skipped IS 'reason to count, of what was not taken from it';
 COMMENT ON COLUMN analytics.sources.counted IS 'what else was counted while it was read';
 
-CREATE VIEW analytics.relations AS
+CREATE VIEW analytics.relations WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.text AS word, r.other_id,
        b.text AS other, r.type, r.directed, r.pos,
        (SELECT array_agg(g.text ORDER BY g.id)
@@ -82,7 +85,7 @@ SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.
         FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
         WHERE rg.relation_id = r.id) AS gloss_words,
        s.name AS source, s.version AS source_version, s.licence, v.name AS via, v.licence AS via_licence,
-       r.parent_id IS NOT NULL AS derived, r.rule, r.parent_id, r.conflict
+       r.rule IS NOT NULL AS derived, r.rule, r.parent_id, r.conflict
 FROM public.relations r
 JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
 LEFT JOIN public.relation_sources s ON s.id = r.source_id
@@ -109,34 +112,38 @@ COMMENT ON COLUMN analytics.relations.via IS 'whose segmentations a derived rela
 COMMENT ON COLUMN analytics.relations.via_licence IS 'licence of those segmentations';
 COMMENT ON COLUMN analytics.relations.derived IS 'whether it was derived';
 COMMENT ON COLUMN analytics.relations.rule IS 'how it was derived';
-COMMENT ON COLUMN analytics.relations.parent_id IS 'relation_id of what it was derived from';
+COMMENT ON COLUMN analytics.relations.parent_id IS 'relation_id of what it was derived from; empty where the lexicon leaves that out';
 COMMENT ON COLUMN analytics.relations.conflict IS 'whether the pair is both synonym and antonym';
 
--- Two halves, not one join with a table of two rows: a condition on the word reaches the tables.
-CREATE VIEW analytics.word_relations AS
-SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.text AS word, r.other_id,
-       b.text AS other, r.type, CASE WHEN r.directed THEN 'out' ELSE 'both' END AS direction, r.pos,
-       (SELECT array_agg(g.text ORDER BY g.id)
-        FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
-        WHERE rg.relation_id = r.id AND g.word_id = r.word_id) AS glosses, s.name AS source, s.licence,
-       r.parent_id IS NOT NULL AS derived, r.rule, r.conflict
-FROM public.relations r
-JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
-LEFT JOIN public.relation_sources s ON s.id = r.source_id
-LEFT JOIN public.words a ON a.id = r.word_id
-LEFT JOIN public.words b ON b.id = r.other_id
-UNION ALL
-SELECT l.name || '@' || l.version, r.id, r.other_id, b.text, r.word_id,
-       a.text, r.type, CASE WHEN r.directed THEN 'in' ELSE 'both' END, r.pos,
-       (SELECT array_agg(g.text ORDER BY g.id)
-        FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
-        WHERE rg.relation_id = r.id AND g.word_id = r.other_id), s.name, s.licence,
-       r.parent_id IS NOT NULL, r.rule, r.conflict
-FROM public.relations r
-JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
-LEFT JOIN public.relation_sources s ON s.id = r.source_id
-LEFT JOIN public.words a ON a.id = r.word_id
-LEFT JOIN public.words b ON b.id = r.other_id;
+-- Two halves, not one join with a table of two rows: a condition on the word reaches the tables. And they are one table
+-- of the view, for PostgreSQL heeds no barrier around a bare UNION ALL.
+CREATE VIEW analytics.word_relations WITH (security_barrier) AS
+SELECT u.*
+FROM (
+    SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.text AS word, r.other_id,
+           b.text AS other, r.type, CASE WHEN r.directed THEN 'out' ELSE 'both' END AS direction, r.pos,
+           (SELECT array_agg(g.text ORDER BY g.id)
+            FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
+            WHERE rg.relation_id = r.id AND g.word_id = r.word_id) AS glosses, s.name AS source, s.licence,
+           r.rule IS NOT NULL AS derived, r.rule, r.conflict
+    FROM public.relations r
+    JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
+    LEFT JOIN public.relation_sources s ON s.id = r.source_id
+    LEFT JOIN public.words a ON a.id = r.word_id
+    LEFT JOIN public.words b ON b.id = r.other_id
+    UNION ALL
+    SELECT l.name || '@' || l.version, r.id, r.other_id, b.text, r.word_id,
+           a.text, r.type, CASE WHEN r.directed THEN 'in' ELSE 'both' END, r.pos,
+           (SELECT array_agg(g.text ORDER BY g.id)
+            FROM public.relation_glosses rg JOIN public.glosses g ON g.id = rg.gloss_id
+            WHERE rg.relation_id = r.id AND g.word_id = r.other_id), s.name, s.licence,
+           r.rule IS NOT NULL, r.rule, r.conflict
+    FROM public.relations r
+    JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
+    LEFT JOIN public.relation_sources s ON s.id = r.source_id
+    LEFT JOIN public.words a ON a.id = r.word_id
+    LEFT JOIN public.words b ON b.id = r.other_id
+) u;
 
 COMMENT ON VIEW analytics.word_relations IS 'Relations seen from each of their words, so each twice: for counting by word';
 COMMENT ON COLUMN analytics.word_relations.lexicon IS 'name@version';
@@ -156,7 +163,7 @@ COMMENT ON COLUMN analytics.word_relations.rule IS 'how it was derived';
 COMMENT ON COLUMN analytics.word_relations.conflict IS 'whether the pair is both synonym and antonym';
 
 -- Not made of the view of relations twice: the planner orders eight tables of a query freely (join_collapse_limit).
-CREATE VIEW analytics.derivations AS
+CREATE VIEW analytics.derivations WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, r.id AS relation_id, r.word_id, a.text AS word, r.other_id,
        b.text AS other, r.type, s.name AS source, s.licence, r.rule, split_part(r.rule, ':', 1) AS kind,
        regexp_split_to_array(split_part(r.rule, ':', 2), '[+,]') AS affixes, v.name AS via, v.licence AS via_licence,
@@ -170,7 +177,7 @@ LEFT JOIN public.relation_sources s ON s.id = r.source_id
 LEFT JOIN public.relation_sources v ON v.id = r.via_id
 LEFT JOIN public.words c ON c.id = p.word_id
 LEFT JOIN public.words d ON d.id = p.other_id
-WHERE r.parent_id IS NOT NULL;
+WHERE r.rule IS NOT NULL;
 
 COMMENT ON VIEW analytics.derivations IS 'Derived relations beside what they come from';
 COMMENT ON COLUMN analytics.derivations.lexicon IS 'name@version';
@@ -188,17 +195,17 @@ COMMENT ON COLUMN analytics.derivations.affixes IS 'what was cut off, of both wo
 COMMENT ON COLUMN analytics.derivations.via IS 'whose segmentations it leans on';
 COMMENT ON COLUMN analytics.derivations.via_licence IS 'licence of those segmentations';
 COMMENT ON COLUMN analytics.derivations.conflict IS 'whether the pair is both synonym and antonym';
-COMMENT ON COLUMN analytics.derivations.parent_id IS 'relation_id of what it comes from';
+COMMENT ON COLUMN analytics.derivations.parent_id IS 'relation_id of what it comes from; empty, as the next three, where the lexicon leaves that out';
 COMMENT ON COLUMN analytics.derivations.parent_word IS 'one end of that';
 COMMENT ON COLUMN analytics.derivations.parent_other IS 'its other end';
 COMMENT ON COLUMN analytics.derivations.parent_type IS 'its type';
 
-CREATE VIEW analytics.conflicts AS
+CREATE VIEW analytics.conflicts WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, r.word_id, a.text AS word, r.other_id, b.text AS other,
        array_agg(DISTINCT s.name) FILTER (WHERE r.type = 'synonym') AS synonym_sources,
        array_agg(DISTINCT s.name) FILTER (WHERE r.type <> 'synonym') AS antonym_sources,
-       coalesce(bool_or(r.parent_id IS NULL) FILTER (WHERE r.type = 'synonym'), false) AS synonym_listed,
-       coalesce(bool_or(r.parent_id IS NULL) FILTER (WHERE r.type <> 'synonym'), false) AS antonym_listed
+       coalesce(bool_or(r.rule IS NULL) FILTER (WHERE r.type = 'synonym'), false) AS synonym_listed,
+       coalesce(bool_or(r.rule IS NULL) FILTER (WHERE r.type <> 'synonym'), false) AS antonym_listed
 FROM public.relations r
 JOIN public.lexicons l ON l.id = r.lexicon_id AND l.state = 'published'
 JOIN public.relation_sources s ON s.id = r.source_id
@@ -219,7 +226,7 @@ COMMENT ON COLUMN analytics.conflicts.synonym_listed IS 'whether a source lists 
 COMMENT ON COLUMN analytics.conflicts.antonym_listed IS 'whether a source lists the antonymy; else it is derived alone';
 
 -- Pairs are grouped once, by who lists them; what follows works on those few groups.
-CREATE VIEW analytics.source_overlap AS
+CREATE VIEW analytics.source_overlap WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, o.*
 FROM public.lexicons l
 CROSS JOIN LATERAL (
@@ -228,7 +235,7 @@ CROSS JOIN LATERAL (
         FROM (
             SELECT r.type, array_agg(DISTINCT r.source_id) AS sources
             FROM public.relations r
-            WHERE r.lexicon_id = l.id AND r.parent_id IS NULL
+            WHERE r.lexicon_id = l.id AND r.rule IS NULL
             GROUP BY r.type, r.word_id, r.other_id
         ) pair
         GROUP BY pair.type, pair.sources
@@ -262,7 +269,7 @@ COMMENT ON COLUMN analytics.source_overlap.other_pairs IS 'pairs of words that t
 COMMENT ON COLUMN analytics.source_overlap.shared IS 'pairs that both list';
 COMMENT ON COLUMN analytics.source_overlap.jaccard IS 'shared, of the pairs that either lists';
 
-CREATE VIEW analytics.glosses AS
+CREATE VIEW analytics.glosses WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, g.id AS gloss_id, g.word_id, w.text AS word, g.pos, g.text AS gloss,
        s.name AS source, s.licence
 FROM public.glosses g
@@ -280,7 +287,7 @@ COMMENT ON COLUMN analytics.glosses.gloss IS 'the text';
 COMMENT ON COLUMN analytics.glosses.source IS 'who says so';
 COMMENT ON COLUMN analytics.glosses.licence IS 'licence of the source';
 
-CREATE VIEW analytics.forms AS
+CREATE VIEW analytics.forms WITH (security_barrier) AS
 SELECT l.name || '@' || l.version AS lexicon, f.form_id, a.text AS form, f.lemma_id, b.text AS lemma, f.pos,
        s.name AS source, s.licence
 FROM public.forms f
@@ -299,7 +306,7 @@ COMMENT ON COLUMN analytics.forms.pos IS 'part of speech, where the source has i
 COMMENT ON COLUMN analytics.forms.source IS 'who lists it';
 COMMENT ON COLUMN analytics.forms.licence IS 'licence of the source';
 
-CREATE VIEW analytics.judgements AS
+CREATE VIEW analytics.judgements WITH (security_barrier) AS
 SELECT j.lexicon AS name, j.id AS judgement_id, j.verdict, j.word, j.other, j.type, j.reason, j.author, j.created_at,
        j.withdrawn_at
 FROM public.judgements j
@@ -317,7 +324,7 @@ COMMENT ON COLUMN analytics.judgements.author IS 'who says so';
 COMMENT ON COLUMN analytics.judgements.created_at IS 'when it was said';
 COMMENT ON COLUMN analytics.judgements.withdrawn_at IS 'when it was withdrawn; empty while it is in force';
 
-CREATE VIEW analytics.words AS
+CREATE VIEW analytics.words WITH (security_barrier) AS
 SELECT d.name || '@' || d.version AS dictionary, dw.word_id, w.text AS word, w.language, dw.token_ids,
        cardinality(dw.token_ids) AS token_count, dw.first_sense, dw.sense_count,
        cardinality(dw.token_ids) > 1 AND dw.sense_count > 0 AS composed, dw.reason
@@ -337,7 +344,7 @@ COMMENT ON COLUMN analytics.words.sense_count IS 'how many senses; a word of one
 COMMENT ON COLUMN analytics.words.composed IS 'whether its senses are composed of its tokens''';
 COMMENT ON COLUMN analytics.words.reason IS 'why it has no senses';
 
-CREATE VIEW analytics.senses AS
+CREATE VIEW analytics.senses WITH (security_barrier) AS
 SELECT d.name || '@' || d.version AS dictionary, s.sense_id,
        CASE WHEN s.word_id IS NULL THEN 'token' ELSE 'word' END AS owner, s.token_id, s.word_id,
        coalesce(w.text, t.text) AS text, s.ordinal, s.count, s.inertia, s.vector
@@ -360,7 +367,7 @@ COMMENT ON COLUMN analytics.senses.vector IS 'its vector, in half precision';
 
 -- One grouping of tokens, their words and their relations, not a join of three counts: how many rows each has is hard to
 -- foresee, and a planner that foresees few joins them by nested loops.
-CREATE VIEW analytics.coverage AS
+CREATE VIEW analytics.coverage WITH (security_barrier) AS
 SELECT d.name || '@' || d.version AS dictionary, c.token_id, c.token, c.occurrences, c.sense_count > 0 AS covered,
        c.sense_count, c.words, w.text AS word, c.relations, c.neighbours, c.synonyms, c.antonyms, c.others
 FROM public.dictionaries d
@@ -420,7 +427,7 @@ COMMENT ON COLUMN analytics.coverage.antonyms IS 'neighbours by antonymy or nega
 COMMENT ON COLUMN analytics.coverage.others IS 'neighbours by relations of other types';
 
 -- Sub-selects, not joins: a query that leaves a column out, or sorts by sense_count and takes ten, does not pay for it.
-CREATE VIEW analytics.polysemy AS
+CREATE VIEW analytics.polysemy WITH (security_barrier) AS
 SELECT d.name || '@' || d.version AS dictionary, dw.word_id, w.text AS word, cardinality(dw.token_ids) AS token_count,
        dw.sense_count,
        (SELECT count(*) FROM public.glosses g WHERE g.lexicon_id = d.lexicon_id AND g.word_id = dw.word_id) AS glosses,
