@@ -18,6 +18,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from analytics_lexicon import EXTRA, GLOSSES
 from sensedict_server import schema
+from sensedict_server.build.lexicon import Recipe, load_lexicon
+from sensedict_server.build.sources import parse_source
 from sensedict_server.database import opened
 from sensedict_server.queries.analytics import OF_DICTIONARY, OF_LEXICON
 from sensedict_server.settings import Settings
@@ -288,6 +290,40 @@ def test_derivations_and_conflicts(analyst: Engine) -> None:
         ("cold", "warm", ["thesaurus"], ["opposites"], True, True),
         ("up", "down", ["opposites"], ["opposites"], False, True),
     ]
+
+
+def test_derived_relations_whose_originals_are_left_out(database: Engine, tmp_path: Path) -> None:
+    """The preset `release` keeps them in place of what they come from."""
+    (tmp_path / "mine.tsv").write_text("unkind\tfriendly\tantonym\nhot\tcold\tantonym\n", "utf-8")
+    (tmp_path / "other.tsv").write_text("kind\tfriendly\tantonym\nhot\tcold\tantonym\n", "utf-8")
+    (tmp_path / "morpholex.csv").write_text("Word,POS,MorphoLexSegm\nunkind,JJ,<un<(kind)\nkind,JJ,(kind)\n", "utf-8")
+    files = ("typed:{}/mine.tsv", "typed:{}/other.tsv", "morpholex:{}/morpholex.csv")
+    sources = [parse_source(file.format(tmp_path)) for file in files]
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed:mine"], preset="release"))
+
+    def found(query: str) -> set[tuple[Any, ...]]:
+        return {tuple(row) for row in rows(database, query)}
+
+    assert found("SELECT source, listed, derived FROM analytics.sources") == {
+        ("typed:mine", 1, 1),
+        ("typed:other", 2, 0),
+        ("morpholex", 0, 0),
+    }
+    assert found("SELECT word, parent_id FROM analytics.relations WHERE derived") == {("friendly", None)}
+    assert found("SELECT word, rule FROM analytics.word_relations WHERE derived") == {
+        ("friendly", "negation:un-"),
+        ("kind", "negation:un-"),
+    }
+    columns = "source, word, type, other, affixes[1], via, parent_id, parent_word, parent_other, parent_type"
+    assert found(f"SELECT {columns} FROM analytics.derivations") == {
+        ("typed:mine", "friendly", "synonym", "kind", "un-", "morpholex", None, None, None, None)
+    }
+    assert found("SELECT word, other, synonym_listed, antonym_listed FROM analytics.conflicts") == {
+        ("friendly", "kind", False, True)
+    }
+    assert found("SELECT type, source, other_source, pairs, other_pairs, shared FROM analytics.source_overlap") == {
+        ("antonym", "typed:mine", "typed:other", 1, 2, 1)
+    }
 
 
 def test_coverage_and_polysemy(analyst: Engine) -> None:

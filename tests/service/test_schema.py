@@ -21,8 +21,11 @@ from sensedict.cli import cli
 from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput, Unavailable
 from sensedict_server import schema
 from sensedict_server.build.contents import Draft
+from sensedict_server.build.lexicon import Recipe, load_lexicon
 from sensedict_server.build.publish import publish
+from sensedict_server.build.sources import parse_source
 from sensedict_server.queries.dictionaries import count_published, list_dictionaries
+from sensedict_server.queries.sources import undirected_relations
 from sensedict_server.settings import Settings
 from sensedict_server.tables import metadata
 from tiny_dictionary import RELATIONS, TOKENS, WORDS, D, insert_lexicon, make_draft
@@ -54,6 +57,21 @@ def test_down_and_up_on_data(database: Engine, settings: Settings, tiny_draft: D
         assert schema.require_current(connection) == schema.head()
     again = publish(database, settings.files, make_draft(*insert_lexicon(database)))
     assert again.content_hash == first.content_hash
+
+
+def test_directions_that_the_oldest_schema_lost_are_not_made_up(database: Engine, tmp_path: Path) -> None:
+    """Its ends stand in order of their ids: up again, nobody knows which of dog and animal is the wider."""
+    (tmp_path / "mine.tsv").write_text("zebra\tanimal\thypernym\nhot\tcold\tantonym\n", "utf-8")
+    load_lexicon(database, "mine", "1", Recipe([parse_source(f"typed:{tmp_path / 'mine.tsv'}")]))
+    schema.migrate(database, "0001")
+    schema.migrate(database)
+    load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
+    with database.connect() as connection:
+        types = "SELECT type, directed FROM analytics.relations WHERE lexicon = :lexicon ORDER BY type"
+        old, new = (connection.execute(text(types), {"lexicon": ref}).all() for ref in ("mine@1", "mine@2"))
+        assert (old, new) == ([("antonym", False), ("hypernym", False)], [("antonym", False)])
+        sources = connection.execute(text("SELECT id FROM relation_sources ORDER BY id")).scalars()
+        assert [undirected_relations(connection, source) for source in sources] == [1, 0]
 
 
 def test_an_unknown_revision(database: Engine) -> None:
