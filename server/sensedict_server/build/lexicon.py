@@ -28,9 +28,10 @@ from sensedict_server.lexicon.readers import File, Notes
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN
 from sensedict_server.lexicon.relations import REVERSAL, Collection, Segmentation
 from sensedict_server.queries.lexicons import Lexicon, find_lexicon, get_lexicon, split_ref
-from sensedict_server.queries.sources import source_entries
+from sensedict_server.queries.sources import source_entries, undirected_relations
 
 _ONE_OF_A_NAME = "uq_lexicons_name_version"
+_DIRECTION_LOST = "direction unknown: load the source anew"  # of relations that the schema 0001 held
 _DERIVED = "derived: "  # reasons of what was not derived; counted anew when a source is carried over
 
 
@@ -93,7 +94,8 @@ def _gather(connection: Connection, plan: Plan) -> tuple[Collection, list[Source
     rows = []
     for stored in plan.carried:
         kept = {why: n for why, n in stored.skipped.items() if not why.startswith(_DERIVED)}
-        collection.skipped[stored.name] = Counter(kept)
+        lost = undirected_relations(connection, stored.id)
+        collection.skipped[stored.name] = Counter(kept | ({_DIRECTION_LOST: lost} if lost else {}))
         bar = tqdm(desc=f"carry {stored.name}", unit=" entries", unit_scale=True, disable=None, leave=False)
         with bar:
             collection.add(stored.name, _counted(bar, source_entries(connection, stored.id)))
