@@ -124,7 +124,7 @@ def test_every_word_has_the_glosses_of_its_synsets(tmp_path: Path) -> None:
     entries, _ = read(write(tmp_path, small_wordnet()))
     collection = Collection()
     collection.add("wordnet", entries)
-    glosses = {(gloss.word, gloss.text, gloss.pos) for _, gloss in collection.glosses}
+    glosses = {(word, text, pos) for _, word, text, pos in collection.glosses}
     bark = 'it barks: man\'s "best" friend'
     assert {(word, bark, "noun") for word in ("dog", "domestic dog", "Canis minor")} <= glosses
     assert ("wetly", "in a wet way", "adverb") in glosses

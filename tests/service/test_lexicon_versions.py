@@ -39,10 +39,13 @@ def edges(database: Engine, version: str, columns: str = "word, type, other, rul
         SELECT {columns} FROM (
             SELECT CASE WHEN r.directed THEN a.text ELSE least(a.text, b.text) END AS word,
                    CASE WHEN r.directed THEN b.text ELSE greatest(a.text, b.text) END AS other,
-                   r.type, r.rule, r.pos, g.text AS gloss, of.text AS of, s.name AS source, via.name AS via
+                   r.type, r.rule, least(c.text, d.text) || '–' || greatest(c.text, d.text) AS parent,
+                   r.pos, g.text AS gloss, of.text AS of, s.name AS source, via.name AS via
             FROM relations r JOIN lexicons l ON l.id = r.lexicon_id
             JOIN words a ON a.id = r.word_id JOIN words b ON b.id = r.other_id
             JOIN relation_sources s ON s.id = r.source_id LEFT JOIN relation_sources via ON via.id = r.via_id
+            LEFT JOIN relations p ON p.id = r.parent_id
+            LEFT JOIN words c ON c.id = p.word_id LEFT JOIN words d ON d.id = p.other_id
             LEFT JOIN relation_glosses rg ON rg.relation_id = r.id
             LEFT JOIN glosses g ON g.id = rg.gloss_id LEFT JOIN words of ON of.id = g.word_id
             WHERE l.name = 'mine' AND l.version = :version
@@ -247,6 +250,72 @@ def test_glosses_parts_of_speech_and_forms_are_kept(database: Engine, tmp_path: 
     }
     for version in "12":
         assert edges(database, version, "word, type, other, pos, gloss, of") == found
+
+
+def test_every_sense_of_a_relation_is_carried_over(database: Engine, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(
+        "word,other,type,pos,gloss\n"
+        "hot,spicy,synonym,adjective,of much spice\n"
+        "hot,warm,synonym,adjective,of high temperature\n"
+        "zesty,hot,synonym,adjective,\n"
+        "hot,zesty,synonym,adjective,of high temperature\n"
+        "hot,zesty,synonym,adjective,of much spice\n"
+        "zesty,hot,synonym,adjective,of much taste\n"
+        "zesty,hot,synonym,adjective,of much taste\n"
+        "dog,animal,hypernym,noun,it barks\n"
+        "dog,animal,hypernym,noun,it is kept\n",
+        encoding="utf-8",
+    )
+    load_lexicon(database, "mine", "1", Recipe([parse_source(f"typed:{tmp_path / 'mine.csv'}")]))
+    load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
+    load_lexicon(database, "mine", "3", Recipe(base="mine@2"))
+    query = """
+        SELECT a.text, b.text, r.type, r.pos, array_agg(w.text || ': ' || g.text ORDER BY g.id)
+        FROM relations r JOIN lexicons l ON l.id = r.lexicon_id
+        JOIN words a ON a.id = r.word_id JOIN words b ON b.id = r.other_id
+        JOIN relation_glosses rg ON (rg.lexicon_id, rg.relation_id) = (r.lexicon_id, r.id)
+        JOIN glosses g ON (g.lexicon_id, g.id) = (r.lexicon_id, rg.gloss_id) JOIN words w ON w.id = g.word_id
+        WHERE l.version = :version GROUP BY r.id, a.text, b.text ORDER BY r.id
+    """
+    with database.connect() as connection:
+        versions = [connection.execute(text(query), {"version": version}).all() for version in "123"]
+        skipped = connection.execute(text("SELECT DISTINCT skipped FROM relation_sources")).scalar_one()
+    assert (
+        versions[0]
+        == versions[1]
+        == versions[2]
+        == [
+            ("hot", "spicy", "synonym", "adjective", ["hot: of much spice"]),
+            ("hot", "warm", "synonym", "adjective", ["hot: of high temperature"]),
+            (
+                "hot",
+                "zesty",
+                "synonym",
+                "adjective",
+                ["hot: of much spice", "hot: of high temperature", "zesty: of much taste"],
+            ),
+            ("dog", "animal", "hypernym", "noun", ["dog: it barks", "dog: it is kept"]),
+        ]
+    )
+    assert skipped == {"listed before": 1}
+    with database.connect() as connection, pytest.raises(Conflict, match="is published and never changes"):
+        connection.execute(text("DELETE FROM relation_glosses"))
+
+
+def test_a_derived_relation_has_every_parent(database: Engine, sources: list[SourceSpec], tmp_path: Path) -> None:
+    with (tmp_path / "mine.tsv").open("a", encoding="utf-8") as file:
+        file.write("unkind\tunfriendly\tsynonym\n")
+    with (tmp_path / "morpholex.csv").open("a", encoding="utf-8") as file:
+        file.write("unfriendly,JJ,<un<{(friend)>ly>}\nfriendly,JJ,{(friend)>ly>}\n")
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
+    assert edges(database, "1", "word, type, other, rule, parent") == {
+        *((*row, None) for row in ORIGINAL),
+        ("unfriendly", "synonym", "unkind", None, None),
+        ("friendly", "synonym", "kind", "negation:un-", "friendly–unkind"),
+        ("friendly", "synonym", "kind", "negation:un-+un-", "unfriendly–unkind"),
+        # friendly–unkind, an antonym by the same rule, is listed
+        ("kind", "antonym", "unfriendly", "negation:un-", "unfriendly–unkind"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from tqdm import tqdm
 
 from sensedict_server.build.copying import copy_rows
-from sensedict_server.lexicon.relations import Collection, Gloss
+from sensedict_server.lexicon.relations import Collection
 from sensedict_server.queries.lexicons import absent_words, reserve_ids, word_ids
 from sensedict_server.tables import (
     forms,
@@ -108,17 +110,15 @@ def _store_words(connection: Connection, spelt: set[str]) -> dict[str, int]:
     return word_ids(connection, table, LANGUAGE)
 
 
-def _store_glosses(connection: Connection, ids: _Ids, collection: Collection) -> dict[tuple[str, Gloss], int]:
-    """Id of each gloss."""
-    numbered = dict(
-        zip(collection.glosses, reserve_ids(connection, glosses, len(collection.glosses)).tolist(), strict=True)
-    )
+def _store_glosses(connection: Connection, ids: _Ids, collection: Collection) -> NDArray[np.int64]:
+    """Id of each gloss, by its place."""
+    gloss_ids = reserve_ids(connection, glosses, len(collection.glosses))
     rows = (
-        (gloss_id, ids.lexicon, ids.sources[source], ids.words[gloss.word], gloss.pos, gloss.text)
-        for (source, gloss), gloss_id in numbered.items()
+        (int(gloss_id), ids.lexicon, ids.sources[source], ids.words[word], pos, text)
+        for gloss_id, (source, word, text, pos) in zip(gloss_ids, collection.glosses, strict=True)
     )
-    copy_rows(connection, glosses, _GLOSSES, _shown(rows, "glosses", len(numbered)))
-    return numbered
+    copy_rows(connection, glosses, _GLOSSES, _shown(rows, "glosses", len(gloss_ids)))
+    return gloss_ids
 
 
 def _store_forms(connection: Connection, ids: _Ids, collection: Collection) -> None:
@@ -138,10 +138,8 @@ def _store_segmentations(connection: Connection, ids: _Ids, collection: Collecti
     copy_rows(connection, segmentations, _SEGMENTATIONS, rows)
 
 
-def _store_relations(
-    connection: Connection, ids: _Ids, gloss_ids: Mapping[tuple[str, Gloss], int], collection: Collection
-) -> None:
-    relation_ids = reserve_ids(connection, relations, len(collection.relations)).tolist()
+def _store_relations(connection: Connection, ids: _Ids, gloss_ids: NDArray[np.int64], collection: Collection) -> None:
+    relation_ids = reserve_ids(connection, relations, len(collection.relations))
     conflicts = collection.conflicts()
 
     def rows() -> Iterator[tuple[Any, ...]]:
@@ -152,14 +150,14 @@ def _store_relations(
             if second < first and not directed:
                 first, second = second, first
             yield (
-                relation_id,
+                int(relation_id),
                 ids.lexicon,
                 first,
                 second,
                 relation.type,
                 ids.sources[source],
                 relation.rule,
-                None if relation.parent is None else relation_ids[relation.parent],
+                None if relation.parent is None else int(relation_ids[relation.parent]),
                 collection.in_conflict(place, conflicts),
                 directed,
                 relation.pos,
@@ -168,9 +166,9 @@ def _store_relations(
 
     copy_rows(connection, relations, _RELATIONS, _shown(rows(), "relations", len(relation_ids)))
     links = (
-        (ids.lexicon, relation_id, gloss_ids[source, Gloss(relation.word, relation.gloss, relation.pos)])
-        for relation_id, relation, source in zip(relation_ids, collection.relations, collection.sources, strict=True)
-        if relation.gloss
+        (ids.lexicon, int(relation_id), int(gloss_ids[gloss]))
+        for place, relation_id in enumerate(relation_ids)
+        for gloss in collection.glosses_of(place)
     )
     copy_rows(connection, relation_glosses, _RELATION_GLOSSES, links)
 
