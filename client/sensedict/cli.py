@@ -25,7 +25,9 @@ COMMANDS = {
         "sensedict_server.commands:database", "server", "Start, stop or look at the embedded PostgreSQL."
     ),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
-    "lexicon": _Command("sensedict_server.build.lexicon_command:lexicon", "server", "Load, list or sample relations."),
+    "lexicon": _Command(
+        "sensedict_server.build.lexicon_command:lexicon", "server", "Load, list, look at, count or judge relations."
+    ),
     "export": _Command(
         "sensedict_server.export_command:export", "server", "Write the analysts' views as Parquet files."
     ),

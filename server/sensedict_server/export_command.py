@@ -64,7 +64,10 @@ class Subject:
 @click.option("--as", "kind", type=click.Choice(["lexicon", "dictionary"]), help="What it is, where there are both.")
 @click.option("--force", is_flag=True, help="Replace an earlier export in FOLDER.")
 def export(ref: str, folder: Path, kind: str | None, force: bool) -> None:
-    """Write the analysts' views of a lexicon, or of a dictionary and its lexicon, as Parquet files into FOLDER."""
+    """Write the analysts' views of a lexicon, or of a dictionary and its lexicon, as Parquet files.
+
+    FOLDER is new or empty, unless --force is given.
+    """
     settings = Settings.from_environment()
     with migrated(settings) as engine:
         subject = find_subject(engine, settings.files, ref, kind)

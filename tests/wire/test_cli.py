@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from sensedict.cli import cli
+from sensedict.cli import COMMANDS, cli
 from sensedict.errors import ConfigurationError
 from sensedict.paths import package_path
 
@@ -60,6 +61,16 @@ def test_a_package_that_was_left_out_is_named_with_its_extra(words: str, line: s
     program = f"{hidden}sys.argv = {['sensedict', *words.split()]}\nfrom sensedict import cli\ncli.main()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, f"sensedict: {line}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_a_group_is_its_own(name: str) -> None:
+    """The list of commands is written without importing them."""
+    with click.Context(cli) as context:
+        command = cli.get_command(context, name)
+    assert command is not None
+    if isinstance(command, click.Group):
+        assert command.help == COMMANDS[name].help
 
 
 def test_clicks_own_errors_stay() -> None:

@@ -26,7 +26,7 @@ from sensedict_server.settings import Settings
 
 @click.group()
 def lexicon() -> None:
-    """Load, list, look at or judge relations."""
+    """Load, list, look at, count or judge relations."""
 
 
 @lexicon.command()
