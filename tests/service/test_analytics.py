@@ -186,6 +186,11 @@ def test_down_and_up_give_and_take_large_objects(database: Engine) -> None:
     for revision, expected in (("0002", 3), ("head", 0)):
         schema.migrate(database, revision)
         assert rows(database, may) == [(expected,)]
+    schema.migrate(database, "0002")
+    (revoke,) = re.findall(r"^REVOKE EXECUTE .*;$", DOCS, re.MULTILINE)  # what an administrator may do in its place
+    with database.begin() as connection:
+        connection.execute(text(revoke))
+        assert connection.execute(text(may)).scalar_one() == 0
 
 
 def test_down_and_up_leave_the_role_to_other_databases(owner: Engine, database: Engine, analyst: Engine) -> None:
