@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 _TAGS = {
     "noun": "n noun",
     "verb": "v verb",
@@ -22,7 +25,9 @@ _TAGS = {
     "punctuation": "punct punctuation",
     "combining form": "combining_form",
 }
-_NAMES = {tag: name for name, tags in _TAGS.items() for tag in (name, *tags.split())}
+PARTS: Mapping[str, str] = MappingProxyType(
+    {tag: name for name, tags in _TAGS.items() for tag in (name, *tags.split())}
+)  # tag in small letters to name
 
 
 def part_of_speech(tag: str | None) -> str | None:
@@ -31,4 +36,4 @@ def part_of_speech(tag: str | None) -> str | None:
     >>> part_of_speech("adj"), part_of_speech("Intj"), part_of_speech("particle")
     ('adjective', 'interjection', 'particle')
     """
-    return _NAMES.get(tag.casefold(), tag) if tag else None
+    return PARTS.get(tag.casefold(), tag) if tag else None

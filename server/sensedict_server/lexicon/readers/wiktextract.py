@@ -15,9 +15,10 @@ import orjson
 
 from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.readers.files import File, Notes, Reader
-from sensedict_server.lexicon.readers.parts import part_of_speech
+from sensedict_server.lexicon.readers.parts import PARTS
 from sensedict_server.lexicon.readers.wiktextract_fields import NYMS, Listed, Mender, Record, Related, Sense
 from sensedict_server.lexicon.readers.wiktextract_glosses import Labels
+from sensedict_server.lexicon.readers.wiktextract_notes import is_plain
 from sensedict_server.lexicon.readers.wiktextract_targets import targets
 from sensedict_server.lexicon.relations import MOST_CHARACTERS, Entry, Form, Gloss, Relation
 
@@ -139,7 +140,7 @@ class _Taker:
         if pos is None:
             self._counted["no pos"] += 1
         else:
-            pos = part_of_speech(pos)
+            pos = PARTS.get(pos, pos)
         if not record.senses:
             self._counted["no senses"] += 1
         for sense in record.senses or ():
@@ -223,7 +224,7 @@ class _Taker:
         found: list[tuple[str, str | None]] = []
         for item in items:
             target = item.word
-            if target is not None and target.isalpha() and target != word:  # clean, as most are
+            if target and target != word and (target.isalpha() or is_plain(target)):  # clean, as most are
                 words = None
             else:
                 words = self._clean(target or "", word)
@@ -251,8 +252,9 @@ class _Taker:
     def _clean(self, text: str, word: str) -> list[str]:
         """The words of a target, with what was done to it counted."""
         words, left_out, seen = targets(text, word)
-        self._skipped.update(left_out)
-        self._counted.update(seen)
+        if left_out or seen:
+            self._skipped.update(left_out)
+            self._counted.update(seen)
         return words
 
 

@@ -14,8 +14,8 @@ _SUSPECT = """
     narrower near negation opposite other provinces second see sense senses several some species specific
     strict strictest synonym synonyms third this towns types usually various vide wider
 """
-_FIRST_WORDS = frozenset(_SUSPECT.split())
-_CLOSER_LOOK = 3  # words
+_FIRST_WORDS = frozenset((*_SUSPECT.split(), *_SUSPECT.title().split()))
+_LAST_WORDS = frozenset({"sense", "senses"})
 
 _NUMBER = r"(?:\d{1,2}|[a-h]|[ivx]{1,4})[)]\s+|\d{1,2}[.:]\s+"  # 1. and a), not A. Lincoln or i. Br.
 _LABEL_WORD = (
@@ -35,6 +35,7 @@ _HEDGE = (
 _TAXON = r"(?i:genus|genera|species)\s+(?=[A-Z][a-z]+$)"
 _BEFORE = re.compile(rf"\s*(?:{_NUMBER}|{_LABEL}|{_HEDGE}|{_TAXON})(?=\S)")
 
+_LABEL_SIGN = re.compile(r"[:)]|\A\s*\d|\A(?:[a-z]+\.|[Aa]lso|[Ee]specially|[Uu]sually|[Gg]en|[Ss]pec)")  # in all those
 _BEHIND = re.compile(
     r"\s*,\s*(?:archaic|colloquial|dated|derogatory|dialectal|formal|informal|obsolete|q\.\s?v\.|slang|UK|US|vulgar)$"
 )
@@ -72,20 +73,29 @@ _SAID = re.compile(
     re.I,
 )
 _SAID_WORDS = 3  # or more
+_SAID_MARKS = frozenset(  # one of which is in all that it finds
+    {*("negates", "negating", "denotes", "denoting", "represents", "representing", "refers", "referring", "synonymous")}
+    | {*("is", "are", "sense", "member", "members", "species")}
+)
 
 _SEPARATOR = re.compile(r"\s*;\s+|\s+/\s+|(?<=[a-z]{5})\.\s+(?=[a-z]{3})")
+_SEVERAL = re.compile(r"[;,]|[/.]\s")
 _SINGLE_WORDS = re.compile(r"[^\W\d_A-Z]{2,}(?:,\s*[^\W\d_A-Z]{2,})+")
 _SIGNS = "&*@#%§"
 
 
 def is_plain(text: str) -> bool:
     """Whether it is words of letters alone, of which nothing is a note: most are, and this is quick to tell."""
-    if not text.replace("-", "").replace(" ", "").isalpha() or " -" in text:
+    if not text.replace(" ", "").isalpha() and (
+        not text.replace(" ", "").replace("-", "").replace("'", "").isalpha() or " -" in text or "''" in text
+    ):
         return False
     words = text.split(" ")
-    return len(words) < _CLOSER_LOOK + 1 and (
-        len(words) == 1 or (words[0].lower() not in _FIRST_WORDS and words[-1] not in ("sense", "senses"))
-    )
+    if len(words) == 1:
+        return True
+    if words[0] in _FIRST_WORDS or words[-1] in _LAST_WORDS or len(words) > MOST_WORDS:
+        return False
+    return len(words) < _SAID_WORDS or _SAID_MARKS.isdisjoint(words)
 
 
 def without_label(text: str) -> str:
@@ -94,9 +104,9 @@ def without_label(text: str) -> str:
     >>> without_label("1. informal: mutt"), without_label("Star Trek: Voyager"), without_label("at 6: 15")
     ('mutt', 'Star Trek: Voyager', 'at 6: 15')
     """
-    while label := _BEFORE.match(text):
+    while _LABEL_SIGN.search(text) and (label := _BEFORE.match(text)):
         text = text[label.end() :]
-    return _BEHIND.sub("", text)
+    return _BEHIND.sub("", text) if "," in text else text
 
 
 def is_pointer(text: str) -> bool:
@@ -128,6 +138,8 @@ def split(text: str) -> list[str]:
     (['dogs', 'hounds'], ['no pain, no gain'], ['there, there'], ['and/or'], ['dog', 'cur'])
     """
     found: list[str] = []
+    if not _SEVERAL.search(text):
+        return [text]
     for part in _SEPARATOR.split(text):
         words = [word.strip() for word in part.split(",")]
         several = _SINGLE_WORDS.fullmatch(part) and len(set(words)) == len(words)

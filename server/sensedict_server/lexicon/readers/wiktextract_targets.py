@@ -36,6 +36,7 @@ _POINTS = re.compile(
     rf"(?:(?:see|more)[\s:]+(?:also\b[\s:]*|at\b[\s:]*)?|compare:?\s+|cf\.\s*)?:?{_PAGE}.*", re.I | re.S
 )
 _SEE_ALSO = re.compile(r"(?:see\s+also|see|more\s+at)(?:\s*:\s*|(?<=also)\s+|(?<=more\sat)\s+)\S.*", re.I | re.S)
+_PLACE = re.compile(r"#\w")  # `#Noun`, a place in the page of the headword
 _ANCHOR = re.compile(r"(?<=\S)#\S.*", re.S)  # `cat#Noun`; C# is a word
 _NOTE_AFTER = re.compile(r"\s+(?:\([^()]*\)|\[[^\[\]]*\])\s*$")
 _NOTE_BEFORE = re.compile(r"^\s*(?:\([^()]*\)|\[[^\[\]]*\])\s+")
@@ -92,11 +93,13 @@ def clean(text: str, headword: str) -> tuple[str | None, str | None]:
         return None, TOO_LONG
     if is_plain(text):
         return (text, None) if text != headword else (None, HEADWORD)  # nothing below could find another fault
+    text = text.strip()
     reason = _reason(text)
     if reason is not None:
         return None, reason
-    word = without_label(_AND_PAGE.sub("", text))
-    word = _ANCHOR.sub("", word)
+    word = without_label(_AND_PAGE.sub("", text) if ":" in text else text)
+    if "#" in word:
+        word = _ANCHOR.sub("", word)
     word = _bare(_LOOSE_END.sub("", word))
     if _BRACKET.search(word):  # colo(u)r: two words in one; `): feline cat`: what is left of a note
         return None, BRACKETS
@@ -108,25 +111,20 @@ def clean(text: str, headword: str) -> tuple[str | None, str | None]:
         return None, NOTE
     if word == headword:
         return None, HEADWORD
-    return word, MENDED if word != text.strip() else None
+    return word, MENDED if word != text else None
 
 
 def _reason(text: str) -> str | None:
     """Why nothing of the target can be a word; None where something may be."""
-    if not text or text.isspace():
+    if not text:
         return EMPTY
-    if (
-        is_pointer(text.strip())
-        or _POINTS.fullmatch(text.strip())
-        or _SEE_ALSO.fullmatch(text.strip())
-        or re.match(r"\s*#\w", text)
-    ):
-        return POINTER  # `#Noun` is a place in the page of the headword
+    if is_pointer(text) or _SEE_ALSO.fullmatch(text) or (":" in text and _POINTS.fullmatch(text)) or _PLACE.match(text):
+        return POINTER
     if _MARKUP.search(text):
         return MARKUP
-    if is_label(text.strip()):
+    if is_label(text):
         return NOTE
-    return YEARS if _YEARS.fullmatch(text.strip()) else None
+    return YEARS if _YEARS.fullmatch(text) else None
 
 
 def _bare(word: str) -> str:
@@ -134,5 +132,5 @@ def _bare(word: str) -> str:
     if "(" in word or "[" in word:
         while (shorter := _NOTE_AFTER.sub("", _NOTE_BEFORE.sub("", word))) != word:
             word = shorter
-    quoted = _QUOTED.fullmatch(word)
+    quoted = None if word[:1].isalnum() else _QUOTED.fullmatch(word)
     return (quoted[1] if quoted else word).strip()
