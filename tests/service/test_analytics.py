@@ -275,6 +275,18 @@ def test_relations_say_direction_sense_and_licence(analyst: Engine) -> None:
     }
 
 
+def test_a_relation_at_several_senses(database: Engine, tmp_path: Path) -> None:
+    listed = ["hot,big,synonym,of high temperature", "hot,big,synonym,of much spice", "big,hot,synonym,of large size"]
+    (tmp_path / "mine.csv").write_text("\n".join(["word,other,type,gloss", *listed, "up,high,synonym,"]), "utf-8")
+    load_lexicon(database, "mine", "1", Recipe([parse_source(f"typed:{tmp_path / 'mine.csv'}")]))
+    pairs = "SELECT DISTINCT unnest(gloss_words), unnest(glosses) FROM analytics.relations ORDER BY 1, 2"
+    big, *hot = [("big", "of large size"), ("hot", "of high temperature"), ("hot", "of much spice")]
+    assert [tuple(row) for row in rows(database, pairs)] == [big, *hot]
+    assert rows(database, "SELECT glosses FROM analytics.relations WHERE 'up' IN (word, other)") == [(None,)]
+    seen = rows(database, "SELECT word, glosses FROM analytics.word_relations WHERE glosses IS NOT NULL ORDER BY word")
+    assert [tuple(row) for row in seen] == [("big", [big[1]]), ("hot", [gloss for _, gloss in hot])]
+
+
 def test_derivations_and_conflicts(analyst: Engine) -> None:
     derived = rows(
         analyst,
