@@ -426,7 +426,7 @@ COMMENT ON COLUMN analytics.coverage.synonyms IS 'neighbours by synonymy, pairs 
 COMMENT ON COLUMN analytics.coverage.antonyms IS 'neighbours by antonymy or negation, pairs in conflict too';
 COMMENT ON COLUMN analytics.coverage.others IS 'neighbours by relations of other types';
 
--- Sub-selects, not joins: a query that leaves a column out, or sorts by sense_count and takes ten, does not pay for it.
+-- Sub-selects, not joins: a query that leaves a column out, or asks for a word, does not pay for the rest.
 CREATE VIEW analytics.polysemy WITH (security_barrier) AS
 SELECT d.name || '@' || d.version AS dictionary, dw.word_id, w.text AS word, cardinality(dw.token_ids) AS token_count,
        dw.sense_count,
