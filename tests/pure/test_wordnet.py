@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from sensedict.errors import ConfigurationError, InvalidInput, MissingExtra
+from sensedict_server.build.sources import parse_source
 from sensedict_server.lexicon.readers import READERS, File, Notes, wn_library, wordnet
 from sensedict_server.lexicon.relations import Collection, Entry, Form, Gloss, Relation
 
@@ -341,6 +342,23 @@ def test_a_lexicon_that_the_library_has_not(tmp_path: Path, library: Any) -> Non
     add(library, tmp_path, "1.3")
     with pytest.raises(ConfigurationError, match=r"small:\* may be any of small:1.2, small:1.3: write one of them"):
         read_library("small:*")
+
+
+def test_a_name_means_what_the_library_has_now(tmp_path: Path, library: Any) -> None:
+    add(library, tmp_path, "1.2")
+    small, exact = parse_source("wn:small"), parse_source("wn:small:1.2")
+    first = small.fingerprint()
+    assert first == small.fingerprint() == exact.fingerprint()
+    library.remove("small:1.2", progress_handler=None)
+    with pytest.raises(ConfigurationError, match="no such lexicon"):
+        small.fingerprint()
+    add(library, tmp_path, "1.3")
+    assert small.fingerprint() != first
+    library.remove("small:1.3", progress_handler=None)
+    text = lmf(small_wordnet(), "1.2").replace('<Form writtenForm="barkt"/>', "")
+    (tmp_path / "other.xml").write_text(text.replace('partOfSpeech="n"', 'partOfSpeech="v"'), encoding="utf-8")
+    library.add(tmp_path / "other.xml", progress_handler=None)
+    assert exact.fingerprint() != first  # of the same version, with other content
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -18,7 +18,7 @@ from conftest import Published
 from running_service import environment_of
 from sensedict.errors import LexiconNotFound
 from sensedict_server.build.contents import TokenSenses
-from sensedict_server.build.coverage_command import coverage, totals
+from sensedict_server.build.coverage_command import HG2VEC, coverage, missing_sources, totals
 from sensedict_server.build.words import (
     TOO_MANY,
     UNKNOWN,
@@ -146,9 +146,20 @@ def test_totals_say_what_is_missing(published: Published) -> None:
     printed = run(totals, published, "opposites@1").stdout
     assert "missing here: Wiktionary" in printed
     assert "missing here: MorphoLEX" in printed
+    assert "no source is named so: Roget's Super Thesaurus (HG2Vec's pairs)" in printed  # lists have any names
     assert "not the paper's: thesaurus, opposites" in printed
     assert "synonyms of thesaurus; antonyms of opposites" in printed
     assert "cold–warm" in printed
+
+
+@pytest.mark.parametrize("name", ["synonyms:syn-pairs", "antonyms:ant-pairs", "synonyms:HG2Vec_syn", "typed:hg2vec"])
+def test_hg2vec_is_known_by_the_names_of_its_files(name: str) -> None:
+    assert HG2VEC not in missing_sources([name, "opposites"])
+
+
+@pytest.mark.parametrize("name", ["synonyms:mine", "synonyms:ant-pairs", "typed:syn-pairs", "roget"])
+def test_other_lists_are_not_taken_for_hg2vec(name: str) -> None:
+    assert missing_sources([name, "wiktextract", "morpholex"]) == [HG2VEC]
 
 
 def test_coverage_by_a_tokenizer(published: Published, tmp_path: Path) -> None:

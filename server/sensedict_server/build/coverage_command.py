@@ -23,10 +23,11 @@ from sensedict_server.settings import Settings
 
 KINDS = (SYNONYM, ANTONYM)
 _SHOWN = 10  # conflicts of a pair of sources that are printed; --json has all of them
-# The paper's sources (DSKD §3.2), and what begins the name of one in a lexicon, or stands in that of a user's list.
+# The paper's sources (DSKD §3.2), and what stands in the name of one in a lexicon, or in that of a user's list.
+HG2VEC = "Roget's Super Thesaurus (HG2Vec's pairs)"
 _PAPER_SOURCES = {
     "Wiktionary (wiktextract)": ("wiktextract", "wiktionary", "kaikki"),
-    "Roget's Super Thesaurus (HG2Vec's pairs)": ("hg2vec",),
+    HG2VEC: ("hg2vec", "synonyms:syn-pairs", "antonyms:ant-pairs"),  # as the files are called in its repository
     "MorphoLEX": ("morpholex",),
 }
 
@@ -166,7 +167,7 @@ def _totals(connection: Connection, lexicon_id: int) -> dict[str, Any]:
         "pairs": {kind: counted.get(kind, (0, 0))[0] for kind in KINDS},
         "only_derived": {kind: counted.get(kind, (0, 0))[1] for kind in KINDS},
         "other_types": {kind: pairs for kind, (pairs, _) in counted.items() if kind not in KINDS},
-        "missing_sources": [name for name, marks in _PAPER_SOURCES.items() if not _among(names, marks)],
+        "missing_sources": missing_sources(names),
         "other_sources": [
             name for name in names if not any(_among([name], marks) for marks in _PAPER_SOURCES.values())
         ],
@@ -175,6 +176,11 @@ def _totals(connection: Connection, lexicon_id: int) -> dict[str, Any]:
         "conflicting_pairs": len({(pair.word, pair.other) for pair in conflicts}),
         "conflicts": [asdict(pair) for pair in conflicts],
     }
+
+
+def missing_sources(names: Sequence[str]) -> list[str]:
+    """The paper's sources that none of a lexicon's sources is, by their names."""
+    return [name for name, marks in _PAPER_SOURCES.items() if not _among(names, marks)]
 
 
 def _among(names: Iterable[str], marks: Sequence[str]) -> bool:
@@ -201,7 +207,8 @@ def _totals_lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _differences(document: Mapping[str, Any]) -> Iterator[str]:
     """What explains a difference from the paper."""
     for name in document["missing_sources"]:
-        yield f"  missing here: {name}"
+        # Its pairs are plain lists, which a user may have called anything; the others have kinds of their own.
+        yield f"  no source is named so: {name}" if name == HG2VEC else f"  missing here: {name}"
     if document["other_sources"]:
         yield f"  not the paper's: {', '.join(document['other_sources'])}"
     if not document["missing_sources"]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from sensedict.errors import Conflict, InvalidInput
 from sensedict_server.lexicon.relations import Relation, UnusableWord, normalise, relation_key
-from sensedict_server.lexicon.types import type_fault
+from sensedict_server.lexicon.types import directed, type_fault
 from sensedict_server.queries.lexicons import list_lexicons
 from sensedict_server.queries.sources import Judgement, find_judgement, has_relation, judgements_on
 from sensedict_server.tables import judgements
@@ -41,7 +41,7 @@ def judge(
     fault = type_fault(type)
     if fault:
         raise InvalidInput(f"type {type[:80]!r}: {fault}")
-    word, other, _ = relation_key(word, other, type)
+    word, other, type = relation_key(*directed(word, other, type))
     values = {"lexicon": lexicon, "verdict": verdict, "word": word, "other": other, "type": type}
     row = insert(judgements).values(**values, reason=reason.strip(), author=author)
     try:

@@ -13,7 +13,7 @@ from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict.fileset import hash_file
 from sensedict.paths import package_path
 from sensedict_server.lexicon.readers import READERS, Reader
-from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN
+from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN, File
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class SourceSpec:
         return f"{self.reader.kind}:{self.path.name.split('.')[0]}" if self.reader.several else self.reader.kind
 
     def fingerprint(self) -> str:
-        """What tells this file, folder or name from another, sha256 in hex."""
+        """What tells this file, folder or what a name means from another, sha256 in hex."""
         if self.reader.takes == "name":
-            return sha256(str(self.path).encode()).hexdigest()
+            meant = self.reader.identify(File(self.path)) if self.reader.identify else str(self.path)
+            return sha256(meant.encode()).hexdigest()
         if self.reader.takes != "folder":
             return hash_file(self.path).sha256
         # In order of name, so that the same files give the same hash wherever they lie.

@@ -223,6 +223,7 @@ class Reader:
         passes: how often it reads the file.
         takes: what stands after the colon; `nothing` where the file, `own`, is part of the package.
         several: whether a lexicon may have several such sources, each named after its file.
+        identify: what tells the content that a name means from other content under it; for a reader that takes a name.
         options: what may stand after the kind (`wiktextract,senses-only:FILE`), with a line of help each.
     """
 
@@ -234,4 +235,5 @@ class Reader:
     takes: Literal["file", "folder", "name", "nothing"] = "file"
     own: Path | None = None
     several: bool = False
+    identify: Callable[[File], str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)

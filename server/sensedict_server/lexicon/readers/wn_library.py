@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -29,6 +30,7 @@ _TYPES = {
     "holo_substance": HOLONYM,
     "similar": RELATED,
 }
+_PARTS = {**PARTS, "c": "conjunction", "p": "preposition", "t": "phrase"}
 _INVERSE = re.compile(r"(?:instance_)?hyponym|meronym|mero_\w+")  # of those; nothing is lost
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 
@@ -40,16 +42,35 @@ def read(file: File, notes: Notes) -> Iterator[Entry]:
         MissingExtra: the library is not installed.
         ConfigurationError: it has no such lexicon, or its database cannot be read.
     """
+    with _opened(file) as wordnet:
+        [lexicon] = wordnet.lexicons()
+        notes.version, notes.licence = f"{lexicon.label} {lexicon.version}", _licence(lexicon.license)
+        yield from _entries(wordnet, notes)
+
+
+def identify(file: File) -> str:
+    """Which lexicon the name means there now, by its version and by how much of everything it holds.
+
+    Raises:
+        MissingExtra, ConfigurationError: as `read`.
+    """
+    with _opened(file) as wordnet:
+        [lexicon] = wordnet.lexicons()
+        return (
+            f"{lexicon.specifier()}\n{lexicon.describe()}"  # the counts tell it from one added anew as the same version
+        )
+
+
+@contextmanager
+def _opened(file: File) -> Iterator[Any]:
+    """The library's lexicon of that name; what goes wrong while it is read is a `ConfigurationError`."""
     name = str(file.path)
     try:
         wn: Any = import_module("wn")
     except ModuleNotFoundError as error:
         raise MissingExtra(f"wn:{name} is read through the library wn: pip install wn") from error
     try:
-        wordnet = _wordnet(wn, name)
-        [lexicon] = wordnet.lexicons()
-        notes.version, notes.licence = f"{lexicon.label} {lexicon.version}", _licence(lexicon.license)
-        yield from _entries(wordnet, notes)
+        yield _wordnet(wn, name)
     except (wn.Error, sqlite3.Error) as error:
         raise ConfigurationError(f"wn:{name}: {wn.config.database_path} cannot be read: {error}") from error
 
@@ -78,11 +99,11 @@ def _entries(wordnet: Any, notes: Notes) -> Iterator[Entry]:
     for word in wordnet.words():
         lemma, *forms = word.forms()
         lemmas.update((sense.id, lemma) for sense in word.senses())
-        yield from (Form(form, lemma, PARTS.get(word.pos, word.pos)) for form in forms)
+        yield from (Form(form, lemma, _PARTS.get(word.pos, word.pos)) for form in forms)
     members = {synset.id: synset.senses() for synset in wordnet.synsets()}
     words = {id_: [lemmas[sense.id] for sense in senses] for id_, senses in members.items()}
     for synset in wordnet.synsets():
-        pos, gloss = PARTS.get(synset.pos, synset.pos), synset.definition() or None
+        pos, gloss = _PARTS.get(synset.pos, synset.pos), synset.definition() or None
         yield from synonyms(words[synset.id], pos, gloss)
         for kind, others in synset.relations().items():
             for other in others:
@@ -117,4 +138,4 @@ def _licence(stated: str) -> str:
     return "WordNet licence" if "wordnet.princeton.edu" in stated else stated
 
 
-READER = Reader("wn", LICENCE_UNKNOWN, "", read, takes="name")
+READER = Reader("wn", LICENCE_UNKNOWN, "", read, takes="name", identify=identify)
