@@ -24,9 +24,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from sensedict.paths import package_path
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.negation import derive, find_negations
 from sensedict_server.lexicon.readers import READERS, File, Notes
-from sensedict_server.lexicon.relations import REVERSAL, Collection, Relation, Segmentation
+from sensedict_server.lexicon.relations import REVERSAL, Relation, Segmentation
 
 COLUMNS = ("half", "word", "type", "other", "rule", "parent", "parent_type", "judgement", "cause", "reason")
 JUDGEMENTS = ("right", "arguable", "wrong")

@@ -13,8 +13,9 @@ import pytest
 import zstandard
 
 from sensedict.errors import InvalidInput
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.readers import READERS, File, Notes
-from sensedict_server.lexicon.relations import MOST_CHARACTERS, Collection
+from sensedict_server.lexicon.relations import MOST_CHARACTERS
 
 # A whole file of each kind, in which `warm` is a word of line 2.
 SAMPLES = {

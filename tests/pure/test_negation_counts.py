@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from sensedict_server.lexicon.affixes import shipped_affixes
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.negation import derive
 from sensedict_server.lexicon.readers import READERS, File, Notes
-from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Collection, Relation, Segmentation
+from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYNONYM, Relation, Segmentation
 
 pytestmark = pytest.mark.skipif(
     "SENSEDICT_TEST_DATA" not in os.environ, reason="SENSEDICT_TEST_DATA names no folder of further data"

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from sensedict.errors import InvalidInput
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.readers import READERS, File, Notes, opposites
 from sensedict_server.lexicon.readers.morphynet_rules import judge, spelt
-from sensedict_server.lexicon.relations import Collection, Gloss, Relation, normalise
+from sensedict_server.lexicon.relations import Gloss, Relation, normalise
 
 Triple = tuple[str, str, str]
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensedict_server.lexicon.relations import MOST_CHARACTERS, Collection, Gloss, Relation, UnusableWord, normalise
+from sensedict_server.lexicon.collection import Collection
+from sensedict_server.lexicon.relations import MOST_CHARACTERS, Gloss, Relation, UnusableWord, normalise
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sensedict.errors import InvalidInput
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.readers import READERS, File, Notes
-from sensedict_server.lexicon.relations import Collection, Relation
+from sensedict_server.lexicon.relations import Relation
 
 TOP = "***START OF THE EBOOK***\n\nCLASS I\nWORDS; OF ALL KINDS\n\n1. FIRST THINGS\n\n"
 END = "\n\n    ***END OF THE EBOOK\n\n7. Licence -- N. royalty, fee.\n"

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from sensedict.errors import InvalidInput
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.readers import READERS, File, Notes
 from sensedict_server.lexicon.readers.wiktextract import NO_THESAURUS
 from sensedict_server.lexicon.readers.wiktextract_targets import (
@@ -32,7 +33,7 @@ from sensedict_server.lexicon.readers.wiktextract_targets import (
     clean,
     targets,
 )
-from sensedict_server.lexicon.relations import Collection, Entry, Form, Gloss, Relation
+from sensedict_server.lexicon.relations import Entry, Form, Gloss, Relation
 
 READER = READERS["wiktextract"]
 

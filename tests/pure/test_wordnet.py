@@ -18,8 +18,9 @@ import pytest
 
 from sensedict.errors import ConfigurationError, InvalidInput, MissingExtra
 from sensedict_server.build.sources import parse_source
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.readers import READERS, File, Notes, wn_library, wordnet
-from sensedict_server.lexicon.relations import Collection, Entry, Form, Gloss, Relation
+from sensedict_server.lexicon.relations import Entry, Form, Gloss, Relation
 
 FILES = {"n": "data.noun", "v": "data.verb", "a": "data.adj", "r": "data.adv"}
 HEAD = "  1 To be given away freely.  \n  2 SmallNet 1.2 Copyright 2020 by nobody.  \n"

@@ -23,10 +23,11 @@ from sensedict_server.build.lexicon_plan import SEGMENTED, Plan, Recipe, plan_le
 from sensedict_server.build.lexicon_rows import SourceRow, store_lexicon
 from sensedict_server.build.sources import SourceSpec
 from sensedict_server.lexicon.affixes import AffixTable
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.lexicon.negation import derive
 from sensedict_server.lexicon.readers import File, Notes
 from sensedict_server.lexicon.readers.files import LICENCE_UNKNOWN
-from sensedict_server.lexicon.relations import REVERSAL, Collection, Segmentation
+from sensedict_server.lexicon.relations import REVERSAL, Segmentation
 from sensedict_server.queries.lexicons import Lexicon, find_lexicon, get_lexicon, split_ref
 from sensedict_server.queries.sources import source_entries, undirected_relations
 

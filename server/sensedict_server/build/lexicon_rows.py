@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from tqdm import tqdm
 
 from sensedict_server.build.copying import copy_rows
-from sensedict_server.lexicon.relations import Collection
+from sensedict_server.lexicon.collection import Collection
 from sensedict_server.queries.lexicons import absent_words, reserve_ids, word_ids
 from sensedict_server.tables import (
     forms,
