@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
 import json
 import lzma
 import os
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from sensedict.errors import InvalidInput
+from sensedict_server.lexicon import types
 from sensedict_server.lexicon.collection import Collection
-from sensedict_server.lexicon.readers import READERS, File, Notes, opposites
+from sensedict_server.lexicon.readers import (
+    READERS,
+    File,
+    Notes,
+    opposites,
+    parts,
+    wiktextract_notes,
+    wiktextract_targets,
+)
 from sensedict_server.lexicon.readers.morphynet_rules import judge, spelt
 from sensedict_server.lexicon.relations import Gloss, Relation, normalise
 
@@ -315,3 +326,8 @@ def test_the_pairs_of_hg2vec_are_as_many_as_an_independent_count_says(kind: str,
     path = Path(os.environ["SENSEDICT_TEST_DATA"]) / f"hg2vec-{name}-pairs.txt.xz"
     collection.add(kind, READERS[kind].read(File(path), Notes()))
     assert len(collection.relations) == pairs
+
+
+@pytest.mark.parametrize("module", [types, parts, wiktextract_notes, wiktextract_targets])
+def test_the_examples_are_right(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0

@@ -140,6 +140,12 @@ def test_a_judgement_survives_a_reload_of_its_source(database: Engine, sources: 
         load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
 
 
+def test_a_judgement_of_a_hyponym_is_one_of_the_hypernym(database: Engine, sources: list[SourceSpec]) -> None:
+    load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
+    made = judge(database, "mine", "reject", "animal", "hyponym", "zebra", reason="obvious", author="ada")
+    assert (made.word, made.type, made.other) == ("zebra", "hypernym", "animal")
+
+
 def test_a_derived_relation_is_rejected_alone(database: Engine, sources: list[SourceSpec]) -> None:
     load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
     judge(database, "mine", "reject", "friendly", "synonym", "kind", reason="no", author="ada")
