@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 from unicodedata import normalize
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, union
+from sqlalchemy import BigInteger, BindParameter, Connection, Select, Text, bindparam, func, or_, select, union
 
 from sensedict_server.lexicon.lemmas import lemma_candidates
 from sensedict_server.tables import dictionary_words, forms, glosses, relation_sources, relations, tokens, words
@@ -71,12 +72,12 @@ def find_word(connection: Connection, scope: Scope, word: str, pos: str | None =
 
     def ways() -> Iterator[Word | None]:
         for spelling in _spellings(word):
-            yield _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
+            yield _in_relations(connection, dictionary_id, spelling, folded=False)
             yield _as_token(connection, dictionary_id, spelling, folded=False)
-            yield _matched("case", _in_relations(connection, dictionary_id, spelling, _folded(spelling)))
+            yield _matched("case", _in_relations(connection, dictionary_id, spelling, folded=True))
             yield _matched("case", _as_token(connection, dictionary_id, spelling, folded=True))
         for match, text in _inflections(connection, scope, word, pos):
-            yield _matched(match, _in_relations(connection, dictionary_id, text, _spelt(text)))
+            yield _matched(match, _in_relations(connection, dictionary_id, text, folded=False))
             yield _matched(match, _as_token(connection, dictionary_id, text, folded=False))
 
     return _first_of(connection, scope, ways(), pos)
@@ -91,10 +92,10 @@ def find_related_word(connection: Connection, scope: Scope, word: str) -> Word |
 
     def ways() -> Iterator[Word | None]:
         for spelling in _spellings(word):
-            yield _in_relations(connection, dictionary_id, spelling, _spelt(spelling))
-            yield _matched("case", _in_relations(connection, dictionary_id, spelling, _folded(spelling)))
+            yield _in_relations(connection, dictionary_id, spelling, folded=False)
+            yield _matched("case", _in_relations(connection, dictionary_id, spelling, folded=True))
         for match, text in _inflections(connection, scope, word, None):
-            yield _matched(match, _in_relations(connection, dictionary_id, text, _spelt(text)))
+            yield _matched(match, _in_relations(connection, dictionary_id, text, folded=False))
         for spelling in _spellings(word):
             yield _as_token(connection, dictionary_id, spelling, folded=False)
             yield _matched("case", _as_token(connection, dictionary_id, spelling, folded=True))
@@ -181,16 +182,18 @@ def _spellings(word: str) -> Sequence[str]:
     return list(dict.fromkeys((word, normalize("NFC", word))))
 
 
-def _spelt(word: str) -> ColumnElement[bool]:
-    return words.c.text == word
+def _in_relations(connection: Connection, dictionary_id: int, word: str, *, folded: bool) -> Word | None:
+    values = {"dictionary_id": dictionary_id, "word": word}
+    row = connection.execute(_word_of_relations(folded), values).one_or_none()
+    if row is None:
+        return None
+    return Word(row.word_id, row.text, tuple(row.token_ids), row.first_sense, row.sense_count, row.reason)
 
 
-def _folded(word: str) -> ColumnElement[bool]:
-    return func.lower(words.c.text) == func.lower(word)
-
-
-def _in_relations(connection: Connection, dictionary_id: int, word: str, spelt: ColumnElement[bool]) -> Word | None:
-    query = (
+@cache  # building a statement takes as long as running it
+def _word_of_relations(folded: bool) -> Select[Any]:
+    word: BindParameter[str] = bindparam("word", type_=Text)
+    return (
         select(
             words.c.id.label("word_id"),
             words.c.text,
@@ -200,16 +203,12 @@ def _in_relations(connection: Connection, dictionary_id: int, word: str, spelt: 
             dictionary_words.c.reason,
         )
         .join(dictionary_words, dictionary_words.c.word_id == words.c.id)
-        .where(dictionary_words.c.dictionary_id == dictionary_id)
-        .where(spelt)
+        .where(dictionary_words.c.dictionary_id == bindparam("dictionary_id", type_=BigInteger))
+        .where(func.lower(words.c.text) == func.lower(word) if folded else words.c.text == word)
         # "MAY" may mean "may" or "May": the plain spelling first, the rest in a fixed order
         .order_by((words.c.text == func.lower(word)).desc(), words.c.id)
         .limit(1)
     )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    return Word(row.word_id, row.text, tuple(row.token_ids), row.first_sense, row.sense_count, row.reason)
 
 
 def _as_token(connection: Connection, dictionary_id: int, word: str, *, folded: bool) -> Word | None:
