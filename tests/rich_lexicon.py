@@ -27,11 +27,12 @@ SOURCES = {
 }
 OTHER_WORDS = ("colder", "frostify", "sadden", "unhappy")  # of forms, glosses and segmentations alone
 
+PLEASED = [("glad", "pleased with a thing"), ("happy", "full of joy")]
 # (word, other, type, source), and what more there is of it; a parent is a place in this list
 RELATIONS: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("unkind", "sad", "synonym", "thesaurus", {}),
     ("kind", "sad", "antonym", "thesaurus", {"rule": "negation:un-", "parent": 0, "via": "morphemes"}),
-    ("happy", "glad", "synonym", "wiktionary", {"pos": "adjective", "gloss": ("glad", "pleased with a thing")}),
+    ("happy", "glad", "synonym", "wiktionary", {"pos": "adjective", "glosses": PLEASED}),
     ("happy", "sad", "antonym", "wiktionary", {"pos": "adjective"}),
     ("ice cream", "cold", "hypernym", "wiktionary", {"pos": "noun", "directed": True}),
     ("cold", "frost", "hypernym", "wiktionary", {"pos": "noun", "directed": True}),
@@ -105,15 +106,6 @@ def insert_rich_lexicon(engine: Engine) -> tuple[int, dict[str, int], list[int]]
             ends = [ids[word], ids[other]]
             if not more.get("directed"):
                 ends.sort()
-            gloss = more.get("gloss")
-            gloss_id = gloss and add(
-                glosses,
-                lexicon_id=lexicon,
-                source_id=sources[source],
-                word_id=ids[gloss[0]],
-                pos=more["pos"],
-                text=gloss[1],
-            )
             rows.append(
                 add(
                     relations,
@@ -129,7 +121,9 @@ def insert_rich_lexicon(engine: Engine) -> tuple[int, dict[str, int], list[int]]
                     via_id=sources[more["via"]] if "via" in more else None,
                 )
             )
-            if gloss_id:
-                add(relation_glosses, lexicon_id=lexicon, relation_id=rows[-1], gloss_id=gloss_id)
+            for word, text in more.get("glosses", []):
+                of = {"source_id": sources[source], "word_id": ids[word], "pos": more["pos"]}
+                gloss = add(glosses, lexicon_id=lexicon, text=text, **of)
+                add(relation_glosses, lexicon_id=lexicon, relation_id=rows[-1], gloss_id=gloss)
         connection.execute(update(lexicons).where(lexicons.c.id == lexicon).values(state="published"))
     return lexicon, {word: ids[word] for word in WORDS}, rows

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy.engine import URL
 
 from conftest import copy_of_template
-from rich_lexicon import REASON, RELATIONS, insert_rich_lexicon
+from rich_lexicon import PLEASED, REASON, RELATIONS, insert_rich_lexicon
 from running_service import Service, running_service
 from sensedict import wire
 from sensedict.cli import cli
@@ -92,7 +92,7 @@ def test_filters(rich: Rich) -> None:
 def test_what_a_relation_says_of_itself(rich: Rich) -> None:
     (glad,) = rich.client.relations("glad")
     assert glad.pos == "adjective"
-    assert glad.glosses == [wire.RelationGloss(word="glad", text="pleased with a thing")]
+    assert [(gloss.word, gloss.text) for gloss in glad.glosses] == PLEASED
     (derived,) = rich.client.relations("kind")
     assert derived.via == wire.Via(name="morphemes", licence="CC-BY-NC-4.0")
     assert (derived.rule, derived.parent, derived.licence) == ("negation:un-", rich.ids[0], "CC-BY-4.0")
@@ -339,6 +339,7 @@ def test_the_command_line(rich: Rich) -> None:
     assert query(rich, "relations", "colder").startswith("colder → cold, found by a listed form\n")
     assert query(rich, "path", "hot", "Paris") == "none\n"
     assert "happy" in query(rich, "path", "kind", "hot")
+    assert "glad: pleased with a thing (and 1 more)" in query(rich, "relations", "glad")
     told = query(rich, "explain", str(rich.ids[1]))
     assert "unkind without un- is kind, built <un<(kind) (morphemes, CC-BY-NC-4.0)" in told
     assert "listed by thesaurus 2, licence CC-BY-4.0" in told
