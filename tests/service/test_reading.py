@@ -8,11 +8,15 @@ from collections.abc import Iterator
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from conftest import Published
 from running_service import Service
 from sensedict import wire
 from sensedict_server import schema
+from sensedict_server.catalogue import Catalogue
+from sensedict_server.database import opened
+from sensedict_server.routes.relations import relations
 from service_problems import expect_problem
 from tiny_dictionary import RELATIONS, TOKENS, WORDS, D
 
@@ -290,3 +294,14 @@ def references(node: object) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from references(value)
+
+
+def test_statements_stay_prepared_from_one_question_to_the_next(published: Published) -> None:
+    with opened(published.settings) as engine:
+        shared = Catalogue(engine, published.settings.files)
+        named = shared.resolve("tiny@1")
+        for _ in range(10):  # the driver prepares what it has sent five times
+            relations(named, "hot", shared, None)
+        with shared.engine.connect() as connection:  # the pool's one connection
+            prepared = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM relations%'")
+            assert connection.execute(prepared).scalar_one() >= 1

@@ -35,7 +35,7 @@ def seen_from(word_id: int, relation: Relation, depth: int) -> wire.Relation:
         pos=relation.pos,
         glosses=[
             wire.RelationGloss(word=relation.word if of == relation.word_id else relation.other, text=text)
-            for of, text in relation.glosses
+            for of, text in relation.glosses or ()
         ],
         depth=depth,
     )
