@@ -117,6 +117,14 @@ def test_what_cannot_be_carried_over(database: Engine, sources: list[SourceSpec]
         load_lexicon(database, "mine", "2", Recipe(sources, ["typed"], without=["typed"]))
     with pytest.raises(InvalidInput, match="no source of relations"):
         load_lexicon(database, "mine", "2", Recipe(base="mine@1", without=["typed"]))
+    judge(database, "mine", "add", "hot", "antonym", "icy", reason="missing", author="ada")
+    with pytest.raises(InvalidInput, match="judgements cannot be left out: end one with"):
+        load_lexicon(database, "mine", "2", Recipe(base="mine@1", without=["judgements"]))
+    with pytest.raises(InvalidInput, match="no source of relations"):
+        load_lexicon(database, "mine", "2", Recipe(base="mine@1", without=["*"]))
+    withdraw(database, 1)
+    with pytest.raises(InvalidInput, match="--affixes does nothing unless relations are derived"):
+        load_lexicon(database, "mine", "2", Recipe([sources[0]], affixes=sources[0].path))
     load_lexicon(database, "mine", "counted", Recipe(sources, ["typed"], preset="release"))
     assert edges(database, "counted") == (ORIGINAL | DERIVED) - {("friendly", "antonym", "unkind", None)}
     with pytest.raises(InvalidInput, match="preset release reads sources in its own way"):
@@ -227,7 +235,9 @@ def test_a_judgement_that_cannot_be_made(database: Engine, sources: list[SourceS
 
     load_lexicon(database, "mine", "1", Recipe(sources, ["typed"]))
     for arguments, message in [
-        (("add", "hot", "antonym", "cold", "thine"), "there is no lexicon 'thine'"),
+        (("add", "hot", "antonym", "cold", "thine"), "there is no lexicon 'thine': there are mine"),
+        (("add", "hot", "antonym", "cold", "mine@1"), "every version of a lexicon: write mine, not mine@1"),
+        (("add", "dog", "hypernim", "beast"), "write 'hypernym'"),
         (("add", "hot", "antonim", "cold"), "write 'antonym'"),
         (("add", "hot", "antonym", " hot"), "with itself"),
         (("add", "hot", "antonym", " "), "empty word"),
@@ -354,9 +364,12 @@ def test_the_commands(settings: Settings, sources: list[SourceSpec]) -> None:
     said = sensedict("reject", "mine", "hot", "synonym", "warm", "--reason", "a matter of degree", "--by", "ada")
     assert "judgement 1: versions of mine made from now on obey" in said
     assert sensedict("judgements", "mine").startswith("1\treject 'hot' synonym 'warm'\ta matter of degree\t(ada, ")
-    assert "rejected by a judgement" in sensedict("load", "mine@2", "--from", "mine@1", "--without", "CC BY-NC*")
+    loaded = sensedict("load", "mine@2", "--from", "mine@1", "--without", "CC BY-NC*")
+    assert "typed:mine: carried over" in loaded
+    assert "rejected by a judgement" in sensedict("show", "mine@2")
     assert "withdrawn: reject 'hot'" in sensedict("withdraw", "1")
     assert "  withdrawn 2" in sensedict("judgements", "mine")
+    assert sensedict("affixes").startswith("#") or "morpheme" in sensedict("affixes")
     listed = sensedict("sources")
     assert "moby:FILE" in listed
     assert "\nopposites  " in listed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, func, insert, update
+from sqlalchemy import Connection, Engine, func, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from sensedict.errors import Conflict, InvalidInput
@@ -46,8 +46,7 @@ def judge(
     row = insert(judgements).values(**values, reason=reason.strip(), author=author)
     try:
         with engine.begin() as connection:
-            if not any(known.name == lexicon for known in list_lexicons(connection)):
-                raise InvalidInput(f"there is no lexicon {lexicon!r}: `sensedict lexicon list` lists them")
+            check_lexicon(connection, lexicon)
             if verdict == REJECT and not has_relation(connection, lexicon, word, other, type):
                 raise InvalidInput(f"no version of {lexicon} holds {word!r} {type} {other!r}: nothing to reject")
             made = connection.execute(row.returning(judgements.c.id)).scalar_one()
@@ -61,6 +60,20 @@ def judge(
             f"judgement {there[0].id} by {there[0].author} says {there[0].verdict} already: `sensedict lexicon "
             f"withdraw {there[0].id}` first"
         ) from error
+
+
+def check_lexicon(connection: Connection, name: str) -> None:
+    """Let pass the name of a lexicon that is there.
+
+    Raises:
+        InvalidInput: it is the address of a version, or no lexicon's name.
+    """
+    bare = name.partition("@")[0]
+    names = sorted({known.name for known in list_lexicons(connection)})
+    if bare in names and bare != name:
+        raise InvalidInput(f"judgements hold for every version of a lexicon: write {bare}, not {name}")
+    if name not in names:
+        raise InvalidInput(f"there is no lexicon {name!r}: there are {', '.join(names) or 'none'}")
 
 
 def withdraw(engine: Engine, judgement_id: int) -> Judgement:

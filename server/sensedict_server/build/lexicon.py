@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -36,10 +36,19 @@ _DIRECTION_LOST = "direction unknown: load the source anew"  # of relations that
 _DERIVED = "derived: "  # reasons of what was not derived; counted anew when a source is carried over
 
 
-def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tuple[Lexicon, bool]:
+def _say_nothing(_line: str) -> None:
+    """Tell nobody."""
+
+
+def load_lexicon(
+    engine: Engine, name: str, version: str, recipe: Recipe, say: Callable[[str], object] = _say_nothing
+) -> tuple[Lexicon, bool]:
     """Gather what the recipe names and publish it as `name@version`, all of it or nothing.
 
     Judgements in force on lexicons of that name are obeyed. Progress bars go to stderr where that is a terminal.
+
+    Args:
+        say: told what was read and stored, a line a source.
 
     Returns:
         The lexicon, and whether it was loaded now: one that is there, made of the same, is left as it is.
@@ -57,15 +66,19 @@ def load_lexicon(engine: Engine, name: str, version: str, recipe: Recipe) -> tup
         if there is not None:
             _refuse_other(there, plan.settings)
             return there, False
-        collection, rows = _gather(connection, plan)
+        collection, rows = _gather(connection, plan, say)
+    say(f"storing {len(collection.relations):,} relations")
     try:
         with engine.begin() as connection:
             store_lexicon(connection, name, version, plan.settings, rows, collection)
     except IntegrityError as error:
         constraint = error.orig.diag.constraint_name if isinstance(error.orig, psycopg.errors.UniqueViolation) else None
-        if constraint == _ONE_OF_A_NAME:
-            raise Conflict(f"{name}@{version} was loaded by another process meanwhile: run this again") from error
-        raise
+        if constraint != _ONE_OF_A_NAME:
+            raise
+        with engine.connect() as connection:  # another process was quicker
+            there = find_lexicon(connection, f"{name}@{version}")
+        _refuse_other(there, plan.settings)
+        return there, False
     with engine.connect() as connection:
         return find_lexicon(connection, f"{name}@{version}"), True
 
@@ -89,7 +102,7 @@ def lexicon_without(engine: Engine, ref: str, without: Sequence[str]) -> Lexicon
     return load_lexicon(engine, name, made, Recipe(base=ref, without=without))[0]
 
 
-def _gather(connection: Connection, plan: Plan) -> tuple[Collection, list[SourceRow]]:
+def _gather(connection: Connection, plan: Plan, say: Callable[[str], object]) -> tuple[Collection, list[SourceRow]]:
     """All relations, read, carried over, added and derived, and the rows of their sources."""
     collection = Collection(rejected=judgements.rejected(plan.judged))
     rows = []
@@ -101,15 +114,20 @@ def _gather(connection: Connection, plan: Plan) -> tuple[Collection, list[Source
         with bar:
             collection.add(stored.name, _counted(bar, source_entries(connection, stored.id)))
         rows.append(SourceRow(stored.name, stored.licence, stored.version, stored.counted))
+        say(f"{stored.name}: carried over")
     for source in plan.sources:
+        before = len(collection.relations)
         rows.append(_read(source, collection))
+        say(f"{source.name}: {len(collection.relations) - before:,} relations")
     added = judgements.added(plan.judged)
     if added:
         collection.add(judgements.SOURCE, added)
         rows.append(SourceRow(judgements.SOURCE, judgements.LICENCE, f"{len(added)} added"))
     replaced: set[int] = set()
     for name in plan.derive_over:
+        before = len(collection.relations)
         replaced |= _derive(collection, name, plan.affixes)
+        say(f"{name}: {len(collection.relations) - before:,} relations derived")
     if plan.settings["replaces_originals"]:
         collection.remove(replaced)
     if not collection.relations:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from sensedict_server.build.coverage_command import coverage, totals
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import DEFAULT, PRESETS, RELEASE, Recipe
 from sensedict_server.build.sources import parse_source, with_preset, with_stated
+from sensedict_server.lexicon.affixes import SHIPPED
 from sensedict_server.lexicon.readers import READERS
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.queries.sources import judgements_on
@@ -110,12 +112,19 @@ def load(
     sources = with_preset(with_stated([parse_source(spec) for spec in specs], licences, versions), preset == RELEASE)
     recipe = Recipe(sources, derive, base, without, affixes, preset)
     with migrated(Settings.from_environment()) as database:
-        found, made = load_lexicon(database, name, version, recipe)
-        click.echo(f"{found.ref} is loaded." if made else f"{found.ref} is there already, from the same sources.")
+        found, made = load_lexicon(database, name, version, recipe, partial(click.echo, err=True))
+        if not made:
+            click.echo(f"{found.ref} is there already, from the same sources: `sensedict lexicon show {found.ref}`")
+            return
+        click.echo(f"{found.ref} is loaded.")
+        read = {source.name for source in sources}
         with database.connect() as connection:
             _print_totals(connection, found)
             for source in queries.list_lexicon_sources(connection, found.id):
-                _print_counts(source, f"{source.name}: ")
+                if source.name in read:
+                    _print_counts(source, f"{source.name}: ")
+    if len(read) < len(found.settings["sources"]):
+        click.echo(f"What was skipped of the sources carried over: `sensedict lexicon show {found.ref}`")
 
 
 @lexicon.command()
@@ -127,6 +136,12 @@ def sources() -> None:
         click.echo(f"{reader.kind + takes:<20} {reader.licence}{version}")
         for option, what in reader.options.items():
             click.echo(f"  {reader.kind},{option}{takes}: {what}")
+
+
+@lexicon.command()
+def affixes() -> None:
+    """Print the shipped table of negating affixes, to make one of your own for `load --affixes`."""
+    click.echo(SHIPPED.read_text("utf-8"), nl=False)
 
 
 @lexicon.command("list")
@@ -214,6 +229,7 @@ def withdraw(judgement_id: int) -> None:
 def judgements_(name: str) -> None:
     """List the judgements on the lexicon NAME, with those that are withdrawn."""
     with _connected() as connection:
+        judgements.check_lexicon(connection, name)
         for judgement in judgements_on(connection, name, in_force=False):
             edge = f"{judgement.verdict} {judgement.word!r} {judgement.type} {judgement.other!r}"
             ended = f"  withdrawn {judgement.withdrawn_at:%Y-%m-%d}" if judgement.withdrawn_at else ""

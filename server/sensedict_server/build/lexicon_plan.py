@@ -79,7 +79,7 @@ def plan_lexicon(connection: Connection, name: str, recipe: Recipe) -> Plan:
         raise InvalidInput(f"the source {twice[0]!r} is given twice: join the files, or rename one")
     base = None if recipe.base is None else find_lexicon(connection, recipe.base)
     if base is None and recipe.without:
-        raise InvalidInput("nothing to leave out: `without` names sources of the lexicon that is the base")
+        raise InvalidInput("nothing to leave out: --without names sources of a lexicon that --from names")
     before: dict[str, Any] = {} if base is None else base.settings
     judged = _judged(connection, name, before)
     if base is not None:
@@ -87,9 +87,13 @@ def plan_lexicon(connection: Connection, name: str, recipe: Recipe) -> Plan:
     carried = [] if base is None else _carried(stored_sources(connection, base.id), recipe)
     left = [source.name for source in carried]
     known = [*left, *names, *([judgements.SOURCE] if judgements.added(judged) else [])]
-    if not set(known) - {SEGMENTED}:
+    if not set(known) - {SEGMENTED, judgements.SOURCE}:
         raise InvalidInput("no source of relations is given: name one, such as `--source opposites`")
     derive_over = _derive_over(known, recipe.derive_over, before)
+    if recipe.affixes is not None and not derive_over:
+        raise InvalidInput(
+            "--affixes does nothing unless relations are derived: name a source, as in `--derive synonyms`"
+        )
     affixes = _affixes(recipe, before)
     specs = [entry for entry in before.get("sources", []) if entry["name"] in left]
     settings = {
@@ -158,10 +162,15 @@ def _check_base(base: Lexicon, judged: Sequence[Judgement], recipe: Recipe) -> N
 def _carried(sources: Sequence[StoredSource], recipe: Recipe) -> list[StoredSource]:
     """The sources of the base that are neither left out nor replaced; judgements are looked up anew."""
     replaced = {source.name for source in recipe.sources} | {judgements.SOURCE}
+    there = [source for source in sources if source.name != judgements.SOURCE]
     for pattern in recipe.without:
-        if not any(matches(pattern, source.name, source.licence) for source in sources):
-            listed = ", ".join(f"{source.name} ({source.licence})" for source in sources)
-            raise InvalidInput(f"cannot leave out {pattern!r}: {recipe.base} has the sources {listed}")
+        if pattern == judgements.SOURCE:
+            raise InvalidInput("judgements cannot be left out: end one with `sensedict lexicon withdraw ID`")
+        if not any(matches(pattern, source.name, source.licence) for source in there):
+            listed = ", ".join(f"{source.name} ({source.licence})" for source in there)
+            raise InvalidInput(
+                f"cannot leave out {pattern!r}: {recipe.base} has the sources {listed}; drop that --without or name one"
+            )
     return [
         source
         for source in sources
@@ -179,7 +188,8 @@ def _derive_over(known: Sequence[str], wanted: Sequence[str], before: Mapping[st
     for name in wanted:
         found = [source for source in known if name in (source, source.partition(":")[0]) and source != SEGMENTED]
         if not found:
-            raise InvalidInput(f"cannot derive over {name!r}: the sources of relations are {', '.join(known)}")
+            listed = ", ".join(source for source in known if source != SEGMENTED)
+            raise InvalidInput(f"cannot derive over {name!r}: the sources of relations are {listed}")
         chosen.update(found)
     if chosen and SEGMENTED not in known:
         raise InvalidInput("deriving needs segmentations of words: add `--source morpholex:FILE`")

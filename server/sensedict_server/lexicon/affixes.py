@@ -15,6 +15,7 @@ from pathlib import Path
 from sensedict.errors import InvalidInput
 
 _HERE = Path(__file__).parent
+SHIPPED = _HERE / "affixes.tsv"
 _POSITIONS = ("prefix", "suffix", "root")
 _BEFORE_VERB = ("negates", "reverses")
 _BASES = ("same", "other")
@@ -78,7 +79,7 @@ def shipped_affixes(preset: str = "default") -> AffixTable:
         InvalidInput: no such preset.
     """
     if preset == "default":
-        return read_affixes(_HERE / "affixes.tsv")
+        return read_affixes(SHIPPED)
     if preset == "release":
         return AffixTable(_affixes(_HERE / "affixes-release.tsv"), replaces_originals=True)
     raise InvalidInput(f"affixes {preset!r}: the presets are default and release; a table of your own is a file")

@@ -14,6 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, lite
 from sensedict.errors import InvalidInput, LexiconNotFound
 from sensedict_server.tables import lexicons, relation_sources, relations, words
 
+_NAMED = 10  # lexicons in an error
+
 
 @dataclass(frozen=True)
 class Lexicon:
@@ -90,7 +92,8 @@ def find_lexicon(connection: Connection, ref: str) -> Lexicon:
     found = get_lexicon(connection, name, version)
     if found is None:
         there = [lexicon.ref for lexicon in list_lexicons(connection)]
-        known = f"there are {', '.join(there[:10])}" if there else "there are none"
+        more = f" and {len(there) - _NAMED} more, see `sensedict lexicon list`" if len(there) > _NAMED else ""
+        known = f"there are {', '.join(there[:_NAMED])}{more}" if there else "there are none"
         raise LexiconNotFound(f"there is no lexicon {ref} ({known}): load one with `sensedict lexicon load`")
     return found
 
