@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def export(ref: str, folder: Path, kind: str | None, force: bool) -> None:
     settings = Settings.from_environment()
     with migrated(settings) as engine:
         subject = find_subject(engine, settings.files, ref, kind)
-        export_views(engine, subject, folder.resolve(), force)
+        export_views(engine, subject, folder.resolve(), force, partial(click.echo, err=True))
     click.echo(folder)
 
 
@@ -102,11 +103,18 @@ def find_subject(engine: Engine, files_root: Path, ref: str, kind: str | None) -
     return Subject(known[dictionary.lexicon], dictionary)
 
 
-def export_views(engine: Engine, subject: Subject, folder: Path, force: bool = False) -> None:
+def export_views(
+    engine: Engine,
+    subject: Subject,
+    folder: Path,
+    force: bool = False,
+    say: Callable[[str], object] = lambda _line: None,
+) -> None:
     """Write one Parquet file a view and the manifest; `folder` is whole when it is there.
 
     Args:
         force: replace an earlier export that stands in `folder`.
+        say: told of each file that is written.
 
     Raises:
         Conflict: something else stands there, or `force` was not given.
@@ -116,7 +124,10 @@ def export_views(engine: Engine, subject: Subject, folder: Path, force: bool = F
     with _temporary(folder) as new:
         # one snapshot for all of it: judgements may be added meanwhile
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            written = dict(_write_views(connection, subject, new))
+            written = {}
+            for name, described in _write_views(connection, subject, new):
+                written[name] = described
+                say(f"{name}: {described['rows']:,} rows")
             sources = [asdict(source) for source in list_sources(connection, subject.lexicon.id)]
         manifest = {
             "kind": _KIND,
@@ -224,11 +235,11 @@ def _locked(folder: Path, flags: int = 0) -> Iterator[bool]:
 def _refuse_to_replace(folder: Path, force: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not force:
-        raise Conflict(f"{folder} is there already: name another folder, or replace an earlier export with --force")
     try:
         kind = json.loads((folder / MANIFEST).read_bytes())["kind"]
     except (OSError, ValueError, KeyError, TypeError):
         kind = None
     if kind != _KIND:
-        raise Conflict(f"{folder} is no export of sensedict, and is left as it is: name another folder")
+        raise Conflict(f"{folder} is there, is no export of sensedict, and is left as it is: name another folder")
+    if not force:
+        raise Conflict(f"{folder} is there already: name another folder, or replace that export with --force")

@@ -120,13 +120,14 @@ def test_what_stands_in_the_way_is_kept(analytics: Settings, tmp_path: Path) -> 
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(Conflict, match=r"here is there already: name another folder, or .* --force"):
-        run(analytics, "base@1", str(folder))
-    with pytest.raises(Conflict, match="here is no export of sensedict, and is left as it is"):
-        run(analytics, "base@1", str(folder), "--force")
+    for options in ((), ("--force",)):
+        with pytest.raises(Conflict, match="here is there, is no export of sensedict, and is left as it is"):
+            run(analytics, "base@1", str(folder), *options)
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     assert (folder / "mine.txt").read_text() == "mine"
     run(analytics, "base@1", str(tmp_path / "base"))
+    with pytest.raises(Conflict, match=r"base is there already: name another folder, or .* --force"):
+        run(analytics, "english@1", str(tmp_path / "base"))
     (tmp_path / "base/stale.parquet").write_text("")
     run(analytics, "english@1", str(tmp_path / "base"), "--force")
     assert json.loads((tmp_path / "base/manifest.json").read_text())["lexicon"] == "english@1"
