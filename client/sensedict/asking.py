@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 
 import click
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from sensedict import wire
 from sensedict.client import SenseClient
 from sensedict.errors import DictionaryNotFound, InvalidInput
 
+LIMITS = wire.Limits()  # what a service of this version takes
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the service answers it.")
 
 
@@ -44,6 +46,16 @@ def print_json(found: BaseModel | Sequence[BaseModel]) -> None:
         else [entry.model_dump(mode="json") for entry in found]
     )
     click.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+
+
+def print_json_list(found: Iterable[BaseModel]) -> None:
+    """Print answers as one list, each as soon as it is there."""
+    begun = False
+    for entry in found:
+        text = json.dumps(entry.model_dump(mode="json"), ensure_ascii=False, indent=2)
+        click.echo((",\n" if begun else "[\n") + indent(text, "  "), nl=False)
+        begun = True
+    click.echo("\n]" if begun else "[]")
 
 
 def print_match(asked: str, found: str, matched: wire.Matched) -> None:

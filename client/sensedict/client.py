@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from sensedict import arrays, bulk, errors, inputs, wire
-from sensedict.errors import ConfigurationError, InvalidInput, MalformedBody, SenseDictError, Unavailable
+from sensedict.errors import (
+    ConfigurationError,
+    DictionaryNotFound,
+    InvalidInput,
+    MalformedBody,
+    SenseDictError,
+    Unavailable,
+)
 from sensedict.source import CandidateSets, Identity, NearestSenses
 
 T = TypeVar("T")
@@ -83,6 +90,8 @@ class SenseClient:
         """The dictionary's identity, size, licences and settings; fixed from the first use on."""
         with self._lock:
             if self._info is None:
+                if not inputs.is_address(self._dictionary):
+                    raise self._no_address()
                 path = wire.DICTIONARY.format(ref=quote(self._dictionary, safe="@"))
                 self._info = self._service.get(wire.DictionaryInfo, path)
             return self._info
@@ -107,8 +116,9 @@ class SenseClient:
 
         Raises:
             WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
+            InvalidInput: it is empty or longer than `limits()` lets it be, or the lexicon has no such pos.
         """
-        asked = {"word": word, "pos": pos, "neighbours": neighbours or None}
+        asked = {"word": self._checked(word), "pos": pos, "neighbours": neighbours or None}
         return self._service.get(wire.WordSenses, self._path(wire.WORD_SENSES), asked)
 
     def token(self, token: int) -> wire.TokenSenses:
@@ -145,12 +155,15 @@ class SenseClient:
         source: str | None = None,
         rule: str | None = None,
         pos: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[wire.Relation]:
         """The relations of a word and, at a depth above 1, of the words around it; pages are fetched on the way.
 
         `relation_pages` takes the same and also tells how the word matched and whether the walk was cut.
         """
-        pages = self.relation_pages(word, type, direction=direction, depth=depth, source=source, rule=rule, pos=pos)
+        pages = self.relation_pages(
+            word, type, direction=direction, depth=depth, source=source, rule=rule, pos=pos, limit=limit
+        )
         for page in pages:
             yield from page.relations
 
@@ -164,6 +177,7 @@ class SenseClient:
         source: str | None = None,
         rule: str | None = None,
         pos: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[wire.RelationPage]:
         """The pages of `relations`, by depth and then id, each relation once.
 
@@ -175,13 +189,18 @@ class SenseClient:
             source: only relations of this source.
             rule: only those derived by this rule, `negation:un-`, or kind of rule, `negation`.
             pos: only those of this part of speech.
+            limit: no more than so many relations together; None: all.
 
         Raises:
             WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
-            InvalidInput: the direction or the depth cannot be.
+            InvalidInput: the word, the direction, the depth or the limit cannot be, or the lexicon has no relation of
+                this type, source, rule or pos.
         """
+        if limit is not None and limit < 1:
+            raise InvalidInput(f"limit is the number of relations, 1 or more, got {limit}")
+        largest = self.limits().max_page
         asked: _Parameters = {
-            "word": word,
+            "word": self._checked(word),
             "type": type,
             "direction": None if direction == "both" else direction,
             "depth": None if depth == 1 else depth,
@@ -190,12 +209,17 @@ class SenseClient:
             "pos": pos,
         }
         cursor: str | None = None
-        while True:
-            page = self._service.get(wire.RelationPage, self._path(wire.RELATIONS), {**asked, "cursor": cursor})
+        left = limit
+        whole_walk = largest if depth > 1 else None  # the service walks anew for each page, so they are large
+        while left is None or left > 0:
+            size = whole_walk if left is None else min(left, largest)
+            turned: _Parameters = {**asked, "limit": size, "cursor": cursor}
+            page = self._service.get(wire.RelationPage, self._path(wire.RELATIONS), turned)
             yield page
             cursor = page.next_cursor
             if cursor is None:
                 return
+            left = None if left is None else left - len(page.relations)
 
     def path(
         self,
@@ -209,10 +233,11 @@ class SenseClient:
 
         Raises:
             WordNotFound: one of them is neither in a relation nor a single token, and no form or lemma of it is.
+            InvalidInput: a word cannot be one, or the lexicon has no relation of this type.
         """
         asked: _Parameters = {
-            "word": word,
-            "other": other,
+            "word": self._checked(word),
+            "other": self._checked(other),
             "type": type,
             "direction": None if direction == "both" else direction,
         }
@@ -294,6 +319,17 @@ class SenseClient:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _checked(self, word: str) -> str:
+        return inputs.checked_word(word, self.limits().max_word_characters)
+
+    def _no_address(self) -> DictionaryNotFound:
+        names = sorted({info.name for info in self.dictionaries()})
+        there = f"there are {', '.join(names)}" if names else "there is none yet"
+        return DictionaryNotFound(
+            f"{self._dictionary[:80]!r} can name no dictionary: write name@version or name@alias, with letters, "
+            f"digits, '.', '_' and '-'; {there}"
+        )
+
     def _path(self, route: str, **places: int) -> str:
         info = self.info()
         return route.format(ref=quote(f"{info.name}@{info.version}", safe="@"), **places)
@@ -309,6 +345,9 @@ class _Service:
             raise ConfigurationError(f"{root!r} is not an address: write e.g. http://127.0.0.1:8000") from error
         if url.scheme not in {"http", "https"} or not url.host:
             raise ConfigurationError(f"{root!r} is not an http address: write e.g. http://127.0.0.1:8000")
+        if url.path.rstrip("/").endswith("/v1"):
+            short = str(url.copy_with(path=url.path.rstrip("/").removesuffix("/v1")))
+            raise ConfigurationError(f"{root!r} is not the service's root: leave /v1 out, as in {short}")
         self._patience = patience
         self._http = httpx.Client(
             base_url=url,
@@ -322,11 +361,14 @@ class _Service:
 
     def get(self, kind: type[T], path: str, parameters: _Parameters | None = None) -> T:
         """The answer's JSON as a wire model; parameters that are None are left out."""
+        asked = {name: value for name, value in (parameters or {}).items() if value is not None}
         try:
-            asked = {name: value for name, value in (parameters or {}).items() if value is not None}
             request = self._http.build_request("GET", path, params=asked)
         except UnicodeEncodeError as error:
             raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
+        except httpx.InvalidURL as error:
+            longest = max(asked, key=lambda name: len(str(asked[name])), default="the dictionary's name")
+            raise InvalidInput(f"{longest} is too long to be sent") from error
         body = self._send(request)
         try:
             return TypeAdapter(kind).validate_json(bytes(body))
@@ -411,7 +453,7 @@ def _failure(response: httpx.Response, body: bytes) -> SenseDictError:
         problem = json.loads(body)
         code = problem["type"].removeprefix(errors.PROBLEM_TYPE_PREFIX)
         faults = [f"{fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
-        detail = "; ".join([problem["detail"], *faults[:5]])
+        detail = "; ".join([problem["detail"], *(fault for fault in faults[:5] if fault not in problem["detail"])])
     except (ValueError, TypeError, KeyError, AttributeError):
         detail = f"{response.url} answered {response.status_code} {response.reason_phrase}"
         code = Unavailable.code if response.status_code in _BUSY else ""

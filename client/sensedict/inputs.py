@@ -1,7 +1,8 @@
-"""What a bulk request may hold. `SenseClient`, `Snapshot` and the service check with these, and so say the same."""
+"""What a request may hold. `SenseClient`, `Snapshot` and the service check with these, and so say the same."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,28 @@ from sensedict.errors import InvalidInput, NotFinite, SenseNotFound, TokenNotFou
 from sensedict.source import Identity, ItemError
 
 _WIDEST = 2**32 - 1  # ids travel as uint32
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # what publishing lets pass
+_ADDRESS = re.compile(rf"{_NAME}(?:@(?:{_NAME})?)?")
+
+
+def is_address(ref: str) -> bool:
+    """Whether a dictionary can be called so: `name@version`, `name@alias` or a bare name."""
+    return _ADDRESS.fullmatch(ref) is not None
+
+
+def checked_word(word: str, limit: int) -> str:
+    """The word, when it can be one and has at most `limit` characters.
+
+    Raises:
+        InvalidInput: it is empty, too long, or holds what no word holds.
+    """
+    if len(word) > limit:
+        raise InvalidInput(f"a word of {len(word)} characters; at most {limit}")
+    if not word.strip():
+        raise InvalidInput("the word is empty")
+    if "\x00" in word:
+        raise InvalidInput("the word holds the character U+0000, which no word does")
+    return word
 
 
 def token_ids(tokens: ArrayLike) -> NDArray[np.uint32]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from sensedict import wire
-from sensedict.asking import Target, json_option, print_json, print_match, print_table, printable
+from sensedict.asking import LIMITS, Target, json_option, print_json, print_match, print_table, printable
 from sensedict.query_relations import explain, path, relations
 
 _WIDTH = 80  # characters of a context; the rest is in --json
@@ -56,7 +56,11 @@ def dictionaries(target: Target, as_json: bool) -> None:
 @click.argument("word")
 @click.option("--pos", help="Only as this part of speech, e.g. noun or verb, where the sources have it.")
 @click.option(
-    "--neighbours", type=click.IntRange(0), metavar="N", default=0, help="Show each sense's N nearest words too."
+    "--neighbours",
+    type=click.IntRange(0, LIMITS.max_neighbours),
+    metavar="N",
+    default=0,
+    help="Show each sense's N nearest words too.",
 )
 @json_option
 @click.pass_obj
@@ -117,7 +121,12 @@ def sense(target: Target, sense_id: int, as_json: bool) -> None:
 @query.command()
 @click.argument("sense_id", metavar="SENSE", type=click.IntRange(min=0))
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=10, metavar="N", show_default=True, help="How many at most."
+    "--limit",
+    type=click.IntRange(1, LIMITS.max_neighbours),
+    default=10,
+    metavar="N",
+    show_default=True,
+    help="How many at most.",
 )
 @json_option
 @click.pass_obj

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TypeVar, get_args
 
 import click
 
 from sensedict import wire
-from sensedict.asking import Target, json_option, print_json, print_match, print_table, printable
+from sensedict.asking import (
+    LIMITS,
+    Target,
+    json_option,
+    print_json,
+    print_json_list,
+    print_match,
+    print_table,
+    printable,
+)
 
 _CONFLICT = "both synonym and antonym: not trained on"
 _ARROWS: dict[wire.Direction, str] = {"both": "–", "out": "→", "in": "←"}
@@ -39,7 +49,7 @@ def _along(command: C) -> C:
 @_along
 @click.option(
     "--depth",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LIMITS.max_depth),
     default=1,
     metavar="N",
     show_default=True,
@@ -48,6 +58,14 @@ def _along(command: C) -> C:
 @click.option("--source", metavar="NAME", help="Only relations of this source.")
 @click.option("--rule", help="Only those derived by this rule, negation:un-, or kind of rule, negation.")
 @click.option("--pos", help="Only those of this part of speech, e.g. noun or verb.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    metavar="N",
+    show_default=True,
+    help="How many at most, the nearest first; a last line tells how many more there are.",
+)
 @json_option
 @click.pass_obj
 def relations(
@@ -59,27 +77,27 @@ def relations(
     source: str | None,
     rule: str | None,
     pos: str | None,
+    limit: int,
     as_json: bool,
 ) -> None:
     """List the relations of WORD with their sources."""
     with target.client() as client:
-        pages = list(
-            client.relation_pages(word, types, direction=direction, depth=depth, source=source, rule=rule, pos=pos)
+        pages = client.relation_pages(
+            word, types, direction=direction, depth=depth, source=source, rule=rule, pos=pos, limit=limit
         )
-    found = [relation for page in pages for relation in page.relations]
-    cut = f"only the nearest {pages[0].words_reached} words: there are more within {depth} steps"
-    if as_json:
-        print_json(found)
-        if pages[0].cut:
-            click.echo(cut, err=True)
-        return
-    print_match(word, pages[0].word, pages[0].matched)
-    if found:
-        _print_relations(found, depth)
-    else:
-        click.echo(_none(types, direction=direction, source=source, rule=rule, pos=pos))
-    if pages[0].cut:
-        click.echo(cut)
+        first = next(pages)
+        whole = chain([first], pages)
+        if as_json:
+            print_json_list(relation for page in whole for relation in page.relations)
+        else:
+            print_match(word, first.word, first.matched)
+            for page in whole:
+                if page.relations:
+                    _print_relations(page.relations, depth)
+            if not first.relations:
+                click.echo(_none(types, direction=direction, source=source, rule=rule, pos=pos))
+    for line in _left_out(first, limit, depth):
+        click.echo(line, err=as_json)
 
 
 @click.command()
@@ -104,12 +122,8 @@ def path(
         _print_relations(found.relations, len(found.relations))
     elif found.found:
         click.echo("the same word")
-    elif found.bound == "words":
-        click.echo(f"none found among the nearest {limits.max_walk_words} words")
-    elif found.bound == "relations":
-        click.echo(f"none of at most {limits.max_path_relations} relations")
     else:
-        click.echo("none")
+        click.echo(_no_way(found, limits, types, direction))
 
 
 @click.command()
@@ -189,8 +203,37 @@ def _print_step(step: wire.Derivation) -> None:
         click.echo(printable(f"    {negated.word} without {affixes} is {negated.base}{built}{source}"))
 
 
+def _left_out(first: wire.RelationPage, limit: int, depth: int) -> Iterator[str]:
+    """What the pages that begin with `first` do not show, and how to see it."""
+    if first.total is not None and first.total > limit:
+        yield f"and {first.total - limit} more: --limit {first.total} shows them all"
+    if first.cut:
+        yield (
+            f"the walk ended at the nearest {first.words_reached} words, and more lie within {depth} steps: "
+            "a smaller --depth, --type, --direction, --source, --rule or --pos makes it narrower"
+        )
+
+
+def _no_way(found: wire.Path, limits: wire.Limits, types: Sequence[str], direction: wire.Direction) -> str:
+    """That there is no path, or which bound ended the search for one."""
+    ends = printable(f"from {found.word} to {found.other}")
+    along = _filtered(types, direction=direction)
+    if found.bound == "words":
+        return (
+            f"no way{along} {ends} was found before the search had reached {limits.max_walk_words} words, where it "
+            "ends: there may be one"
+        )
+    if found.bound == "relations":
+        return f"no way{along} {ends} has at most {limits.max_path_relations} relations: there may be a longer one"
+    return f"there is no way{along} {ends}"
+
+
 def _none(types: Iterable[str], **filters: str | None) -> str:
+    return f"none{_filtered(types, **filters)}"
+
+
+def _filtered(types: Iterable[str], **filters: str | None) -> str:
     kinds = " or ".join(map(repr, types))
-    told = [f"of type {kinds}"] if kinds else []
-    told += [f"of {name} {value!r}" for name, value in filters.items() if value not in (None, "both")]
-    return " ".join(["none", *told])
+    told = [f" of type {kinds}"] if kinds else []
+    told += [f" of {name} {value!r}" for name, value in filters.items() if value not in (None, "both")]
+    return "".join(told)

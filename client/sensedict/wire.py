@@ -247,6 +247,7 @@ class RelationPage(Model):
     word: str
     matched: Matched = _MATCHED
     relations: list[Relation]
+    total: int | None = Field(default=None, description="relations on all pages together")
     next_cursor: str | None
     words_reached: int | None = Field(
         default=None, description="words within the depth, the one asked for included; null at depth 1"

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from sqlalchemy import Engine
 
@@ -18,6 +18,7 @@ from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
 from sensedict_server.middleware import BodyLimit, RequestContext, log_to_stderr
 from sensedict_server.routes import bulk, dictionaries, health, relations, senses
+from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
 from sensedict_server.settings import Settings
 
@@ -39,6 +40,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
         version=version("sensedict"),
         lifespan=lifespan,
         redoc_url=None,
+        dependencies=[Depends(only_known_parameters)],
     )
     app.state.catalogue = catalogue
     # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too

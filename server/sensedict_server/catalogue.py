@@ -13,6 +13,7 @@ from sensedict.snapshot import Snapshot
 from sensedict_server import files
 from sensedict_server.queries import dictionaries
 from sensedict_server.queries.dictionaries import Dictionary, Source
+from sensedict_server.queries.filters import FilterValues, filter_values
 
 
 class Catalogue:
@@ -31,6 +32,7 @@ class Catalogue:
         self._found: dict[str, Dictionary] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._sources: dict[int, list[Source]] = {}
+        self._filter_values: dict[int, FilterValues] = {}
         self._opening = Lock()
 
     def resolve(self, ref: str) -> Dictionary:
@@ -74,6 +76,12 @@ class Catalogue:
         if dictionary.lexicon_id not in self._sources:
             self._sources[dictionary.lexicon_id] = dictionaries.list_sources(connection, dictionary.lexicon_id)
         return self._sources[dictionary.lexicon_id]
+
+    def filter_values(self, connection: Connection, dictionary: Dictionary) -> FilterValues:
+        """The types, sources, rules and parts of speech of the dictionary's lexicon; looked up once."""
+        if dictionary.lexicon_id not in self._filter_values:
+            self._filter_values[dictionary.lexicon_id] = filter_values(connection, dictionary.lexicon_id)
+        return self._filter_values[dictionary.lexicon_id]
 
     def close(self) -> None:
         """Give the mapped files and the connections back."""

@@ -42,5 +42,5 @@ def test_the_dictionary_that_is_asked(database: Engine, settings: Settings, tiny
 
 
 def test_no_relations(service: Service) -> None:
-    assert query(service, "relations", "hot", "--type", "nickname") == "none of type 'nickname'\n"
-    assert query(service, "relations", "hot", "--type", "nickname", "--json") == "[]\n"
+    assert query(service, "relations", "Paris", "--type", "antonym") == "none of type 'antonym'\n"
+    assert query(service, "relations", "Paris", "--type", "antonym", "--json") == "[]\n"

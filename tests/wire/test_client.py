@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +17,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from running_service import free_port
+from running_service import SENSEDICT, free_port
 from sensedict import arrays, errors, wire
+from sensedict.cli import cli
 from sensedict.client import SenseClient
 from sensedict.errors import (
     ConfigurationError,
@@ -105,7 +109,7 @@ class Stub:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.asked.append(f"{handler.command} {handler.path}")
         if handler.path == wire.LIMITS:
-            answer: object = ok({"max_items": 4, "later": 1})
+            answer: object = ok({"max_items": 4, "max_page": 2, "later": 1})
         elif handler.command == "GET" and handler.path in ("/v1/dictionaries/tiny@latest", "/v1/dictionaries/tiny@1"):
             answer = ok(INFO)
         else:
@@ -320,7 +324,6 @@ def test_a_root_below_a_path_is_kept(stub: Stub) -> None:
         ("ice cream", "ice+cream"),
         ("naïve", "na%C3%AFve"),
         ("c++ & d=e#f?", "c%2B%2B+%26+d%3De%23f%3F"),
-        ("", ""),
         ("..", ".."),
     ],
 )
@@ -333,6 +336,168 @@ def test_words_are_sent_whole(stub: Stub, client: SenseClient, word: str, sent: 
 def test_a_word_that_is_no_text(client: SenseClient) -> None:
     with pytest.raises(InvalidInput, match="not Unicode"):
         client.word("half \ud83d")
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("a" * 10_000_000, "a word of 10000000 characters; at most 256"),
+        ("é" * 257, "a word of 257 characters"),
+        (" ", "the word is empty"),
+        ("a\x00", "U+0000"),
+    ],
+)
+def test_what_is_no_word_is_not_sent(stub: Stub, client: SenseClient, word: str, says: str) -> None:
+    asking: list[Callable[[], object]] = [
+        lambda: client.word(word),
+        lambda: list(client.relations(word)),
+        lambda: client.path(word, "hot"),
+        lambda: client.path("hot", word),
+    ]
+    for ask in asking:
+        with pytest.raises(InvalidInput, match=re.escape(says)):
+            ask()
+    assert not [asked for asked in stub.asked if "word=" in asked]
+
+
+def test_what_is_too_long_for_an_address_is_named(client: SenseClient) -> None:
+    with pytest.raises(InvalidInput, match="pos is too long to be sent"):
+        client.word("hot", pos="a" * 100_000)
+    with pytest.raises(InvalidInput, match="type is too long to be sent"):
+        list(client.relations("hot", ["a" * 100_000]))
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "..", ".", "tiny@1@2", "tiny@a/b", "tiny:getSenses", "a b", "x" * 70_000])
+def test_what_can_name_no_dictionary(stub: Stub, name: str) -> None:
+    stub.answers = [ok([INFO])]
+    says = r"can name no dictionary: write name@version or .*; there are tiny$"
+    with SenseClient(stub.url, name) as client, pytest.raises(DictionaryNotFound, match=says):
+        client.word("hot")
+
+
+@pytest.mark.parametrize("end", ["/v1", "/v1/", "/senses/v1"])
+def test_the_root_is_without_the_version_of_the_contract(end: str) -> None:
+    says = rf"leave /v1 out, as in http://host:8000{end.rstrip('/').removesuffix('/v1')}$"
+    with pytest.raises(ConfigurationError, match=says):
+        SenseClient(f"http://host:8000{end}", "tiny")
+
+
+def test_a_fault_is_told_once(stub: Stub, client: SenseClient) -> None:
+    faults = [{"pointer": "/depth", "detail": "too deep"}, {"pointer": "/x", "detail": "unknown"}]
+    stub.answers = [problem(422, "invalid-input", "/depth: too deep", errors=faults)]
+    with pytest.raises(InvalidInput) as caught:
+        client.word("x")
+    assert caught.value.detail == "/depth: too deep; /x: unknown"
+
+
+def pages_of(*pages: tuple[list[int], str | None], **more: object) -> list[Answer]:
+    """Pages of relations with these ids, each with the cursor of the next."""
+    relation = {"word": "a", "type": "synonym", "source": "s", "licence": "l", "rule": None, "parent": None}
+    return [
+        ok(
+            {
+                "word": "a",
+                "relations": [relation | {"id": i, "other": f"w{i}", "conflict": False} for i in ids],
+                "next_cursor": cursor,
+                **more,
+            }
+        )
+        for ids, cursor in pages
+    ]
+
+
+def test_no_more_relations_are_asked_for_than_are_wanted(stub: Stub, client: SenseClient) -> None:
+    stub.answers = [*pages_of(([1, 2], "c1"), ([3, 4], "c2"), ([5], "c3"))]
+    assert [entry.id for entry in client.relations("a", limit=5)] == [1, 2, 3, 4, 5]
+    path = "GET /v1/dictionaries/tiny@1/relations?word=a"
+    assert stub.asked[-3:] == [f"{path}&limit=2", f"{path}&limit=2&cursor=c1", f"{path}&limit=1&cursor=c2"]
+    stub.answers = [*pages_of(([1], None))]
+    assert len(list(client.relations("a", depth=2))) == 1
+    assert stub.asked[-1] == f"{path}&depth=2&limit=2"  # the largest page: each takes the walk anew
+    with pytest.raises(InvalidInput, match="1 or more, got 0"):
+        list(client.relations("a", limit=0))
+
+
+def query(stub: Stub, *arguments: str) -> list[str]:
+    return [*SENSEDICT, "query", "--server", stub.url, "--dictionary", "tiny@1", *arguments]
+
+
+@pytest.mark.parametrize("form", ["table", "--json"])
+def test_a_page_is_printed_before_the_next_is_there(stub: Stub, form: str) -> None:
+    printed = threading.Event()
+    first, second = pages_of(([1, 2], "c1"), ([3], "c2"), total=7, cut=True, words_reached=9)
+
+    def held(handler: BaseHTTPRequestHandler) -> None:
+        assert printed.wait(30)
+        stub.answers.insert(0, second)
+        stub.answer(handler)
+
+    stub.answers = [first, held]
+    more = ["--json"] if form == "--json" else []
+    command = query(stub, "relations", "a", "--depth", "2", "--limit", "3", *more)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        seen = ""
+        while "w2" not in seen:
+            line = process.stdout.readline()
+            assert line, "the first page was not printed"
+            seen += line
+        printed.set()
+        rest, errors = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 0
+    told = errors if more else rest
+    assert "and 4 more: --limit 7 shows them all\nthe walk ended at the nearest 9 words" in told
+    if more:
+        assert [entry["id"] for entry in json.loads(seen + rest)] == [1, 2, 3]
+    else:
+        assert errors == ""
+        assert [line.split()[0] for line in (seen + rest).splitlines()] == ["id", "1", "2", "id", "3", "and", "the"]
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(stub: Stub) -> None:
+    stub.answers = [*pages_of(*(([1, 2], "c") for _ in range(50)))]
+    command = query(stub, "relations", "a", "--limit", "100")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate(timeout=30)
+    assert errors == ""
+    assert stub.answers  # and asks for no more pages
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("relations", "light", "--depth", "99"), "99 is not in the range 1<=x<=6"),
+        (("relations", "light", "--limit", "0"), "0 is not in the range x>=1"),
+        (("senses", "light", "--neighbours", "51"), "51 is not in the range 0<=x<=50"),
+        (("neighbours", "1", "--limit", "51"), "51 is not in the range 1<=x<=50"),
+    ],
+)
+def test_bounds_are_checked_before_anybody_is_asked(stub: Stub, arguments: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(cli, ["query", "--server", stub.url, *arguments])
+    assert done.exit_code == 2
+    assert says in done.output
+    assert stub.asked == []
+    help = CliRunner().invoke(cli, ["query", arguments[0], "--help"]).output
+    assert says.removeprefix(says.split()[0]).removeprefix(" is not in the range ") in help
+
+
+@pytest.mark.parametrize(
+    ("bound", "says"),
+    [
+        ("words", "no way of type 'antonym' from a to b was found before the search had reached 10000 words"),
+        ("relations", "no way of type 'antonym' from a to b has at most 12 relations: there may be a longer one"),
+        (None, "there is no way of type 'antonym' from a to b"),
+    ],
+)
+def test_what_is_said_of_no_path(stub: Stub, bound: str | None, says: str) -> None:
+    stub.answers = [ok({"word": "a", "other": "b", "found": False, "words": [], "relations": [], "bound": bound})]
+    asked = ["query", "--server", stub.url, "--dictionary", "tiny@1", "path", "a", "b", "--type", "antonym"]
+    assert CliRunner().invoke(cli, asked).output.startswith(says)
 
 
 def test_relations_come_page_by_page(stub: Stub, client: SenseClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -12,11 +13,13 @@ from sensedict.errors import RelationNotFound, WordNotFound
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
 from sensedict_server.queries.explain import derivation_of
+from sensedict_server.queries.filters import count_relations_of
 from sensedict_server.queries.relations import Filter, page_of_relations, relations_by_id
 from sensedict_server.queries.walks import shortest_path, walk
 from sensedict_server.queries.words import Scope, Word, find_related_word
 from sensedict_server.routes.cursors import Cursor, Place
 from sensedict_server.routes.explained import explanation, seen_from
+from sensedict_server.routes.filters import check_filter
 from sensedict_server.routes.shared import (
     LIMITS,
     AskedPos,
@@ -86,21 +89,23 @@ def relations(
     refuse_null(*(type or []), source, rule)
     wanted = Filter(tuple(sorted(set(type or []))), direction, source, rule, pos)
     with shared.engine.connect() as connection:
+        check_filter(shared, connection, named, wanted)
         found = _find(connection, Scope(named.id, named.lexicon_id), word, named.ref)
         cursors = Cursor(named.lexicon_id, found.text, depth, wanted)
         start = Place(0, 0) if cursor is None else cursors.read(cursor)
         if found.word_id is None:  # a bare token
-            return wire.RelationPage(word=found.text, matched=found.matched, relations=[], next_cursor=None)
-        seen, reached, cut = _seen(connection, named.lexicon_id, found.word_id, wanted, depth, start, limit + 1)
-    more = len(seen) > limit
-    last = seen[limit - 1] if more else None
+            return wire.RelationPage(word=found.text, matched=found.matched, relations=[], total=0, next_cursor=None)
+        answer = _answer(connection, named.lexicon_id, found.word_id, wanted, depth, start, limit)
+    seen = answer.relations
+    last = seen[limit - 1] if len(seen) > limit else None
     return wire.RelationPage(
         word=found.text,
         matched=found.matched,
         relations=seen[:limit],
+        total=answer.total,
         next_cursor=None if last is None else cursors.make(Place(last.depth, last.id)),
-        words_reached=reached,
-        cut=cut,
+        words_reached=answer.words_reached,
+        cut=answer.cut,
     )
 
 
@@ -133,6 +138,7 @@ def path(
     wanted = Filter(tuple(sorted(set(type or []))), direction)
     scope = Scope(named.id, named.lexicon_id)
     with shared.engine.connect() as connection:
+        check_filter(shared, connection, named, wanted)
         ends = [_find(connection, scope, end, named.ref) for end in (word, other)]
         texts = [end.text for end in ends]
         ids = [end.word_id for end in ends]
@@ -170,21 +176,33 @@ def path(
     )
 
 
-def _seen(
+@dataclass(frozen=True)
+class _Answer:
+    """A page and one relation more, if there is one; the rest: see `wire.RelationPage`."""
+
+    relations: list[wire.Relation]
+    total: int
+    words_reached: int | None = None
+    cut: bool = False
+
+
+def _answer(
     connection: Connection, lexicon_id: int, word_id: int, wanted: Filter, depth: int, start: Place, limit: int
-) -> tuple[list[wire.Relation], int | None, bool]:
-    """At most `limit` relations after `start`, how many words the walk reached, and whether it was cut."""
+) -> _Answer:
+    """The relations after `start`."""
     if depth == 1:
-        page = page_of_relations(connection, lexicon_id, word_id, wanted, after=start.id, limit=limit)
-        return [seen_from(word_id, relation, 1) for relation in page], None, False
+        page = page_of_relations(connection, lexicon_id, word_id, wanted, after=start.id, limit=limit + 1)
+        whole = start.id == 0 and len(page) <= limit  # as for most words: nothing is left to count
+        total = len(page) if whole else count_relations_of(connection, lexicon_id, word_id, wanted)
+        return _Answer([seen_from(word_id, relation, 1) for relation in page], total)
     walked = walk(connection, lexicon_id, word_id, wanted, depth=depth, most=LIMITS.max_walk_words)
-    places = walked.after(start.depth, start.id, limit)
+    places = walked.after(start.depth, start.id, limit + 1)
     page = relations_by_id(connection, lexicon_id, [id for _, id in places])
     seen = [
         seen_from(walked.near_end(relation, wanted), relation, level)
         for relation, (level, _) in zip(page, places, strict=True)
     ]
-    return seen, len(walked.distances), walked.cut
+    return _Answer(seen, len(walked.places), len(walked.distances), walked.cut)
 
 
 def _find(connection: Connection, scope: Scope, word: str, ref: str) -> Word:

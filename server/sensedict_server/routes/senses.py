@@ -16,6 +16,7 @@ from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.queries.senses import OwnedSense, Sense, find_sense, find_token, senses_in_range, token_texts
 from sensedict_server.queries.words import Scope, find_word, glosses_of, parts_of_speech
 from sensedict_server.routes.explained import glosses
+from sensedict_server.routes.filters import check_pos
 from sensedict_server.routes.nearby import nearest_of_others, nearest_words
 from sensedict_server.routes.shared import LIMITS, AskedPos, AskedWord, SharedCatalogue, Unchanging, word_not_found
 
@@ -57,6 +58,8 @@ def word_senses(
     With a part of speech, a word that the sources know as others only is passed over, and the glosses are of that one.
     """
     with shared.engine.connect() as connection:
+        if pos is not None:
+            check_pos(shared, connection, named, pos)
         found = find_word(connection, Scope(named.id, named.lexicon_id), word, pos)
         if found is None:
             raise WordNotFound(word_not_found(word, named.ref, pos))

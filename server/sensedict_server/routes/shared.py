@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
 
+from sensedict import inputs
 from sensedict.errors import InvalidInput
 from sensedict.wire import Limits
 from sensedict_server.catalogue import Catalogue
@@ -88,13 +89,7 @@ def checked_word(word: str) -> str:
     Raises:
         InvalidInput: it is empty, too long, or holds what no word holds.
     """
-    if not word.strip():
-        raise InvalidInput("the word is empty")
-    if len(word) > LIMITS.max_word_characters:
-        raise InvalidInput(f"a word of {len(word)} characters; at most {LIMITS.max_word_characters}")
-    if "\x00" in word:
-        raise InvalidInput("the word holds the character U+0000, which no word does")
-    return word
+    return inputs.checked_word(word, LIMITS.max_word_characters)
 
 
 def refuse_null(*texts: str | None) -> None:
