@@ -178,6 +178,7 @@ class SenseClient:
         rule: str | None = None,
         pos: str | None = None,
         limit: int | None = None,
+        count: bool = False,
     ) -> Iterator[wire.RelationPage]:
         """The pages of `relations`, by depth and then id, each relation once.
 
@@ -190,6 +191,7 @@ class SenseClient:
             rule: only those derived by this rule, `negation:un-`, or kind of rule, `negation`.
             pos: only those of this part of speech.
             limit: no more than so many relations together; None: all.
+            count: the first page is to tell the `total` of all.
 
         Raises:
             WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
@@ -213,7 +215,8 @@ class SenseClient:
         whole_walk = largest if depth > 1 else None  # the service walks anew for each page, so they are large
         while left is None or left > 0:
             size = whole_walk if left is None else min(left, largest)
-            turned: _Parameters = {**asked, "limit": size, "cursor": cursor}
+            counting = "true" if count and cursor is None else None
+            turned: _Parameters = {**asked, "limit": size, "count": counting, "cursor": cursor}
             page = self._service.get(wire.RelationPage, self._path(wire.RELATIONS), turned)
             yield page
             cursor = page.next_cursor

@@ -83,7 +83,7 @@ def relations(
     """List the relations of WORD with their sources."""
     with target.client() as client:
         pages = client.relation_pages(
-            word, types, direction=direction, depth=depth, source=source, rule=rule, pos=pos, limit=limit
+            word, types, direction=direction, depth=depth, source=source, rule=rule, pos=pos, limit=limit, count=True
         )
         first = next(pages)
         whole = chain([first], pages)

@@ -31,7 +31,8 @@ DICTIONARIES = "/v1/dictionaries"
 DICTIONARY = "/v1/dictionaries/{ref}"
 TOKEN_SENSES = "/v1/dictionaries/{ref}/tokens/{token}/senses"
 WORD_SENSES = "/v1/dictionaries/{ref}/senses"  # ?word=…&pos=…&neighbours=…
-RELATIONS = "/v1/dictionaries/{ref}/relations"  # ?word=…&type=…&direction=…&depth=…&source=…&rule=…&pos=…&limit=…
+# ?word=…&type=…&direction=…&depth=…&source=…&rule=…&pos=…&limit=…&count=…
+RELATIONS = "/v1/dictionaries/{ref}/relations"
 RELATION = "/v1/dictionaries/{ref}/relations/{relation}"
 PATH = "/v1/dictionaries/{ref}/path"  # ?word=…&other=…&type=…&direction=…
 SENSE = "/v1/dictionaries/{ref}/senses/{sense}"
@@ -247,7 +248,7 @@ class RelationPage(Model):
     word: str
     matched: Matched = _MATCHED
     relations: list[Relation]
-    total: int | None = Field(default=None, description="relations on all pages together")
+    total: int | None = Field(default=None, description="relations on all pages together; null without `count=true`")
     next_cursor: str | None
     words_reached: int | None = Field(
         default=None, description="words within the depth, the one asked for included; null at depth 1"

@@ -103,7 +103,7 @@ def test_parts_of_speech_of_words(http: httpx.Client) -> None:
 def test_values_that_no_relation_of_the_word_has(http: httpx.Client) -> None:
     for asked in ("type=hypernym", "source=judgements&type=synonym", "rule=negation", "pos=noun"):
         answer = http.get(f"{TINY}/relations?word=glad&{asked}").raise_for_status().json()
-        assert (answer["relations"], answer["total"]) == ([], 0)
+        assert (answer["relations"], answer["total"]) == ([], None)
 
 
 def test_a_lexicon_without_rules_or_parts_of_speech(service: Service) -> None:
@@ -114,7 +114,7 @@ def test_a_lexicon_without_rules_or_parts_of_speech(service: Service) -> None:
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_how_many_relations_there_are(http: httpx.Client, depth: int) -> None:
-    asked: dict[str, str | int] = {"word": "cold", "depth": depth}
+    asked: dict[str, str | int] = {"word": "cold", "depth": depth, "count": "true"}
     whole = http.get(f"{TINY}/relations", params=asked).raise_for_status().json()
     assert whole["total"] == len(whole["relations"]) > 3
     page = http.get(f"{TINY}/relations", params={**asked, "limit": 2}).json()
@@ -122,6 +122,8 @@ def test_how_many_relations_there_are(http: httpx.Client, depth: int) -> None:
     assert page["total"] == next_page["total"] == whole["total"]
     out = http.get(f"{TINY}/relations", params={**asked, "limit": 1, "direction": "out", "type": "hypernym"}).json()
     assert out["total"] == depth  # frost, up, ice cream
+    assert http.get(f"{TINY}/relations", params={**asked, "count": "false"}).json() == {**whole, "total": None}
+    assert http.get(f"{TINY}/relations?word=cat&count=true").json()["total"] == 0  # a bare token
 
 
 def test_the_command_line_tells_what_is_left_out(rich: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -62,6 +63,7 @@ Rule = Annotated[
         description="only relations derived by this rule, `negation:un-`, or kind of rules, `negation`", max_length=100
     ),
 ]
+Count = Annotated[bool, Query(description="answer with `total` too; of a word of many relations that takes longer")]
 Limit = Annotated[int, Query(description="relations in one page", ge=1, le=LIMITS.max_page)]
 Next = Annotated[str | None, Query(alias="cursor", description="`next_cursor` of the page before, of the same query")]
 Other = Annotated[str, Query(description="the word where the path ends, as it is spelt; case folds")]
@@ -81,6 +83,7 @@ def relations(
     rule: Rule = None,
     cursor: Next = None,
     limit: Limit = 100,
+    count: Count = False,
 ) -> wire.RelationPage:
     """Relations in which the word stands and, at a depth, those of the words around it, in a fixed order (DSKD §3.2).
 
@@ -94,15 +97,19 @@ def relations(
         cursors = Cursor(named.lexicon_id, found.text, depth, wanted)
         start = Place(0, 0) if cursor is None else cursors.read(cursor)
         if found.word_id is None:  # a bare token
-            return wire.RelationPage(word=found.text, matched=found.matched, relations=[], total=0, next_cursor=None)
+            total = 0 if count else None
+            return wire.RelationPage(
+                word=found.text, matched=found.matched, relations=[], total=total, next_cursor=None
+            )
         answer = _answer(connection, named.lexicon_id, found.word_id, wanted, depth, start, limit)
+        total = answer.total() if count else None
     seen = answer.relations
     last = seen[limit - 1] if len(seen) > limit else None
     return wire.RelationPage(
         word=found.text,
         matched=found.matched,
         relations=seen[:limit],
-        total=answer.total,
+        total=total,
         next_cursor=None if last is None else cursors.make(Place(last.depth, last.id)),
         words_reached=answer.words_reached,
         cut=answer.cut,
@@ -181,7 +188,7 @@ class _Answer:
     """A page and one relation more, if there is one; the rest: see `wire.RelationPage`."""
 
     relations: list[wire.Relation]
-    total: int
+    total: Callable[[], int]  # counting those of a hub takes longer than its page
     words_reached: int | None = None
     cut: bool = False
 
@@ -192,9 +199,10 @@ def _answer(
     """The relations after `start`."""
     if depth == 1:
         page = page_of_relations(connection, lexicon_id, word_id, wanted, after=start.id, limit=limit + 1)
-        whole = start.id == 0 and len(page) <= limit  # as for most words: nothing is left to count
-        total = len(page) if whole else count_relations_of(connection, lexicon_id, word_id, wanted)
-        return _Answer([seen_from(word_id, relation, 1) for relation in page], total)
+        return _Answer(
+            [seen_from(word_id, relation, 1) for relation in page],
+            lambda: count_relations_of(connection, lexicon_id, word_id, wanted),
+        )
     walked = walk(connection, lexicon_id, word_id, wanted, depth=depth, most=LIMITS.max_walk_words)
     places = walked.after(start.depth, start.id, limit + 1)
     page = relations_by_id(connection, lexicon_id, [id for _, id in places])
@@ -202,7 +210,7 @@ def _answer(
         seen_from(walked.near_end(relation, wanted), relation, level)
         for relation, (level, _) in zip(page, places, strict=True)
     ]
-    return _Answer(seen, len(walked.places), len(walked.distances), walked.cut)
+    return _Answer(seen, lambda: len(walked.places), len(walked.distances), walked.cut)
 
 
 def _find(connection: Connection, scope: Scope, word: str, ref: str) -> Word:
