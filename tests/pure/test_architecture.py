@@ -90,7 +90,7 @@ def test_the_server_knows_the_trainer_only_inside_functions_of_build() -> None:
 
 
 def test_one_module_speaks_http_as_a_client() -> None:
-    assert {found.file for found in all_imports() if found.root == "httpx"} == {PACKAGES["sensedict"] / "client.py"}
+    assert {found.file for found in all_imports() if found.root == "httpx"} == {PACKAGES["sensedict"] / "service.py"}
 
 
 def test_no_second_copy_of_a_package_from_the_repositorys_root() -> None:

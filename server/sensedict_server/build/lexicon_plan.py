@@ -18,13 +18,11 @@ from sensedict_server.build.sources import SourceSpec, matches
 from sensedict_server.lexicon.affixes import Affix, AffixTable, own_affixes, read_affixes, shipped_affixes
 from sensedict_server.lexicon.readers import morpholex
 from sensedict_server.lexicon.relations import relation_key
-from sensedict_server.queries.lexicons import Lexicon, find_lexicon
+from sensedict_server.queries.lexicons import Lexicon, LexiconSource, find_lexicon, list_lexicon_sources
 from sensedict_server.queries.sources import (
     Judgement,
-    StoredSource,
     find_judgement,
     judgements_on,
-    stored_sources,
 )
 
 DEFAULT, RELEASE = "default", "release"
@@ -59,7 +57,7 @@ class Plan:
     """A recipe with its base looked up: all that decides what the lexicon will hold."""
 
     sources: Sequence[SourceSpec]
-    carried: Sequence[StoredSource]
+    carried: Sequence[LexiconSource]
     derive_over: Sequence[str]
     affixes: AffixTable
     judged: Sequence[Judgement]
@@ -84,7 +82,7 @@ def plan_lexicon(connection: Connection, name: str, recipe: Recipe) -> Plan:
     judged = _judged(connection, name, before)
     if base is not None:
         _check_base(base, judged, recipe)
-    carried = [] if base is None else _carried(stored_sources(connection, base.id), recipe)
+    carried = [] if base is None else _carried(list_lexicon_sources(connection, base.id), recipe)
     left = [source.name for source in carried]
     known = [*left, *names, *([judgements.SOURCE] if judgements.added(judged) else [])]
     if not set(known) - {SEGMENTED, judgements.SOURCE}:
@@ -159,7 +157,7 @@ def _check_base(base: Lexicon, judged: Sequence[Judgement], recipe: Recipe) -> N
             )
 
 
-def _carried(sources: Sequence[StoredSource], recipe: Recipe) -> list[StoredSource]:
+def _carried(sources: Sequence[LexiconSource], recipe: Recipe) -> list[LexiconSource]:
     """The sources of the base that are neither left out nor replaced; judgements are looked up anew."""
     replaced = {source.name for source in recipe.sources} | {judgements.SOURCE}
     there = [source for source in sources if source.name != judgements.SOURCE]

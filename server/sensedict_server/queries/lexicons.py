@@ -41,6 +41,7 @@ class Lexicon:
 class LexiconSource:
     """One source of a lexicon; `skipped` is reason to count of what was not taken, `counted` what else was noted."""
 
+    id: int
     name: str
     licence: str
     version: str

@@ -16,30 +16,12 @@ from sensedict_server.tables import (
     judgements,
     lexicons,
     relation_glosses,
-    relation_sources,
     relations,
     segmentations,
     words,
 )
 
 _ROWS = 10_000  # in memory at once
-
-
-@dataclass(frozen=True)
-class StoredSource:
-    """A source of a published lexicon.
-
-    Attributes:
-        id: row of `relation_sources`.
-        skipped, counted: what its reader counted, derived relations included.
-    """
-
-    id: int
-    name: str
-    licence: str
-    version: str
-    skipped: dict[str, int]
-    counted: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -62,13 +44,6 @@ class Judgement:
     author: str
     created_at: datetime
     withdrawn_at: datetime | None
-
-
-def stored_sources(connection: Connection, lexicon_id: int) -> list[StoredSource]:
-    """The sources of a lexicon, in the order they were loaded in."""
-    columns = (getattr(relation_sources.c, name) for name in StoredSource.__dataclass_fields__)
-    query = select(*columns).where(relation_sources.c.lexicon_id == lexicon_id).order_by(relation_sources.c.id)
-    return [StoredSource(**row._mapping) for row in connection.execute(query)]
 
 
 def source_entries(connection: Connection, source_id: int) -> Iterator[Entry]:
