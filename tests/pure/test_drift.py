@@ -66,6 +66,7 @@ line = st.lists(st.integers(0, 24).map(lambda place: place / 8), min_size=1, max
 
 
 @given(line, line)
+@settings(deadline=None)
 def test_every_sense_has_its_row_and_no_matching_is_better(old: list[float], new: list[float]) -> None:
     apart = np.abs(np.array(old)[:, None] - np.array(new)[None, :])
     rows = match(apart, MOVED_BEYOND)
@@ -96,6 +97,7 @@ def _quality(matching: list[float]) -> tuple[int, float]:
 
 
 @given(line, line)
+@settings(deadline=None)
 def test_the_other_way_round(old: list[float], new: list[float]) -> None:
     """Forwards a split is backwards a merger, and what is new is gone; equally good matchings apart."""
     there, back = on_a_line(old, new), on_a_line(new, old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from file_set_factory import IDENTITY, write_file_set
 from running_service import environment_of
 from sensedict.cli import cli
 from sensedict.errors import ConfigurationError, Corrupt, DictionaryNotFound, InvalidInput, Mismatch
+from sensedict.fileset import VECTORS
 from sensedict_server.build.publish import publish
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
 from sensedict_trainer.drift_files import read_version
 from tiny_dictionary import TOKENS, insert_lexicon, make_draft
 
-HOT, CAT, PARIS = 1, 11, 12  # token ids; hot's senses are 0, 1, 2
+HOT = 1  # token id; its senses are 0, 1, 2
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def home(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             publish(engine, made.files, draft)
             publish(engine, made.files, replace(draft, version="same"))
             vectors = draft.tokens.vectors.copy()
-            vectors[[0, 1]] = vectors[[1, 0]]  # " hot": two change places,
-            vectors[2] += np.float16(20)  # and one goes far away
+            vectors[[0, 2]] = vectors[[2, 0]]  # " hot": two change places,
+            vectors[1] += np.float16(20)  # and one goes far away
             publish(engine, made.files, replace(draft, version="2", tokens=replace(draft.tokens, vectors=vectors)))
             publish(engine, made.files, replace(draft, version="other", tokenizer_hash="c" * 64))
             publish(engine, made.files, replace(draft, version="key", key_policy="input", teacher_hash="d" * 64))
@@ -76,18 +78,20 @@ def test_senses_that_change_places_and_one_that_moves(diff: Callable[..., Any], 
     summary = json.loads(diff("tiny@1", "tiny@2", "--json", "--map", file).stdout)
     rows = pq.read_table(file).to_pylist()
     assert [(row["old_id"], row["new_id"], row["state"]) for row in rows[:4]] == [
-        (0, 1, "kept"),
-        (1, 0, "kept"),
-        (2, 2, "moved"),
+        (0, 2, "kept"),
+        (1, 1, "moved"),
+        (2, 0, "kept"),
         (3, 3, "kept"),
     ]
     assert summary["senses"]["moved"] == 1
     (moved,) = summary["most_moved"]
-    assert (moved["text"], moved["token"], moved["old_id"], moved["new_id"]) == (" hot", HOT, 2, 2)
-    assert moved["distance"] == rows[2]["distance"] > 10
+    assert (moved["text"], moved["token"], moved["old_id"], moved["new_id"]) == (" hot", HOT, 1, 1)
+    assert moved["distance"] == rows[1]["distance"] > 10
+    assert moved["old_context"] == moved["new_context"] == ["it was ", "sense", " 1 here"]
     printed = diff("tiny@1", "tiny@2").stdout
     assert "tiny@1 → tiny@2: " in printed
     assert "most moved:" in printed
+    assert "it was [sense] 1 here" in printed
     assert f"{moved['distance']:.2f}" in printed
 
 
@@ -133,6 +137,15 @@ def test_another_width_is_refused(diff: Callable[..., Any], home: Settings, tmp_
 def test_a_table_that_cannot_be_read(diff: Callable[..., Any], home: Settings, tmp_path: Path) -> None:
     with pytest.raises(Corrupt, match=r"tiny@1/senses\.parquet cannot be read: `sensedict files verify`"):
         diff(home.files / "tiny@1", write_file_set(tmp_path))
+
+
+def test_a_flipped_bit(diff: Callable[..., Any], home: Settings, tmp_path: Path) -> None:
+    copy = shutil.copytree(home.files / "tiny@1", tmp_path / "copy")
+    content = bytearray((copy / VECTORS).read_bytes())
+    content[-1] ^= 64
+    (copy / VECTORS).write_bytes(content)
+    with pytest.raises(Corrupt, match=rf"copy/{VECTORS} has the sha256"):
+        diff(copy, "tiny@2")
 
 
 def test_what_is_not_there(diff: Callable[..., Any], tmp_path: Path) -> None:

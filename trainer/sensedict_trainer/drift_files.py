@@ -64,9 +64,8 @@ def read_version(folder: Path, words_only: bool = False) -> Version:
         ConfigurationError: there is no file set in the folder.
         Corrupt: a file is damaged, or two files do not fit one another; names it.
     """
-    with Snapshot.open(folder) as opened:
-        identity = opened.identity
-        vectors = opened.get_senses(np.arange(identity.senses)) if identity.senses else np.empty((0, identity.dim))
+    with Snapshot.open(folder, verify=True) as opened:
+        identity, vectors = opened.identity, opened.vectors
     senses = _table(folder / "senses.parquet", ["sense_id", "token_id", "word_id", "count", "inertia"])
     if senses["sense_id"].to_pylist() != list(range(identity.senses)):
         raise Corrupt(f"{folder / 'senses.parquet'} does not hold the senses 0 to {identity.senses - 1} in order")
@@ -143,14 +142,19 @@ def write_plot(found: SenseChanges, moved: float, title: str, path: Path) -> Non
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
         paired = found.distance[found.state <= STATES.index("moved")]
-        left.hist(paired, bins=50, color=_COLOURS[0])
+        # a few far ones would leave the others one bar
+        end = max(2 * moved, float(np.quantile(paired, 0.995))) if len(paired) else 2 * moved
+        left.hist(np.minimum(paired, end), bins=50, range=(0, end), color=_COLOURS[0])
         left.axvline(moved, color=_COLOURS[1], linewidth=1.4, linestyle="dashed")
-        left.set(title="Distance of kept and moved senses", xlabel="distance, in units of the owner", ylabel="senses")
+        left.set(title="Distance of kept and moved senses", ylabel="senses")
+        left.set_xlabel(f"distance, in units of the owner (the last bar also holds those beyond {end:.2g})")
         counts = found.counts()
         bars = right.bar(list(counts), list(counts.values()), color=_COLOURS)
         right.bar_label(bars, labels=[f"{count:,}" for count in counts.values()], padding=2)
         right.margins(y=0.12)
         right.grid(visible=False, axis="x")
+        for axis in (left, right):
+            axis.set_axisbelow(True)
         right.set(title="Senses by state")
         figure.suptitle(title, fontsize=10)
         kind = path.suffix.lower().removeprefix(".")
