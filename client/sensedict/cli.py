@@ -43,6 +43,11 @@ COMMANDS = {
     "compare": _Command(
         "sensedict_trainer.compare_command:compare", "trainer", "Train KD, DSKD and a control, and write a report."
     ),
+    "diff": _Command(
+        "sensedict_server.build.diff_command:diff",
+        "server,trainer",
+        "Match the senses of two versions of a dictionary.",
+    ),
     "query": _Command("sensedict.query:query", "", "Ask a service for dictionaries, senses and relations."),
 }
 

@@ -73,6 +73,11 @@ class Snapshot:
         """The dictionary that answers."""
         return self.manifest.identity
 
+    @property
+    def vectors(self) -> NDArray[np.float16]:
+        """(N, D) float16 vectors of all senses by id, on the mapped pages: read-only, valid after `close` too."""
+        return self._open_content()[0]
+
     def verify(self) -> None:
         """Hash every file and compare it with the manifest.
 

@@ -39,6 +39,13 @@ def test_identity_is_the_manifests(snapshot: Snapshot) -> None:
     assert (source.identity.name, source.identity.senses, source.identity.dim) == ("tiny", 20, DIM)
 
 
+def test_all_vectors_are_mapped_and_stay_when_it_is_closed(snapshot: Snapshot, folder: Path) -> None:
+    with Snapshot.open(folder) as opened:
+        vectors = opened.vectors
+    assert not vectors.flags.writeable
+    assert (vectors == snapshot.get_senses(np.arange(20))).all()
+
+
 def test_candidate_sets_in_the_order_asked_for(snapshot: Snapshot) -> None:
     # senses: token 3 → 0..3, 5 → 4, 9 → 5..7, 17 → 8..12, 39 → 13..14, w0 → 15..16, w1 → 17..19
     sets = snapshot.candidate_sets(np.array([39, 3, 0, 3, 10]))
