@@ -19,7 +19,7 @@ from sensedict.fileset import VECTORS
 from sensedict_server.build import pipeline
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
-from sensedict_server.build.needs import needs_of
+from sensedict_server.build.needs import check_disk, needs_of
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings, make_plan
 from sensedict_server.build.sources import parse_source
@@ -114,3 +114,12 @@ def test_a_build_that_cannot_fit_is_refused(
         pipeline.plan_build(database, settings.files, build, small_disk / "work", lambda line: None)
     assert not list(small_disk.iterdir())
     assert not (settings.files / "tiny@1").exists()
+
+
+def test_what_a_stopped_build_has_written_is_not_needed_again(small_disk: Path) -> None:
+    shard = small_disk / "work" / "harvest" / "000000000.safetensors"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(bytes(40_000))
+    check_disk({small_disk / "work": 60_000})
+    with pytest.raises(ConfigurationError, match=r"needs 60\.0 kB in .*/other, where 24\.6 kB are free"):
+        check_disk({small_disk / "other": 60_000})
