@@ -181,8 +181,8 @@ def _weight_files(folder: Path) -> list[Path]:
         raise ConfigurationError(f"{index} is damaged: it has no map of weights to files") from error
 
 
-def _folder_of(name_or_folder: str) -> Path:
-    """The folder itself, or the one that a hub name was downloaded to."""
+def folder_of(name_or_folder: str, weights: bool = True) -> Path:
+    """The folder itself, or the one that a hub name was downloaded to, with its weights or without."""
     from huggingface_hub import snapshot_download
 
     folder = Path(name_or_folder)
@@ -192,7 +192,7 @@ def _folder_of(name_or_folder: str) -> Path:
         raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
     if folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
         raise ConfigurationError(f"there is no folder {name_or_folder}")
-    wanted = ["*.json", "model*.safetensors", "*.txt", "*.model"]
+    wanted = ["*.json", "*.txt", "*.model", *(["model*.safetensors"] if weights else [])]
     try:
         return Path(snapshot_download(name_or_folder, allow_patterns=wanted))
     except (OSError, ValueError) as error:
@@ -243,7 +243,7 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
     _check_device(device)
-    folder = _folder_of(name_or_folder)
+    folder = folder_of(name_or_folder)
     _check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -72,6 +72,12 @@ from sensedict_server.settings import Settings
     help="Folder of the finished parts; a stopped build goes on from there.  [default: build-NAME@VERSION]",
 )
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier build left in the work folder.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan and stop: tokens, keys, disk, FLOPs. Reads no weights and stores nothing; with --without it "
+    "counts the whole lexicon.",
+)
 def build(
     teacher: str,
     corpus: tuple[Path, ...],
@@ -93,17 +99,19 @@ def build(
     batch_size: int,
     work: Path | None,
     fresh: bool,
+    dry_run: bool,
 ) -> None:
     """Build a dictionary: the teacher reads the corpus, its hidden states are clustered by token, words are composed.
 
+    Its plan is printed first; a build that the disk has no room for is refused.
     Stopped, or killed, and started again with the same options, it goes on where it was.
     """
     from sensedict_server.build.lexicon import lexicon_without
-    from sensedict_server.build.pipeline import build_dictionary
+    from sensedict_server.build.pipeline import build_dictionary, plan_build
     from sensedict_server.build.plan import BuildSettings
 
     settings = Settings.from_environment()
-    if without:
+    if without and not dry_run:
         with migrated(settings) as database:
             lexicon = lexicon_without(database, lexicon, without).ref
         click.echo(f"lexicon: {lexicon}")
@@ -128,6 +136,9 @@ def build(
     )
     folder = work or Path(f"build-{name}@{version}")
     with migrated(settings) as database:
+        if dry_run:
+            plan_build(database, settings.files, build_settings, folder, click.echo)
+            return
         dictionary, made = build_dictionary(database, settings.files, build_settings, folder, fresh, click.echo)
     if made:
         click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {settings.files / dictionary.ref}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 SHARD_TOKENS = 16_384
 
 
-def run_harvest(teacher: Teacher, plan: Plan, settings: BuildSettings, work: WorkFolder) -> list[str]:
-    """Write the shards that are not there yet, and give the names of all.
+def run_harvest(
+    teacher: Teacher, plan: Plan, settings: BuildSettings, work: WorkFolder, say: Callable[[str], object]
+) -> list[str]:
+    """Write the shards that are not there yet, and give the names of all; how long that takes is said before.
 
     Raises:
         ConfigurationError: the teacher's hidden states are not what its head reads.
@@ -29,10 +32,15 @@ def run_harvest(teacher: Teacher, plan: Plan, settings: BuildSettings, work: Wor
 
     shards = list(_shards(plan))
     missing = [(name, start, stop) for name, start, stop in shards if not work.has(name)]
+    read = {i: len(plan.windows[i].ids) for i in plan.run}
+    total = sum(read.values())
+    done = sum(read.get(i, 0) for name, start, stop in shards if work.has(name) for i in range(start, stop))
     if missing:
         teacher.check_state_point(*pad_windows(plan.windows[: settings.batch_size], teacher.device))
-    done = sum(len(w.ids) for name, a, b in shards if work.has(name) for w in plan.windows[a:b])
-    with tqdm(total=plan.tokens, initial=done, desc="harvest", unit="tok", unit_scale=True) as bar:
+        rate = _measured_rate(teacher, plan, settings)
+        minutes = (total - done) / rate / 60
+        say(f"time: about {minutes:,.1f} minutes for the pass, {total - done:,} tokens at {rate:,.0f} a second")
+    with tqdm(total=total, initial=done, desc="harvest", unit="tok", unit_scale=True) as bar:
         for name, start, stop in missing:
             windows, wanted = plan.windows[start:stop], plan.wanted[start:stop]
             got = harvest(teacher, windows, wanted, settings.key, settings.batch_size, bar.update)
@@ -46,6 +54,17 @@ def run_harvest(teacher: Teacher, plan: Plan, settings: BuildSettings, work: Wor
                 },
             )
     return [name for name, _, _ in shards]
+
+
+def _measured_rate(teacher: Teacher, plan: Plan, settings: BuildSettings) -> float:
+    """Tokens a second of the first batch that is read; the teacher has run before, which a device is slower at."""
+    from sensedict_trainer.harvest import harvest
+
+    some = plan.run[: settings.batch_size]
+    windows, wanted = [plan.windows[i] for i in some], [plan.wanted[i] for i in some]
+    before = time.perf_counter()
+    harvest(teacher, windows, wanted, settings.key, settings.batch_size)
+    return sum(len(window.ids) for window in windows) / (time.perf_counter() - before)
 
 
 def _shards(plan: Plan) -> Iterator[tuple[str, int, int]]:

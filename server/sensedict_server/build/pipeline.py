@@ -16,13 +16,21 @@ from sensedict_server.build.centroids import run_centroids
 from sensedict_server.build.check import check_name, check_types, check_version
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.harvest import run_harvest
-from sensedict_server.build.plan import BuildSettings, make_plan
+from sensedict_server.build.needs import check_disk, describe, needs_of
+from sensedict_server.build.plan import BuildSettings, Plan, make_plan
 from sensedict_server.build.publish import publish
-from sensedict_server.build.words import WITHOUT_SENSES, compose_words, reasons_in_words, without_senses
+from sensedict_server.build.words import (
+    WITHOUT_SENSES,
+    compose_words,
+    reasons_in_words,
+    tokenize_words,
+    without_senses,
+)
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
-from sensedict_server.queries.lexicons import count_relations, find_lexicon
+from sensedict_server.queries.lexicons import Lexicon, count_relations, find_lexicon, relation_words
 
 if TYPE_CHECKING:
+    from sensedict_trainer.outline import Outline
     from sensedict_trainer.teacher import Teacher
 
 # What decides words and relations, and nothing of what the work folder keeps.
@@ -53,28 +61,24 @@ def build_dictionary(
 
     Raises:
         Conflict: the name and version are taken by a build with other settings; names what differs.
+        ConfigurationError: there is less disk than the build needs.
         LexiconNotFound, InvalidInput, ConfigurationError, NotFinite: see the stages.
     """
+    from sensedict_trainer.outline import outline_of
     from sensedict_trainer.teacher import load_teacher
-    from sensedict_trainer.text import text_files
     from sensedict_trainer.work import WorkFolder, write_whole
 
-    check_settings(settings)
-    text_files(settings.corpus)
-    with engine.connect() as connection:
-        lexicon = find_lexicon(connection, settings.lexicon)
-        check_types(_types(settings), {count.type for count in count_relations(connection, lexicon.id)})
+    lexicon = _checked(engine, settings)
     teacher = load_teacher(settings.teacher, settings.dtype, settings.device)
     say(teacher.summary)
     content = _content(settings, teacher)
     there = _published(engine, settings, content)
     if there is not None:
         return there, False
-    plan = make_plan(settings, teacher.tokenizer, teacher.vocabulary_size)
-    say(f"corpus: {plan.tokens:,} tokens in {len(plan.windows):,} windows; {plan.kept:,} hidden states wanted")
+    plan = _planned(engine, files_root, settings, work_folder, lexicon, outline_of(teacher), say)
     stages = {name: value for name, value in content.items() if name not in _NOT_IN_PARTS}
     with WorkFolder(work_folder, {**stages, "corpus_tokens_hash": plan.corpus_hash}, fresh) as work:
-        shards = run_harvest(teacher, plan, settings, work)
+        shards = run_harvest(teacher, plan, settings, work, say)
         tokens = run_centroids(teacher.tokenizer, teacher.vocabulary_size, shards, plan, settings, work)
         say(f"senses: {len(tokens.vectors):,} of {int((tokens.offsets[1:] > tokens.offsets[:-1]).sum()):,} tokens")
         words = compose_words(engine, lexicon.id, teacher.tokenizer, tokens)
@@ -106,6 +110,56 @@ def build_dictionary(
         if there is None:
             raise
         return there, False
+
+
+def plan_build(
+    engine: Engine, files_root: Path, settings: BuildSettings, work_folder: Path, say: Callable[[str], object]
+) -> None:
+    """Say what a build would do and need; the teacher's weights are not read, and nothing is written.
+
+    Raises:
+        LexiconNotFound, InvalidInput, ConfigurationError: as the build would; there is less disk than it needs.
+    """
+    from sensedict_trainer.outline import load_outline
+
+    lexicon = _checked(engine, settings)
+    outline = load_outline(settings.teacher)
+    say(outline.summary)
+    _planned(engine, files_root, settings, work_folder, lexicon, outline, say)
+    say("time: run without --dry-run to measure")
+
+
+def _checked(engine: Engine, settings: BuildSettings) -> Lexicon:
+    """The lexicon, once all is known to be right that costs little to look at."""
+    from sensedict_trainer.text import text_files
+
+    check_settings(settings)
+    text_files(settings.corpus)
+    with engine.connect() as connection:
+        lexicon = find_lexicon(connection, settings.lexicon)
+        check_types(_types(settings), {count.type for count in count_relations(connection, lexicon.id)})
+    return lexicon
+
+
+def _planned(
+    engine: Engine,
+    files_root: Path,
+    settings: BuildSettings,
+    work_folder: Path,
+    lexicon: Lexicon,
+    outline: Outline,
+    say: Callable[[str], object],
+) -> Plan:
+    """The plan, which was said and fits on the disk."""
+    plan = make_plan(settings, outline.tokenizer, outline.vocabulary_size)
+    with engine.connect() as connection:
+        words = relation_words(connection, lexicon.id)
+    needs = needs_of(plan, settings, outline, tokenize_words(outline.tokenizer, [text for _, text in words]))
+    for line in describe(plan, needs, settings):
+        say(line)
+    place = files_root / f"{settings.name}@{settings.version}"
+    check_disk({work_folder: needs.shards + needs.parts, place: needs.file_set})
+    return plan
 
 
 def check_settings(settings: BuildSettings) -> None:

@@ -78,6 +78,11 @@ class Plan:
         return sum(len(window.ids) for window in self.windows)
 
     @property
+    def run(self) -> list[int]:
+        """Windows that the teacher reads: those with a position that is wanted."""
+        return [i for i, positions in enumerate(self.wanted) if len(positions)]
+
+    @property
     def kept(self) -> int:
         """Hidden states that will be kept."""
         return sum(map(len, self.wanted))

@@ -1,0 +1,125 @@
+"""The plan that a build prints: what --dry-run leaves alone, what was foretold and what was written, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from running_service import SENSEDICT, environment_of
+from sensedict.errors import ConfigurationError
+from sensedict.fileset import VECTORS
+from sensedict_server.build import pipeline
+from sensedict_server.build.lexicon import load_lexicon
+from sensedict_server.build.lexicon_plan import Recipe
+from sensedict_server.build.needs import check_disk, needs_of
+from sensedict_server.build.pipeline import build_dictionary
+from sensedict_server.build.plan import BuildSettings, make_plan
+from sensedict_server.build.sources import parse_source
+from sensedict_server.build.words import tokenize_words
+from sensedict_server.queries.lexicons import find_lexicon, list_lexicons, relation_words
+from sensedict_server.settings import Settings
+from sensedict_trainer.outline import load_outline
+from tiny_teacher import corpus, save_tiny_teacher
+
+HEADERS = 1024  # bytes of a small file beside its arrays
+
+
+@pytest.fixture
+def build(database: Engine, tmp_path: Path) -> BuildSettings:
+    """Settings of a build over a lexicon that is there."""
+    load_lexicon(database, "pairs", "1", Recipe([parse_source("opposites")], []))
+    text = tmp_path / "corpus.jsonl"
+    text.write_text("".join(json.dumps({"text": sentence}) + "\n" for sentence in corpus(300, seed=1)), "utf-8")
+    teacher = save_tiny_teacher(tmp_path / "teacher")
+    return BuildSettings(str(teacher), (text,), "pairs@1", "tiny", "1", k=3, window=32, cap=60)
+
+
+def everything(*folders: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_dry_run_prints_the_plan_of_the_build_and_writes_nothing(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    weights = tmp_path / "teacher" / "model.safetensors"
+    away = weights.rename(tmp_path / "away.safetensors")
+    line = [*SENSEDICT, "build", "--teacher", build.teacher, "--corpus", str(build.corpus[0]), "--lexicon", "pairs@1"]
+    line += ["--name", "tiny", "--version", "1", "--k", "3", "--window", "32", "--cap", "60", "--dry-run"]
+    line += ["--without", "opposites"]
+    before = everything(tmp_path, settings.home)
+    environment = {**os.environ, **environment_of(settings)}
+    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert everything(tmp_path, settings.home) == before
+    with database.connect() as connection:
+        assert [lexicon.ref for lexicon in list_lexicons(connection)] == ["pairs@1"]
+    printed = done.stdout.splitlines()
+    assert printed[-1] == "time: run without --dry-run to measure"
+    assert {"corpus:", "60", "disk:"} <= {line.split()[0] for line in printed}
+    away.rename(weights)
+    said: list[str] = []
+    build_dictionary(database, settings.files, build, tmp_path / "work", say=said.append)
+    assert said[1 : len(printed) - 1] == printed[1:-1]
+    assert said[len(printed) - 1].startswith("time: about ")
+
+
+@pytest.mark.parametrize("key", ["next", "predicted"])
+def test_as_many_bytes_are_written_as_were_foretold(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, key: str
+) -> None:
+    build = replace(build, key=key)  # type: ignore[arg-type]
+    outline = load_outline(build.teacher)
+    with database.connect() as connection:
+        words = relation_words(connection, find_lexicon(connection, "pairs@1").id)
+    tokens = tokenize_words(outline.tokenizer, [text for _, text in words])
+    needs = needs_of(make_plan(build, outline.tokenizer, outline.vocabulary_size), build, outline, tokens)
+    build_dictionary(database, settings.files, build, tmp_path / "work")
+    shards, parts = (
+        sum(path.stat().st_size for path in (tmp_path / "work" / stage).iterdir()) for stage in ("harvest", "centroids")
+    )
+    vectors = (settings.files / "tiny@1" / VECTORS).stat().st_size
+    assert needs.shards < shards < needs.shards + HEADERS
+    assert parts < needs.parts + HEADERS
+    assert vectors < needs.file_set + HEADERS
+    if key == "next":  # equal vectors, which are one sense, are few
+        assert parts > 0.9 * needs.parts
+        assert vectors > 0.7 * needs.file_set
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_build_that_cannot_fit_is_refused(
+    database: Engine, settings: Settings, build: BuildSettings, small_disk: Path
+) -> None:
+    message = rf"needs [\d.]+ kB in {small_disk}/work, where 65\.5 kB are free: make room"
+    with pytest.raises(ConfigurationError, match=message):
+        build_dictionary(database, settings.files, build, small_disk / "work")
+    with pytest.raises(ConfigurationError, match=message):
+        pipeline.plan_build(database, settings.files, build, small_disk / "work", lambda line: None)
+    assert not list(small_disk.iterdir())
+    assert not (settings.files / "tiny@1").exists()
+
+
+def test_what_a_stopped_build_has_written_is_not_needed_again(small_disk: Path) -> None:
+    shard = small_disk / "work" / "harvest" / "000000000.safetensors"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(bytes(40_000))
+    check_disk({small_disk / "work": 60_000})
+    with pytest.raises(ConfigurationError, match=r"needs 60\.0 kB in .*/other, where 24\.6 kB are free"):
+        check_disk({small_disk / "other": 60_000})

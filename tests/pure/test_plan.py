@@ -1,0 +1,133 @@
+"""The plan of a build: numbers counted by hand, FLOPs against torch's own counter, disks that are too small."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from sensedict.errors import ConfigurationError
+from sensedict_server.build.build_command import build
+from sensedict_server.build.needs import check_disk, describe, needs_of
+from sensedict_server.build.plan import BuildSettings, make_plan
+from sensedict_trainer.outline import Outline, load_outline, outline_of
+from sensedict_trainer.teacher import load_teacher
+from tiny_teacher import save_tiny_teacher
+
+LETTERS = [(0, 1), (2, 1), (0,), (0, 1, 2, 1)]  # words: two of two tokens, one of one, one too long to be composed
+
+
+@pytest.fixture
+def letters() -> PreTrainedTokenizerBase:
+    backend = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="c"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BuildSettings:
+    """Ten texts of eight a, one of seven b and a c."""
+    for i in range(10):
+        (tmp_path / f"{i}.txt").write_text(" ".join("aaaaaaaa"))
+    (tmp_path / "last.txt").write_text(" ".join("bbbbbbbc"))
+    return BuildSettings("", (tmp_path,), "l@1", "n", "1", k=3, cap=5, window=8)
+
+
+def outline(tokenizer: PreTrainedTokenizerBase) -> Outline:
+    return Outline(tokenizer, "", dim=4, vocabulary_size=3, token_flops=100, pair_flops=1, head_flops=1000)
+
+
+def test_numbers_of_the_plan_by_hand(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
+    plan = make_plan(settings, letters, 3)
+    needs = needs_of(plan, settings, outline(letters), LETTERS)
+    lines = list(describe(plan, needs, settings))
+    assert lines[0] == "corpus: 88 tokens in 11 windows"
+    assert lines[2] == "hidden states: 11 kept of 77"  # a 5 of 70, b 5 of 6, c 1 of 1
+    assert [line.split() for line in lines[3:7]] == [
+        ["of", "a", "key", "keys", "kept"],
+        ["1", "1", "1"],
+        ["2–4", "0", "0"],
+        ["5", "(cap)", "2", "10"],
+    ]
+    assert needs.shards == 11 * (4 * 2 + 12)
+    assert needs.parts == (3 + 3 + 1) * (4 * 2 + 16 + 3 * 8)
+    assert needs.file_set == (3 + 3 + 1 + 3 + 1) * 4 * 2  # and those of the words `a b` and `c b`
+
+
+def test_windows_without_a_kept_state_are_not_read(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
+    one = replace(settings, k=1, cap=1)
+    plan = make_plan(one, letters, 3)
+    needs = needs_of(plan, one, outline(letters), LETTERS)
+    assert plan.kept == 3
+    assert needs.run_tokens == 16  # one window of a's, and the only one with b and c
+    assert needs.flops == 2 * (8 * 100 + 8 * 8 * 1)
+    assert "the teacher reads 16 tokens in 2 windows: those with a state to keep" in describe(plan, needs, one)
+
+
+def test_keys_that_only_the_teacher_knows(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
+    own = replace(settings, key="input")
+    assert "hidden states: 11 kept of 88" in describe(
+        make_plan(own, letters, 3), needs_of(make_plan(own, letters, 3), own, outline(letters), []), own
+    )
+    predicted = replace(settings, key="predicted")
+    plan = make_plan(predicted, letters, 3)
+    needs = needs_of(plan, predicted, outline(letters), LETTERS)
+    assert needs.flops == 11 * (8 * 100 + 8 * 8 * 1) + 88 * 1000
+    assert needs.shards == 88 * (4 * 2 + 12)
+    assert needs.parts == 9 * (4 * 2 + 16 + 3 * 8)  # three senses of each of three tokens
+    assert "hidden states: all 88; which keys they have is known after the pass (--key predicted)" in describe(
+        plan, needs, predicted
+    )
+
+
+def test_flops_of_a_real_pass_without_reading_weights(tmp_path: Path) -> None:
+    folder = save_tiny_teacher(tmp_path / "tiny")
+    teacher = load_teacher(str(folder))
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    found = load_outline(str(folder))
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    loaded = outline_of(teacher)
+    assert found.summary.startswith("teacher ")
+    assert "D = 32, V = " in found.summary
+    assert replace(found, summary="", tokenizer=teacher.tokenizer) == replace(loaded, summary="")
+    teacher.model.set_attn_implementation("eager")  # whose products the counter sees
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        teacher.head(teacher.hidden_states(torch.ones((3, 40), dtype=torch.int64))[:, :5])
+    assert found.flops([40] * 3, headed=15) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json"])
+def test_a_folder_that_is_no_teacher(tmp_path: Path, missing: str) -> None:
+    folder = save_tiny_teacher(tmp_path / "tiny")
+    (folder / missing).write_text("{")
+    with pytest.raises(ConfigurationError, match=r"the config or tokenizer of .*tiny' cannot be read"):
+        load_outline(str(folder))
+    (folder / "config.json").unlink()
+    with pytest.raises(ConfigurationError, match=r"has no config\.json"):
+        load_outline(str(folder))
+
+
+def test_a_disk_too_small_is_named_with_both_numbers(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    work, files = tmp_path / "not" / "there", tmp_path / "files"
+    check_disk({work: free // 4, files: free // 4})
+    with pytest.raises(
+        ConfigurationError, match=r"needs [\d.]+ [TGM]B in .*there and .*files, where [\d.]+ [TGM]B are"
+    ):
+        check_disk({work: 3 * free // 4, files: 3 * free // 4})  # each would fit alone
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_says_what_a_dry_run_is() -> None:
+    words = " ".join(CliRunner().invoke(build, ["--help"], terminal_width=120).output.split())
+    assert "--dry-run Print the plan and stop: tokens, keys, disk, FLOPs. Reads no weights and stores nothing" in words
+    assert "a build that the disk has no room for is refused" in words
