@@ -88,9 +88,10 @@ class _Rows:
         """(n,) squared lengths."""
         return self._x.square().sum(dim=1)
 
-    def products(self, rows: Tensor) -> Tensor:
-        """(len(rows), n) inner products of some of the vectors with all."""
-        return self._x[rows] @ self._x.T
+    def distances(self, rows: Tensor) -> Tensor:
+        """(len(rows), n) squared distances of some of the vectors to all."""
+        sums = self.squares[rows].unsqueeze(1) + self.squares
+        return sums.sub_(self._x[rows] @ self._x.T, alpha=2).clamp_(min=0)
 
     def means(self, members: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """(k, D) means of clusters, and (n, k) squared distances of all vectors to them, short of ‖x‖².
@@ -107,10 +108,11 @@ class _Gram:
     def __init__(self, gram: Tensor) -> None:
         self.squares = gram.diagonal()
         self._gram = gram
+        self._distances = torch.sub(self.squares.unsqueeze(1) + self.squares, gram, alpha=2).clamp_(min=0)
 
-    def products(self, rows: Tensor) -> Tensor:
+    def distances(self, rows: Tensor) -> Tensor:
         """As of `_Rows`."""
-        return self._gram[rows]
+        return self._distances[rows]
 
     def means(self, members: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """As of `_Rows`, but each mean by its products with all vectors, (k, n)."""
@@ -164,25 +166,19 @@ def _plus_plus(x: _Rows | _Gram, k: int, seed: int) -> Tensor:
     n, trials = len(squares), 2 + int(math.log(k))
     first = torch.randint(n, (1,), generator=generator).to(squares.device)
     draws = torch.rand((k - 1, trials), generator=generator, dtype=torch.float64).to(squares.device)
-    nearest = _squared(x, first)[0]  # (n,)
-    labels = torch.zeros(n, dtype=torch.int64, device=squares.device)
-    for number in range(1, k):
+    chosen = [first]
+    nearest = x.distances(first)[0]  # (n,)
+    for draw in draws:
         cumulated = nearest.cumsum(0, dtype=torch.float64)
-        if cumulated[-1] <= 0:
+        total = float(cumulated[-1])
+        if total <= 0:
             break
-        candidates = torch.searchsorted(cumulated, draws[number - 1] * cumulated[-1]).clamp_(max=n - 1)
-        distances = _squared(x, candidates)  # (trials, n)
-        closer = torch.minimum(nearest, distances)
-        best = int(closer.sum(dim=1).argmin())
-        labels[distances[best] < nearest] = number
+        candidates = torch.searchsorted(cumulated, draw * total).clamp_(max=n - 1)
+        closer = torch.minimum(nearest, x.distances(candidates))  # (trials, n)
+        best = closer.sum(dim=1).argmin()
+        chosen.append(candidates[best].unsqueeze(0))
         nearest = closer[best]
-    return labels
-
-
-def _squared(x: _Rows | _Gram, rows: Tensor) -> Tensor:
-    """(len(rows), n) squared distances of some of the vectors to all of them."""
-    sums = x.squares[rows].unsqueeze(1) + x.squares
-    return sums.sub_(x.products(rows), alpha=2).clamp_(min=0)
+    return x.distances(torch.cat(chosen)).argmin(dim=0)
 
 
 def _sketched(x: Tensor, width: int) -> Tensor:
