@@ -1,16 +1,17 @@
 """k-means of many tokens' hidden states, against scikit-learn one token after another and in joblib's processes.
 
 Tokens have 11 to 2,000 vectors, spread like Zipf's law. The vectors are made: a token's senses lie in a space of few
-dimensions, with a little noise in all. `SENSEDICT_TEACHER` may name a teacher's folder, whose hidden states of the
-demo's length are then clustered too, for inertia alone.
+dimensions, with a little noise in all. `SENSEDICT_HARVEST` may name the folder `harvest` of a build's work folder
+(`sensedict build --work`), whose hidden states are then clustered too, for inertia alone.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import fmean
 
 import joblib
@@ -18,10 +19,11 @@ import numpy as np
 import torch
 from common import Row, alternate, write
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from sensedict_trainer.cluster import cluster
+from sensedict_trainer.cluster import cluster_each
 
 COMMAND = "make bench-build"
 SENSES, WORKERS, ROUNDS = 10, 2, 3
@@ -34,7 +36,11 @@ Vectors = NDArray[np.float16]
 
 def rows() -> list[Row]:
     """`kmeans-D vs scikit-learn` and `kmeans-D vs joblib` at D = 576 and 4,096, in vectors clustered a second."""
-    return [row for dimension in _TOKENS for row in _compared(dimension)]
+    found = [row for dimension in _TOKENS for row in _compared(dimension)]
+    folder = os.environ.get("SENSEDICT_HARVEST")
+    if folder:
+        _print_inertia(f"states of {folder}", harvested(Path(folder)))
+    return found
 
 
 def made(dimension: int, tokens: int, seed: int = 0) -> list[Vectors]:
@@ -54,10 +60,19 @@ def made(dimension: int, tokens: int, seed: int = 0) -> list[Vectors]:
     return found
 
 
+def harvested(folder: Path) -> list[Vectors]:
+    """Vectors of each token that has more than senses, (n, D), at most 2,000 each."""
+    shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    keys = np.concatenate([shard["keys"] for shard in shards])
+    vectors = np.concatenate([shard["vectors"] for shard in shards])[np.argsort(keys, kind="stable")]
+    _, starts = np.unique(np.sort(keys), return_index=True)
+    return [x[:_MOST] for x in np.split(vectors, starts[1:]) if len(x) >= _LEAST]
+
+
 def ours(tokens: Sequence[Vectors]) -> list[float]:
-    """Inertia of each token, one after another in each of two threads."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(_ours, tokens, range(len(tokens))))
+    """Inertia of each token, as the stage of a build clusters them with two threads."""
+    found = cluster_each([torch.from_numpy(x) for x in tokens], SENSES, range(len(tokens)), WORKERS)
+    return [float(each.distances.double().mean()) for each in found]
 
 
 def scikit_learn(tokens: Sequence[Vectors]) -> list[float]:
@@ -71,11 +86,6 @@ def in_processes(tokens: Sequence[Vectors]) -> list[float]:
     jobs = joblib.Parallel(n_jobs=WORKERS)
     found: list[float] = jobs(joblib.delayed(_theirs)(x, seed) for seed, x in enumerate(tokens))
     return found
-
-
-def _ours(x: Vectors, seed: int) -> float:
-    found = cluster(torch.from_numpy(x), SENSES, seed)
-    return float(found.distances.double().mean())
 
 
 def _theirs(x: Vectors, seed: int) -> float:

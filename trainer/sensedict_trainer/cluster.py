@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,6 +63,18 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
     centroids[labels[alone]] = vectors[alone].float()  # to the last bit, which the mean took away
     distances[alone] = 0
     return _in_order(centroids, labels, distances)
+
+
+def cluster_each(tokens: Sequence[Tensor], k: int, seeds: Sequence[int], threads: int) -> list[Clusters]:
+    """As `cluster`, for the vectors of each token; the same clusters for any number of threads.
+
+    Threads are started for wide vectors only: of narrow ones the products are so short that threads wait for the
+    interpreter. Each should have one of torch's own, which its caller sees to.
+    """
+    if not tokens or threads == 1 or tokens[0].shape[1] < _WIDE:
+        return [cluster(x, k, seed) for x, seed in zip(tokens, seeds, strict=True)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda pair: cluster(pair[0], k, pair[1]), zip(tokens, seeds, strict=True)))
 
 
 def _centroids(x: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -188,14 +202,14 @@ def _sketched(x: Tensor, width: int) -> Tensor:
     """
     signs = torch.randint(2, x.shape[1:], generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1).to(x)
     found = x[:, :width] * signs[:width]
-    for part, sign in zip(x[:, width:].split(width, dim=1), signs[width:].split(width), strict=True):
+    for part, sign in zip(torch.split(x[:, width:], width, dim=1), torch.split(signs[width:], width), strict=True):
         found[:, : len(sign)].addcmul_(part, sign)
     return found
 
 
 def _distances(x: Tensor, centroids: Tensor, labels: Tensor) -> Tensor:
     """(n,) ‖h − c‖² / D to each one's own centroid, from differences."""
-    parts = zip(x.split(_BLOCK), labels.split(_BLOCK), strict=True)
+    parts = zip(torch.split(x, _BLOCK), torch.split(labels, _BLOCK), strict=True)
     return torch.cat([torch.sub(part, centroids[own]).square_().mean(dim=1) for part, own in parts])
 
 
