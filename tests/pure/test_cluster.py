@@ -113,3 +113,13 @@ def test_wide_vectors_whatever_the_way(n: int, width: int) -> None:
     assert copies.counts.tolist() == [n // 4] * 4
     torch.testing.assert_close(copies.centroids, places, rtol=0, atol=1e-4)
     assert cluster(torch.full((n, width), 2.5), 5, seed=1).counts.tolist() == [n]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_float_dtype_is_clustered_in_float32(dtype: torch.dtype) -> None:
+    x = torch.randn(150, 300, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for few in (x, x[:60], x[:3]):
+        found, same = cluster(few, 4, seed=0), cluster(few.float(), 4, seed=0)
+        assert found.centroids.dtype == torch.float32
+        torch.testing.assert_close(found.centroids, same.centroids)
+        assert torch.equal(found.labels, same.labels)

@@ -48,6 +48,8 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
     >>> cluster(torch.tensor([[0.0], [1.0], [10.0]]), k=2, seed=0).counts.tolist()
     [2, 1]
     """
+    if vectors.dtype == torch.float64:
+        vectors = vectors.float()
     if len(vectors) <= k:
         x = vectors.float()
         centroids = torch.unique(x, dim=0)
