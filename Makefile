@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint test-compose bench-lexicon clean
+.PHONY: help setup demo serve test lint test-compose bench-lexicon bench-build clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,9 @@ test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, ki
 
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 10 minutes
 	$(BIN)/python benchmarks/lexicon.py
+
+bench-build: $(VENV)/.ready  ## k-means against scikit-learn, in one process and in two, about 2 minutes
+	$(BIN)/python benchmarks/build.py
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it
 	@if [ -x $(BIN)/sensedict ] && [ -d $(DEMO_HOME) ]; then SENSEDICT_DATABASE_URL= SENSEDICT_HOME=$(DEMO_HOME) $(BIN)/sensedict database stop; fi

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from sensedict_trainer.cluster import cluster
+from sensedict_trainer.cluster import cluster, cluster_each
 
 
 def test_by_hand() -> None:
@@ -86,3 +86,40 @@ def test_inertia_is_scikit_learns(structured: bool) -> None:
             warnings.simplefilter("ignore")
             theirs.append(KMeans(10, n_init=1, random_state=case).fit(x).inertia_ / n)
     assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.03)
+
+
+@pytest.mark.parametrize("width", [32, 2048])
+def test_threads_do_not_change_the_clusters(width: int) -> None:
+    tokens = [torch.randn(n, width, generator=torch.Generator().manual_seed(n)) for n in (1, 5, 40, 200, 300)]
+    one, two = (cluster_each(tokens, 4, range(5), threads) for threads in (1, 2))
+    for a, b, x in zip(one, two, tokens, strict=True):
+        assert torch.equal(a.centroids, b.centroids)
+        assert torch.equal(a.labels, b.labels)
+        assert int(a.counts.sum()) == len(x)
+
+
+@pytest.mark.parametrize(("n", "width"), [(60, 300), (200, 300), (300, 2050)])
+def test_wide_vectors_whatever_the_way(n: int, width: int) -> None:
+    """By the Gram matrix and by a sketch: groups found, distances right, copies of a vector as one."""
+    random = torch.Generator().manual_seed(n)
+    places = 20 * torch.randn(4, width, generator=random)
+    group = torch.arange(n) % 4
+    x = places[group] + torch.randn(n, width, generator=random)
+    found = cluster(x, 4, seed=1)
+    assert found.counts.tolist() == [n // 4] * 4
+    assert torch.equal(found.labels, group)
+    torch.testing.assert_close(found.distances, (x - found.centroids[found.labels]).square().mean(dim=1))
+    copies = cluster(places[group], 7, seed=1)
+    assert copies.counts.tolist() == [n // 4] * 4
+    torch.testing.assert_close(copies.centroids, places, rtol=0, atol=1e-4)
+    assert cluster(torch.full((n, width), 2.5), 5, seed=1).counts.tolist() == [n]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_float_dtype_is_clustered_in_float32(dtype: torch.dtype) -> None:
+    x = torch.randn(150, 300, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for few in (x, x[:60], x[:3]):
+        found, same = cluster(few, 4, seed=0), cluster(few.float(), 4, seed=0)
+        assert found.centroids.dtype == torch.float32
+        torch.testing.assert_close(found.centroids, same.centroids)
+        assert torch.equal(found.labels, same.labels)

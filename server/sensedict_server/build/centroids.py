@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,10 +58,10 @@ def run_centroids(
     parts = list(_parts(kept.keys))
     done = sum(stop - start for name, start, stop in parts if work.has(name))
     bar = tqdm(total=len(kept.keys), initial=done, desc="k-means", unit="state", unit_scale=True)
-    with bar, _one_thread():
+    with bar, _one_thread() as threads:
         for name, start, stop in parts:
             if not work.has(name):
-                work.save(name, _cluster(kept, start, stop, settings))
+                work.save(name, _cluster(kept, start, stop, settings, threads))
                 bar.update(stop - start)
     found = [work.load(name) for name, _, _ in parts]
     owners, counts, inertia, vectors, members = (
@@ -129,19 +130,24 @@ def _parts(keys: NDArray[np.int32]) -> Iterator[tuple[str, int, int]]:
             start = end
 
 
-def _cluster(kept: _Kept, start: int, stop: int, settings: BuildSettings) -> dict[str, NDArray[Any]]:
+def _cluster(kept: _Kept, start: int, stop: int, settings: BuildSettings, threads: int) -> dict[str, NDArray[Any]]:
     """Senses of the keys whose states are `start .. stop`; `members` are rows of the nearest states, −1 for none."""
     import torch
 
-    from sensedict_trainer.cluster import cluster
+    from sensedict_trainer.cluster import cluster_each
 
     vectors = torch.from_numpy(kept.take(start, stop))
     keys = kept.keys[start:stop]
     bounds = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1], True])
+    tokens = keys[bounds[:-1]].tolist()
+    clustered = cluster_each(
+        [vectors[first:end] for first, end in pairwise(bounds.tolist())],
+        settings.k,
+        [settings.seed * 1_000_003 + token for token in tokens],
+        threads,
+    )
     owners, counts, inertia, centroids, members = [], [], [], [], []
-    for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        token = int(keys[first])
-        found = cluster(vectors[first:end], settings.k, seed=settings.seed * 1_000_003 + token)
+    for token, first, found in zip(tokens, bounds[:-1].tolist(), clustered, strict=True):
         owners.append(np.full(len(found.counts), token, dtype=np.int32))
         counts.append(found.counts.numpy())
         inertia.append(found.inertia.numpy())
@@ -157,14 +163,17 @@ def _cluster(kept: _Kept, start: int, stop: int, settings: BuildSettings) -> dic
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """A token's states are few: starting threads for each product takes longer than the product."""
+def _one_thread() -> Iterator[int]:
+    """Gives how many threads torch had; it has one inside.
+
+    A token's states are few: starting threads for each product takes longer than the product.
+    """
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)
 

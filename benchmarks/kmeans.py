@@ -1,0 +1,129 @@
+"""k-means of many tokens' hidden states, against scikit-learn one token after another and in joblib's processes.
+
+Tokens have 11 to 2,000 vectors, spread like Zipf's law. The vectors are made: a token's senses lie in a space of few
+dimensions, with a little noise in all. `SENSEDICT_HARVEST` may name the folder `harvest` of a build's work folder
+(`sensedict build --work`), whose hidden states are then clustered too, for inertia alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import joblib
+import numpy as np
+import torch
+from common import Row, alternate, write
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from sensedict_trainer.cluster import cluster_each
+
+COMMAND = "make bench-build"
+SENSES, WORKERS, ROUNDS = 10, 2, 3
+_LEAST, _MOST = 11, 2_000
+_TOKENS = {576: 120, 4096: 40}
+_RANK = 48  # of a token's vectors, but for the noise
+
+Vectors = NDArray[np.float16]
+
+
+def rows() -> list[Row]:
+    """`kmeans-D vs scikit-learn` and `kmeans-D vs joblib` at D = 576 and 4,096, in vectors clustered a second."""
+    found = [row for dimension in _TOKENS for row in _compared(dimension)]
+    folder = os.environ.get("SENSEDICT_HARVEST")
+    if folder:
+        _print_inertia(f"states of {folder}", harvested(Path(folder)))
+    return found
+
+
+def made(dimension: int, tokens: int, seed: int = 0) -> list[Vectors]:
+    """Vectors of each token, (n, dimension), n from 2,000 down to 11 as its rank grows."""
+    random = np.random.default_rng(seed)
+    scales = 1 / np.arange(1, _RANK + 1) ** 0.5
+    found = []
+    for rank in range(1, tokens + 1):
+        n = int(np.clip(2 * _MOST / rank, _LEAST, _MOST))
+        senses = int(random.integers(3, 16))
+        basis = random.normal(size=(_RANK, dimension)) * scales[:, None]
+        weights = random.dirichlet(np.full(senses, 0.7))
+        place = random.normal(size=(senses, _RANK))[random.choice(senses, size=n, p=weights)]
+        within = 0.6 * random.normal(size=(n, _RANK))
+        noise = 0.3 * random.normal(size=(n, dimension))
+        found.append((random.normal(size=dimension) + (place + within) @ basis + noise).astype(np.float16))
+    return found
+
+
+def harvested(folder: Path) -> list[Vectors]:
+    """Vectors of each token that has more than senses, (n, D), at most 2,000 each."""
+    shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    keys = np.concatenate([shard["keys"] for shard in shards])
+    vectors = np.concatenate([shard["vectors"] for shard in shards])[np.argsort(keys, kind="stable")]
+    _, starts = np.unique(np.sort(keys), return_index=True)
+    return [x[:_MOST] for x in np.split(vectors, starts[1:]) if len(x) >= _LEAST]
+
+
+def ours(tokens: Sequence[Vectors]) -> list[float]:
+    """Inertia of each token, as the stage of a build clusters them with two threads."""
+    found = cluster_each([torch.from_numpy(x) for x in tokens], SENSES, range(len(tokens)), WORKERS)
+    return [float(each.distances.double().mean()) for each in found]
+
+
+def scikit_learn(tokens: Sequence[Vectors]) -> list[float]:
+    """Inertia of each token by scikit-learn, one after another with two threads."""
+    with threadpool_limits(WORKERS):
+        return [_theirs(x, seed) for seed, x in enumerate(tokens)]
+
+
+def in_processes(tokens: Sequence[Vectors]) -> list[float]:
+    """Inertia of each token by scikit-learn in two processes of one thread each, which joblib sees to."""
+    jobs = joblib.Parallel(n_jobs=WORKERS)
+    found: list[float] = jobs(joblib.delayed(_theirs)(x, seed) for seed, x in enumerate(tokens))
+    return found
+
+
+def _theirs(x: Vectors, seed: int) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = KMeans(SENSES, n_init=1, random_state=seed).fit(x.astype(np.float32))
+    return float(found.inertia_) / x.size
+
+
+def _compared(dimension: int) -> list[Row]:
+    tokens = made(dimension, _TOKENS[dimension])
+    total = sum(len(x) for x in tokens)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = []
+    peers: dict[str, Callable[[Sequence[Vectors]], list[float]]]
+    peers = {"scikit-learn": scikit_learn, "joblib": in_processes}
+    in_processes(tokens[-WORKERS:])  # starts the processes, which stay
+    try:
+        for name, peer in peers.items():
+            mine, theirs = alternate(lambda: ours(tokens), lambda call=peer: call(tokens), ROUNDS)  # type: ignore[misc]
+            found.append(Row(f"kmeans-{dimension} vs {name}", total / mine, total / theirs, "vectors/s", COMMAND))
+        _print_inertia(f"made, D = {dimension}", tokens)
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def _print_inertia(name: str, tokens: Sequence[Vectors]) -> None:
+    """Both mean inertias over the tokens, and the mean of their ratio."""
+    mine, theirs = ours(tokens), scikit_learn(tokens)
+    ratio = fmean(a / b for a, b in zip(mine, theirs, strict=True))
+    print(
+        f"k-means {name}: {len(tokens)} tokens, inertia {fmean(mine):.5f} ours, {fmean(theirs):.5f} scikit-learn, "
+        f"ratio {fmean(mine) / fmean(theirs):.4f}, mean ratio {ratio:.4f}",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    write("kmeans", rows())
