@@ -48,10 +48,10 @@ test: $(VENV)/.demo-ready lint  ## lint and all tests
 test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
 
-bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 10 minutes
+bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
 
-bench-build: $(VENV)/.ready  ## k-means against scikit-learn, in one process and in two, about 2 minutes
+bench-build: $(VENV)/.ready  ## k-means against scikit-learn, in one process and in two, half a minute
 	$(BIN)/python benchmarks/build.py
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it

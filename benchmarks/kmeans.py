@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -106,7 +107,7 @@ def _compared(dimension: int) -> list[Row]:
     in_processes(tokens[-WORKERS:])  # starts the processes, which stay
     try:
         for name, peer in peers.items():
-            mine, theirs = alternate(lambda: ours(tokens), lambda call=peer: call(tokens), ROUNDS)  # type: ignore[misc]
+            mine, theirs = alternate(partial(ours, tokens), partial(peer, tokens), ROUNDS)
             found.append(Row(f"kmeans-{dimension} vs {name}", total / mine, total / theirs, "vectors/s", COMMAND))
         _print_inertia(f"made, D = {dimension}", tokens)
     finally:

@@ -92,6 +92,13 @@ def migrated(settings: Settings) -> Iterator[Engine]:
         yield database
 
 
+@contextmanager
+def connected(settings: Settings) -> Iterator[Connection]:
+    """One connection of `migrated`, for a command that only reads."""
+    with migrated(settings) as database, database.connect() as connection:
+        yield connection
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("sensedict_migrations")).replace("%", "%%"))

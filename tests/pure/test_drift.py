@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
+from random import Random
 
 import numpy as np
 import pytest
@@ -137,10 +138,10 @@ def test_the_same_dictionary_is_kept_and_its_map_is_the_identity(senses: Senses)
 
 @given(dictionaries(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_another_order_of_the_senses_moves_none(senses: Senses, random: object) -> None:
+def test_another_order_of_the_senses_moves_none(senses: Senses, random: Random) -> None:
     order = np.arange(len(senses.vectors))
     for first, count in senses.owners.values():
-        random.shuffle(order[first : first + count])  # type: ignore[attr-defined]
+        random.shuffle(order[first : first + count])
     other = Senses(senses.owners, senses.vectors[order], senses.counts[order], senses.inertia[order])
     found = changes(senses, other, MOVED_BEYOND)
     assert set(found.state.tolist()) == {KEPT}

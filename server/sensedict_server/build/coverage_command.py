@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from sensedict_server.lexicon.relations import ANTONYM, SYNONYM
 from sensedict_server.queries import totals as queries
 from sensedict_server.queries.lexicons import find_lexicon, list_lexicon_sources, relation_words
 from sensedict_server.queries.relations import HEAD_LETTERS, is_head
-from sensedict_server.schema import migrated
+from sensedict_server.schema import connected
 from sensedict_server.settings import Settings
 
 KINDS = (SYNONYM, ANTONYM)
@@ -60,7 +59,7 @@ def totals(ref: str, as_json: bool) -> None:
 
     A pair counts once, in any order, over all sources. Negations count as antonyms, as training takes them.
     """
-    with _connected() as connection:
+    with connected(Settings.from_environment()) as connection:
         found = find_lexicon(connection, ref)
         document = {"lexicon": found.ref, **_totals(connection, found.id)}
     if as_json:
@@ -91,7 +90,7 @@ def coverage(ref: str, specs: tuple[str, ...], as_json: bool) -> None:
     from sensedict_trainer.tokenizers import load_tokenizer
 
     tokenizers = [load_tokenizer(spec) for spec in specs]  # first, for a wrong name should not wait
-    with _connected() as connection:
+    with connected(Settings.from_environment()) as connection:
         found = find_lexicon(connection, ref)
         words = relation_words(connection, found.id)
         pairs = {kind: queries.pairs_of_kind(connection, found.id, kind) for kind in KINDS}
@@ -245,9 +244,3 @@ def _conflict_lines(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _counts(label: str, counts: Mapping[str, int], sign: str = "") -> str:
     return f"{label:<44}{counts[SYNONYM]:>{sign}12,}{counts[ANTONYM]:>{sign}12,}"
-
-
-@contextmanager
-def _connected() -> Iterator[Connection]:
-    with migrated(Settings.from_environment()) as database, database.connect() as connection:
-        yield connection

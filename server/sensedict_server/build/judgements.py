@@ -11,7 +11,7 @@ from sensedict.errors import Conflict, InvalidInput
 from sensedict_server.lexicon.relations import Relation, UnusableWord, normalise, relation_key
 from sensedict_server.lexicon.types import directed, type_fault
 from sensedict_server.queries.lexicons import list_lexicons
-from sensedict_server.queries.sources import Judgement, find_judgement, has_relation, judgements_on
+from sensedict_server.queries.sources import Judgement, has_relation, judgements_on
 from sensedict_server.tables import judgements
 
 SOURCE = "judgements"  # what added relations are listed under
@@ -49,8 +49,7 @@ def judge(
             check_lexicon(connection, lexicon)
             if verdict == REJECT and not has_relation(connection, lexicon, word, other, type):
                 raise InvalidInput(f"no version of {lexicon} holds {word!r} {type} {other!r}: nothing to reject")
-            made = connection.execute(row.returning(judgements.c.id)).scalar_one()
-            return _found(find_judgement(connection, made))
+            return Judgement(**connection.execute(row.returning(judgements)).one()._mapping)
     except IntegrityError as error:
         with engine.connect() as connection:
             there = [j for j in judgements_on(connection, lexicon, in_force=True) if _key(j) == (word, other, type)]
@@ -84,11 +83,10 @@ def withdraw(engine: Engine, judgement_id: int) -> Judgement:
     """
     change = update(judgements).where(judgements.c.id == judgement_id, judgements.c.withdrawn_at.is_(None))
     with engine.begin() as connection:
-        ended = connection.execute(change.values(withdrawn_at=func.now())).rowcount
-        found = find_judgement(connection, judgement_id)
-    if found is None or not ended:
+        ended = connection.execute(change.values(withdrawn_at=func.now()).returning(judgements)).one_or_none()
+    if ended is None:
         raise InvalidInput(f"there is no judgement {judgement_id} in force: `sensedict lexicon judgements` lists them")
-    return found
+    return Judgement(**ended._mapping)
 
 
 def added(found: Sequence[Judgement]) -> list[Relation]:
@@ -103,9 +101,3 @@ def rejected(found: Sequence[Judgement]) -> frozenset[tuple[str, str, str]]:
 
 def _key(judgement: Judgement) -> tuple[str, str, str]:
     return relation_key(judgement.word, judgement.other, judgement.type)
-
-
-def _found(judgement: Judgement | None) -> Judgement:
-    if judgement is None:
-        raise InvalidInput("the judgement is gone: try again")
-    return judgement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -105,6 +105,7 @@ def lexicon_without(engine: Engine, ref: str, without: Sequence[str]) -> Lexicon
 def _gather(connection: Connection, plan: Plan, say: Callable[[str], object]) -> tuple[Collection, list[SourceRow]]:
     """All relations, read, carried over, added and derived, and the rows of their sources."""
     collection = Collection(rejected=judgements.rejected(plan.judged))
+    hashes = {entry["name"]: entry["sha256"] for entry in plan.settings["sources"]}
     rows = []
     for stored in plan.carried:
         kept = {why: n for why, n in stored.skipped.items() if not why.startswith(_DERIVED)}
@@ -117,16 +118,19 @@ def _gather(connection: Connection, plan: Plan, say: Callable[[str], object]) ->
         say(f"{stored.name}: carried over")
     for source in plan.sources:
         before = len(collection.relations)
-        rows.append(_read(source, collection))
+        rows.append(_read(source, collection, hashes[source.name]))
         say(f"{source.name}: {len(collection.relations) - before:,} relations")
     added = judgements.added(plan.judged)
     if added:
         collection.add(judgements.SOURCE, added)
         rows.append(SourceRow(judgements.SOURCE, judgements.LICENCE, f"{len(added)} added"))
     replaced: set[int] = set()
+    attested = collection.words() if plan.derive_over else set()
+    # untie, of tie and untie
+    undoing = {max(relation.pair, key=len) for relation in collection.relations if relation.type == REVERSAL}
     for name in plan.derive_over:
         before = len(collection.relations)
-        replaced |= _derive(collection, name, plan.affixes)
+        replaced |= _derive(collection, name, attested, undoing, plan.affixes)
         say(f"{name}: {len(collection.relations) - before:,} relations derived")
     if plan.settings["replaces_originals"]:
         collection.remove(replaced)
@@ -135,12 +139,12 @@ def _gather(connection: Connection, plan: Plan, say: Callable[[str], object]) ->
     return collection, rows
 
 
-def _read(source: SourceSpec, collection: Collection) -> SourceRow:
+def _read(source: SourceSpec, collection: Collection, sha256: str) -> SourceRow:
     notes = Notes(options=source.options, skipped=collection.skipped.setdefault(source.name, Counter()))
     reader = source.reader
     with _progress(source) as file:
         collection.add(source.name, reader.read(file, notes))
-    version = source.version or notes.version or reader.version or f"sha256 {source.fingerprint()[:12]}"
+    version = source.version or notes.version or reader.version or f"sha256 {sha256[:12]}"
     return SourceRow(source.name, source.licence or notes.licence or reader.licence, version, notes.counted)
 
 
@@ -158,17 +162,17 @@ def _counted(bar: tqdm[Any], entries: Iterator[Any]) -> Iterator[Any]:
         yield entry
 
 
-def _derive(collection: Collection, source: str, affixes: AffixTable) -> set[int]:
+def _derive(
+    collection: Collection, source: str, attested: Set[str], undoing: Set[str], affixes: AffixTable
+) -> set[int]:
     """Add what negation derives over the source; gives the places of the relations that something came of."""
     segmentations: dict[str, Segmentation] = collection.segmentations.get(SEGMENTED, {})
     places = collection.of_source(source)
-    listed = (r for r in collection.relations if r.type == REVERSAL and r.rule is None)  # whatever was derived before
-    undoing = {max(relation.pair, key=len) for relation in listed}  # untie, of tie and untie
     skipped: Counter[str] = Counter()
     derived = derive(
         [collection.relations[place] for place in places],
         segmentations,
-        collection.words(),
+        attested,
         undoing,
         skipped,
         affixes,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,7 +20,7 @@ from sensedict_server.lexicon.affixes import SHIPPED
 from sensedict_server.lexicon.readers import READERS
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.queries.sources import judgements_on
-from sensedict_server.schema import migrated
+from sensedict_server.schema import connected, migrated
 from sensedict_server.settings import Settings
 
 
@@ -147,7 +145,7 @@ def affixes() -> None:
 @lexicon.command("list")
 def list_() -> None:
     """List the lexicons with the number of their relations."""
-    with _connected() as connection:
+    with connected(Settings.from_environment()) as connection:
         for found in queries.list_lexicons(connection):
             counts = queries.count_relations(connection, found.id)
             relations = sum(count.relations for count in counts)
@@ -161,7 +159,7 @@ def list_() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the totals.")
 def sample(ref: str, count: int, seed: int, as_json: bool) -> None:
     """Print relations of NAME@VERSION drawn at random, some of every type and source."""
-    with _connected() as connection:
+    with connected(Settings.from_environment()) as connection:
         found = queries.find_lexicon(connection, ref)
         edges = queries.sample_relations(connection, found.id, count, seed)
         if as_json:
@@ -180,7 +178,7 @@ def sample(ref: str, count: int, seed: int, as_json: bool) -> None:
 @click.argument("ref", metavar="NAME@VERSION")
 def show(ref: str) -> None:
     """Show what NAME@VERSION holds: relations by type and source, conflicts, what was skipped and why, licences."""
-    with _connected() as connection:
+    with connected(Settings.from_environment()) as connection:
         found = queries.find_lexicon(connection, ref)
         _print_totals(connection, found)
         for source in queries.list_lexicon_sources(connection, found.id):
@@ -228,7 +226,7 @@ def withdraw(judgement_id: int) -> None:
 @click.argument("name")
 def judgements_(name: str) -> None:
     """List the judgements on the lexicon NAME, with those that are withdrawn."""
-    with _connected() as connection:
+    with connected(Settings.from_environment()) as connection:
         judgements.check_lexicon(connection, name)
         for judgement in judgements_on(connection, name, in_force=False):
             edge = f"{judgement.verdict} {judgement.word!r} {judgement.type} {judgement.other!r}"
@@ -251,9 +249,3 @@ def _print_counts(source: queries.LexiconSource, before: str = "") -> None:
     for verb, counts in (("skipped", source.skipped), ("counted", source.counted)):
         for what, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
             click.echo(f"  {verb} {count:>11,}  {before}{what}")
-
-
-@contextmanager
-def _connected() -> Iterator[Connection]:
-    with migrated(Settings.from_environment()) as database, database.connect() as connection:
-        yield connection

@@ -175,6 +175,7 @@ def _store_relations(connection: Connection, ids: _Ids, gloss_ids: NDArray[np.in
 
 def _shown(rows: Iterable[tuple[Any, ...]], what: str, total: int) -> Iterable[tuple[Any, ...]]:
     """The rows, under a progress bar on a terminal."""
-    return tqdm(  # type: ignore[no-any-return]
+    bar: Iterable[tuple[Any, ...]] = tqdm(
         rows, total=total, desc="store", unit=f" {what}", unit_scale=True, disable=None, leave=False
     )
+    return bar
