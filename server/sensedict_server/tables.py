@@ -285,3 +285,58 @@ contexts = Table(
     ForeignKeyConstraint(["dictionary_id", "sense_id"], ["senses.dictionary_id", "senses.sense_id"]),
     comment="Passages in which a sense was used",
 )
+
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="running"),
+    Column("settings", JSONB, nullable=False),
+    Column("content", JSONB, comment="what decides the result; known once teacher and text were looked at"),
+    Column("store", Text, nullable=False, comment="folder or URL of the shards"),
+    Column("plan", Text, comment="the server's plan that it was started from"),
+    Column("error", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('running', 'published', 'failed', 'cancelled')", name="state"),
+    CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished"),
+    comment="Builds of dictionaries, running and past",
+)
+Index(
+    "uq_builds_running",
+    builds.c.name,
+    builds.c.version,
+    unique=True,
+    postgresql_where=text("state = 'running'"),
+)
+
+build_shards = Table(
+    "build_shards",
+    metadata,
+    Column("build_id", ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("shard", Text, primary_key=True),
+    Column("file", Text, comment="name in the store, another one for each attempt; null while lost"),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'"), comment="what its readers need"),
+    Column("size", BigInteger, nullable=False, comment="tokens or hidden states, for progress"),
+    Column("seconds", REAL, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("lost", SmallInteger, nullable=False, server_default=text("0"), comment="times found damaged"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="The manifest: what is made of a build, whoever made it; the first to add a shard wins",
+)
+
+build_log = Table(
+    "build_log",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("build_id", ForeignKey("builds.id", ondelete="CASCADE"), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("worker", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Index(None, "build_id", "id"),
+    comment="What happened to builds",
+)

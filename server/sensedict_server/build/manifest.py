@@ -1,0 +1,53 @@
+"""The manifest of a build: which shards are made, in which files. It is the truth; the queue of jobs is only a hint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, insert, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from sensedict_server.queries.builds import Shard, shards_of
+from sensedict_server.tables import build_log, build_shards
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Shards and log of one build, in the database."""
+
+    engine: Engine
+    build_id: int
+
+    def shards(self) -> dict[str, Shard]:
+        """All that is made, by name."""
+        with self.engine.connect() as connection:
+            return shards_of(connection, self.build_id)
+
+    def add(self, shard: Shard) -> bool:
+        """Whether this attempt counts: the first to add a shard wins, the files of others are to be removed."""
+        values = {name: value for name, value in vars(shard).items() if name != "name"}
+        statement = upsert(build_shards).values(build_id=self.build_id, shard=shard.name, **values)
+        statement = statement.on_conflict_do_update(
+            index_elements=["build_id", "shard"],
+            set_={name: statement.excluded[name] for name in values},
+            where=build_shards.c.file.is_(None),
+        )
+        with self.engine.begin() as connection:
+            return connection.execute(statement.returning(build_shards.c.shard)).one_or_none() is not None
+
+    def lose(self, shard: Shard) -> int:
+        """Take a damaged file out, so that the shard is made again; gives how often that happened to it."""
+        statement = (
+            update(build_shards)
+            .where(build_shards.c.build_id == self.build_id, build_shards.c.shard == shard.name)
+            .where(build_shards.c.file == shard.file)  # not another attempt's, made meanwhile
+            .values(file=None, lost=build_shards.c.lost + 1)
+            .returning(build_shards.c.lost)
+        )
+        with self.engine.begin() as connection:
+            return int(connection.execute(statement).scalar_one_or_none() or 0)
+
+    def log(self, worker: str, message: str) -> None:
+        """Keep a line of what happened."""
+        with self.engine.begin() as connection:
+            connection.execute(insert(build_log).values(build_id=self.build_id, worker=worker, message=message))
