@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensedict_trainer.options import dictionary_options, open_source, run_options
+from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options
 
 if TYPE_CHECKING:
     from sensedict.source import SenseSource
@@ -90,7 +90,7 @@ def compare(
     before = [] if stages is None else read_stages(stages)
     options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh)
     with open_source(dictionary, server, snapshot, patience) as source:
-        source.identity  # noqa: B018 - asks the service whether it has the dictionary
+        click.echo(describe_senses(source.identity))  # asks the service whether it has it
         loaded = load_teacher(teacher, dtype, device)
         click.echo(loaded.summary)
         experiment = Experiment(

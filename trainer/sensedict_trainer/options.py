@@ -13,7 +13,7 @@ from sensedict.errors import ConfigurationError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from sensedict.source import SenseSource
+    from sensedict.source import Identity, SenseSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,6 +72,14 @@ def open_source(
     if snapshot is not None:
         return Snapshot.open(snapshot, verify=True)  # a run on damaged senses would not be noticed
     return SenseClient(server, str(dictionary), patience=patience)
+
+
+def describe_senses(identity: Identity) -> str:
+    """One line: which dictionary a run has, and of what its senses are."""
+    return (
+        f"dictionary {identity.name}@{identity.version}: {identity.senses:,} senses, "
+        f"state point {identity.state_point}, key {identity.key_policy}"
+    )
 
 
 def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

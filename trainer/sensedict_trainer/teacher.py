@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from sensedict.errors import ConfigurationError, Mismatch
+from sensedict_trainer.state_points import FINAL_NORM, StatePoint, layer_output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -91,6 +92,12 @@ class Teacher:
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
         return states
+
+    def states_at(self, point: StatePoint, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """(B, T, D) hidden states where they are wanted; layers after that do not run. Else as `hidden_states`."""
+        if point.layer is None:
+            return self.hidden_states(input_ids, attention_mask)
+        return layer_output(self, point.layer, input_ids, attention_mask)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (…, V) of hidden states (…, D), with the model's own scaling and soft cap."""
@@ -276,10 +283,11 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
 
 
 def check_identity(teacher: Teacher, identity: Identity) -> None:
-    """Check that a dictionary was built from this teacher; both values are named where it was not.
+    """Check that a dictionary's senses may be compared with this teacher's last hidden states; names what differs.
 
     Raises:
-        Mismatch: another tokenizer, vocabulary width, dimension or revision of the weights.
+        Mismatch: another tokenizer, vocabulary width, dimension or revision of the weights; or its senses are of a
+            layer in the middle.
     """
     pairs = (
         ("tokenizer", teacher.tokenizer_hash, identity.tokenizer_hash),
@@ -293,3 +301,9 @@ def check_identity(teacher: Teacher, identity: Identity) -> None:
                 f"the teacher {teacher.name!r} is not the one of {identity.name}@{identity.version} "
                 f"(built from {identity.teacher!r}): {what} {ours} here, {theirs} in the dictionary"
             )
+    if identity.state_point != str(FINAL_NORM):
+        raise Mismatch(
+            f"the senses of {identity.name}@{identity.version} were read at {identity.state_point}, and a student's "
+            f"last hidden states are compared with senses read at {FINAL_NORM}: train with a dictionary that was built "
+            "without --layer"
+        )

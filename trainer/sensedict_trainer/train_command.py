@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sensedict_trainer.options import dictionary_options, open_source, run_options
+from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options
 
 
 @click.command()
@@ -63,6 +63,8 @@ def train(
     chosen = load_recipe(recipe, objective=objective, seed=seed)
     opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
     with opened as source:
+        if source is not None:
+            click.echo(describe_senses(source.identity))
         loaded = load_teacher(teacher, dtype, device)
         click.echo(loaded.summary)
         windows = cut_windows(read_documents(text), loaded.tokenizer, chosen.window, tokens)
