@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,16 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sensedict.errors import InvalidInput
-from sensedict_trainer.text import Document, TokenWindow, cut_windows, overlapping, read_documents, text_hash
+from sensedict_trainer import text as text_module
+from sensedict_trainer.text import (
+    Document,
+    TokenWindow,
+    cut_windows,
+    iter_windows,
+    overlapping,
+    read_documents,
+    text_hash,
+)
 from tiny_teacher import save_tokenizer
 
 
@@ -116,6 +126,37 @@ def test_documents_of_one_name_do_not_share_one(tokenizer: PreTrainedTokenizerBa
     windows = cut_windows([Document(n, text + " of snow" * i) for i, n in enumerate(["a", "a", "a~2"])], tokenizer, 64)
     assert [window.id for window in windows] == ["a#0", "a~2#0", "a~2~2#0"]
     assert text_hash(windows) != text_hash(windows[::-1])
+
+
+def test_many_names_are_free_once(tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_module._Names, "_RECENT", 5)
+    names = text_module._Names()
+    wanted = [*(f"n{i}" for i in range(12)), "n3", "n3~2", "n11", "same", "n3", *(["same"] * 40)]
+    found = [names.free(name) for name in wanted]
+    assert len(set(found)) == len(wanted)
+    assert found[12:17] == ["n3~2", "n3~2~2", "n11~2", "same", "n3~3"]
+    assert found[-1] == "same~41"
+
+
+def test_windows_come_while_documents_are_read(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["the hot and the cold river in the night " * (1 + i % 7) for i in range(60)]
+    whole = cut_windows([Document(str(i), t) for i, t in enumerate(texts)], tokenizer, 16)
+    read = 0
+
+    def documents() -> Iterator[Document]:
+        nonlocal read
+        for i, text in enumerate(texts):
+            read += 1
+            yield Document(str(i), text)
+
+    monkeypatch.setattr(text_module, "TOKENIZED_CHARACTERS", 1000)
+    windows = iter_windows(documents(), tokenizer, 16)
+    first = next(windows)
+    assert read < 15  # a thousand characters
+    assert text_hash([first, *windows]) == text_hash(whole)
+    assert read == 60
 
 
 def test_text_that_is_in_both_is_found_wherever_it_stands() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +17,6 @@ from sensedict_trainer.text import TokenWindow, pad_windows
 
 KeyPolicy = Literal["next", "predicted", "input"]
 KEY_POLICIES: tuple[KeyPolicy, ...] = ("next", "predicted", "input")
-
-_FLOAT16_MAX = 65504.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,70 @@ def text_keys(window: TokenWindow, policy: KeyPolicy) -> NDArray[np.int32] | Non
 
 
 @torch.inference_mode()
+def harvest_into(
+    teacher: Teacher,
+    windows: Sequence[TokenWindow],
+    wanted: Sequence[NDArray[np.integer]],
+    slots: Sequence[NDArray[np.integer]],
+    out: NDArray[np.float16],
+    batch_size: int,
+    advance: Callable[[int], object] = lambda tokens: None,
+    predicted: NDArray[np.int32] | None = None,
+) -> None:
+    """Run the teacher over some windows and write its hidden states at the wanted positions to their places.
+
+    Windows of like length run together, on the right of them padding that a causal model's states do not depend on.
+
+    Args:
+        wanted: rising positions of each window; a window without any is not run.
+        slots: for each window, the row of `out` that the state of each wanted position goes to.
+        out: (m, D) float16, in memory or mapped from a file.
+        batch_size: windows of full length a forward pass, or as many shorter ones as make up their tokens.
+        advance: told the number of tokens passed.
+        predicted: (m,) int32; to the same rows of it goes the token that the teacher finds likeliest after each state.
+
+    Raises:
+        NotFinite: a hidden state is NaN, infinite or too large for float16; names window and position. Nothing is
+            written of the batch that holds it.
+    """
+    for batch in _batches(windows, wanted, batch_size):
+        ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
+        rows = np.repeat(np.arange(len(batch)), [len(wanted[i]) for i in batch])
+        positions = np.concatenate([wanted[i] for i in batch]).astype(np.int64)
+        states = teacher.hidden_states(ids, mask)
+        here = states[torch.from_numpy(rows).to(states.device), torch.from_numpy(positions).to(states.device)]  # (w, D)
+        halves = here.to(torch.float16)
+        finite = torch.isfinite(halves).all(dim=-1)
+        if not finite.all():
+            bad = int(finite.int().argmin())
+            raise NotFinite(
+                f"the teacher's hidden state at position {positions[bad]} of {windows[batch[rows[bad]]].id} "
+                f"is NaN, infinite or beyond float16: run it with another --dtype than {teacher.dtype_name}"
+            )
+        places = np.concatenate([slots[i] for i in batch])
+        out[places] = halves.cpu().numpy()
+        if predicted is not None:
+            predicted[places] = _predicted(teacher, here)
+        advance(sum(len(windows[i].ids) for i in batch))
+
+
+def _batches(
+    windows: Sequence[TokenWindow], wanted: Sequence[NDArray[np.integer]], batch_size: int
+) -> Iterator[list[int]]:
+    """Windows that run together, longest first, so that memory that is too small is known at once.
+
+    Padded, a batch has no more tokens than `batch_size` of the longest windows. It depends on nothing else than what is
+    given, so that the same windows give the same numbers.
+    """
+    order = sorted((i for i in range(len(windows)) if len(wanted[i])), key=lambda i: -len(windows[i].ids))
+    room = batch_size * len(windows[order[0]].ids) if order else 0
+    start = 0
+    while start < len(order):
+        stop = start + max(1, room // len(windows[order[start]].ids))
+        yield order[start:stop]
+        start = stop
+
+
 def harvest(
     teacher: Teacher,
     windows: Sequence[TokenWindow],
@@ -58,39 +120,30 @@ def harvest(
     batch_size: int,
     advance: Callable[[int], object] = lambda tokens: None,
 ) -> Harvest:
-    """Run the teacher over some windows and keep its hidden states at the wanted positions, by window and position.
+    """Hidden states at the wanted positions, by window and position; see `harvest_into`.
 
     Args:
         windows: at least one.
-        wanted: positions of each window; a window without any is not run.
         policy: under which key a state is kept.
-        batch_size: windows a forward pass.
-        advance: told the number of tokens passed.
 
     Raises:
         NotFinite: a hidden state is NaN, infinite or too large for float16; names window and position.
     """
-    parts: list[tuple[int, NDArray[np.integer], NDArray[np.float16], NDArray[np.int32]]] = []
-    order = sorted((i for i in range(len(windows)) if len(wanted[i])), key=lambda i: -len(windows[i].ids))
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
-        states = teacher.hidden_states(ids, mask)
-        for row, i in enumerate(batch):
-            here = states[row, torch.from_numpy(wanted[i].astype(np.int64)).to(states.device)]  # (w, D)
-            found = text_keys(windows[i], policy)
-            keys = _predicted(teacher, here) if found is None else found[wanted[i]].astype(np.int32)
-            parts.append((i, wanted[i], _to_float16(here, windows[i], wanted[i]), keys))
-        advance(sum(len(windows[i].ids) for i in batch))
-    parts.sort(key=lambda part: part[0])
-    if not parts:
-        none = np.zeros(0, dtype=np.int32)
-        return Harvest(np.zeros((0, teacher.dim), dtype=np.float16), none, none, none)
+    ends = np.cumsum([len(at) for at in wanted])
+    slots = np.split(np.arange(ends[-1]), ends[:-1])
+    vectors = np.empty((ends[-1], teacher.dim), dtype=np.float16)
+    keys = np.empty(ends[-1], dtype=np.int32)
+    predicted = keys if policy == "predicted" else None
+    harvest_into(teacher, windows, wanted, slots, vectors, batch_size, advance, predicted)
+    for window, at, rows in zip(windows, wanted, slots, strict=True):
+        found = text_keys(window, policy)
+        if found is not None:
+            keys[rows] = found[at]
     return Harvest(
-        vectors=np.concatenate([vectors for _, _, vectors, _ in parts]),
-        keys=np.concatenate([keys for *_, keys in parts]),
-        windows=np.concatenate([np.full(len(at), i, dtype=np.int32) for i, at, _, _ in parts]),
-        positions=np.concatenate([at.astype(np.int32) for _, at, _, _ in parts]),
+        vectors=vectors,
+        keys=keys,
+        windows=np.repeat(np.arange(len(windows), dtype=np.int32), [len(at) for at in wanted]),
+        positions=np.concatenate(wanted).astype(np.int32),
     )
 
 
@@ -99,14 +152,3 @@ def _predicted(teacher: Teacher, states: Tensor) -> NDArray[np.int32]:
     rows = logit_rows(teacher.vocabulary_size)
     best = [teacher.head(part).argmax(dim=-1) for part in torch.split(states, rows)]
     return torch.cat(best).cpu().numpy().astype(np.int32)
-
-
-def _to_float16(states: Tensor, window: TokenWindow, positions: NDArray[np.integer]) -> NDArray[np.float16]:
-    wide = states.float()
-    bad = ~(wide.abs() <= _FLOAT16_MAX).all(dim=-1)  # NaN compares as false
-    if bad.any():
-        where = int(positions[int(bad.int().argmax())])
-        raise NotFinite(
-            f"the teacher's hidden state at position {where} of {window.id} is NaN, infinite or beyond float16"
-        )
-    return wide.to(torch.float16).cpu().numpy()

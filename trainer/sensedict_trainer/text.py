@@ -7,7 +7,7 @@ import hashlib
 import json
 import lzma
 import zlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".txt", ".jsonl")
 COMPRESSIONS = (".gz", ".xz")
 SHORTEST_WINDOW = 8  # tokens; a shorter tail has too little left context to be worth a pass
+TOKENIZED_CHARACTERS = 1 << 20  # of text tokenized at once: some 250,000 tokens, for which a tokenizer takes 50 MB
+NO_WINDOW = f"the text has no window of at least {SHORTEST_WINDOW} tokens"
 
 
 @dataclass(frozen=True)
@@ -137,46 +139,114 @@ def read_documents(paths: Sequence[Path]) -> Iterator[Document]:
             raise InvalidInput(f"{path}: the file holds no text")
 
 
-def cut_windows(
+def iter_windows(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, length: int, max_tokens: int | None = None
-) -> list[TokenWindow]:
+) -> Iterator[TokenWindow]:
     """Windows of at most `length` tokens, each of one document, until `max_tokens` are reached.
 
     No special token is added but those that the tokenizer itself puts before a text (`<bos>`), at the head of each
     window, because a model that wants one wants it there. Tails shorter than `SHORTEST_WINDOW` are dropped. Of texts
     of one name the second is named `name~2`: what is drawn for a window goes by its name.
 
-    Raises:
-        InvalidInput: the text gives no window at all.
+    However much text there is, `TOKENIZED_CHARACTERS` of it are held at once, or one document where that is longer,
+    and eight bytes a name.
     """
-    prefix = _prefix(tokenizer)
+    prefix = np.asarray(_prefix(tokenizer), dtype=np.int32)
     body = length - len(prefix)
-    windows: list[TokenWindow] = []
     total = 0
-    names: set[str] = set()
-    for document in documents:
-        name = _free_name(document.id, names)
-        names.add(name)
-        ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+    names = _Names()
+    for document, ids in _tokenized(documents, tokenizer):
+        name = names.free(document.id)
         for number, start in enumerate(range(0, len(ids), body)):
-            piece = prefix + ids[start : start + body]
+            piece = np.concatenate([prefix, ids[start : start + body]])
             if max_tokens is not None:
                 piece = piece[: max_tokens - total]
             if len(piece) < SHORTEST_WINDOW:
                 continue
-            windows.append(TokenWindow(f"{name}#{number}", np.asarray(piece, dtype=np.int32)))
+            yield TokenWindow(f"{name}#{number}", piece)
             total += len(piece)
         if max_tokens is not None and total > max_tokens - SHORTEST_WINDOW:
             break
+
+
+def cut_windows(
+    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, length: int, max_tokens: int | None = None
+) -> list[TokenWindow]:
+    """The windows of `iter_windows`, all at once.
+
+    Raises:
+        InvalidInput: the text gives no window at all.
+    """
+    windows = list(iter_windows(documents, tokenizer, length, max_tokens))
     if not windows:
-        raise InvalidInput(f"the text has no window of at least {SHORTEST_WINDOW} tokens")
+        raise InvalidInput(NO_WINDOW)
     return windows
 
 
-def _free_name(wanted: str, taken: Container[str]) -> str:
-    if wanted not in taken:
-        return wanted
-    return next(name for name in (f"{wanted}~{i}" for i in count(2)) if name not in taken)
+def _tokenized(
+    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[Document, NDArray[np.int32]]]:
+    """Documents with their tokens, (n,); tokenized many at once, which a fast tokenizer does in all its threads."""
+    for some in _batches(documents):
+        found = tokenizer(
+            [document.text for document in some],
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        for document, ids in zip(some, found, strict=True):
+            yield document, np.asarray(ids, dtype=np.int32)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    some: list[Document] = []
+    characters = 0
+    for document in documents:
+        some.append(document)
+        characters += len(document.text)
+        if characters >= TOKENIZED_CHARACTERS:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
+
+
+class _Names:
+    """Names that are taken, as 64-bit hashes: two names of one hash cost the second a `~2`, nothing else."""
+
+    _RECENT = 1 << 18
+
+    def __init__(self) -> None:
+        self._recent: set[int] = set()
+        self._older = np.zeros(0, dtype=np.uint64)  # rising
+        self._uses: dict[int, int] = {}  # of names wanted more than once
+
+    def free(self, wanted: str) -> str:
+        """Take a name that is not taken yet: the wanted one, or with the lowest free `~2`, `~3`, …"""
+        if self._take(wanted):
+            return wanted
+        key = _name_hash(wanted)
+        for i in count(self._uses.get(key, 2)):
+            if self._take(f"{wanted}~{i}"):
+                self._uses[key] = i + 1
+                return f"{wanted}~{i}"
+        raise AssertionError  # count has no end
+
+    def _take(self, name: str) -> bool:
+        key = _name_hash(name)
+        place = int(np.searchsorted(self._older, np.uint64(key)))
+        if key in self._recent or (place < len(self._older) and int(self._older[place]) == key):
+            return False
+        self._recent.add(key)
+        if len(self._recent) >= self._RECENT:
+            self._older = np.sort(np.concatenate([self._older, np.fromiter(self._recent, dtype=np.uint64)]))
+            self._recent.clear()
+        return True
+
+
+def _name_hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def overlapping(
