@@ -11,6 +11,7 @@ import torch
 
 from sensedict.errors import NotFinite
 from sensedict_trainer.harvest import harvest, harvest_into
+from sensedict_trainer.state_points import StatePoint
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import TokenWindow
 from tiny_teacher import save_tiny_teacher
@@ -65,6 +66,17 @@ def test_states_and_predictions_go_to_their_places(
     assert (out[untouched] == 7).all()
     assert (keys[untouched] == -1).all()
     assert sum(passed) == sum(LENGTHS) - LENGTHS[3]  # a window without a wanted position is not run
+
+
+def test_states_of_a_layer(teacher: Teacher, windows: list[TokenWindow]) -> None:
+    point = StatePoint(2)
+    out = np.zeros((3, teacher.dim), dtype=np.float16)
+    nothing = np.zeros(0, dtype=np.int64)
+    at, slots = [np.array([0, 5, 7]), nothing], [np.array([2, 0, 1]), nothing]
+    harvest_into(teacher, windows[:2], at, slots, out, 2, point=point)
+    with torch.no_grad():
+        alone = teacher.states_at(point, torch.from_numpy(windows[0].ids.astype(np.int64))[None])[0, at[0]].numpy()
+    np.testing.assert_allclose(out[slots[0]], alone, rtol=2e-3, atol=2e-3)
 
 
 def test_a_batch_holds_the_tokens_of_so_many_full_windows(teacher: Teacher, windows: list[TokenWindow]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensedict.errors import NotFinite
+from sensedict_trainer.state_points import FINAL_NORM, StatePoint
 from sensedict_trainer.teacher import Teacher, logit_rows
 from sensedict_trainer.text import TokenWindow, pad_windows
 
@@ -57,6 +58,7 @@ def harvest_into(
     batch_size: int,
     advance: Callable[[int], object] = lambda tokens: None,
     predicted: NDArray[np.int32] | None = None,
+    point: StatePoint = FINAL_NORM,
 ) -> None:
     """Run the teacher over some windows and write its hidden states at the wanted positions to their places.
 
@@ -69,6 +71,7 @@ def harvest_into(
         batch_size: windows of full length a forward pass, or as many shorter ones as make up their tokens.
         advance: told the number of tokens passed.
         predicted: (m,) int32; to the same rows of it goes the token that the teacher finds likeliest after each state.
+        point: where states are read; `predicted` needs the final norm.
 
     Raises:
         NotFinite: a hidden state is NaN, infinite or too large for float16; names window and position. Nothing is
@@ -78,7 +81,7 @@ def harvest_into(
         ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
         rows = np.repeat(np.arange(len(batch)), [len(wanted[i]) for i in batch])
         positions = np.concatenate([wanted[i] for i in batch]).astype(np.int64)
-        states = teacher.hidden_states(ids, mask)
+        states = teacher.states_at(point, ids, mask)
         here = states[torch.from_numpy(rows).to(states.device), torch.from_numpy(positions).to(states.device)]  # (w, D)
         halves = here.to(torch.float16)
         finite = torch.isfinite(halves).all(dim=-1)
