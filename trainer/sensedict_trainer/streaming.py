@@ -34,7 +34,8 @@ def settled_at(cumulative: NDArray[np.integer], first: int = FIRST) -> NDArray[n
     """
     enough = cumulative >= first
     enough[-1] = True
-    return enough.argmax(axis=0).astype(np.int64)
+    found: NDArray[np.int64] = enough.argmax(axis=0)
+    return found
 
 
 @dataclass(frozen=True)
