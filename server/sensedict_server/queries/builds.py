@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Connection, Row, Select, Text, cast, column, func, literal, select, table, true
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from sensedict_server.tables import build_shards
+from sensedict_server.tables import build_log, build_shards, builds
+
+State = Literal["running", "published", "failed", "cancelled"]
+_jobs = table("procrastinate_jobs", column("queue_name"), column("status"), column("args", JSONB), column("worker_id"))
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build of a dictionary, running or past.
+
+    Attributes:
+        settings: as `BuildSettings` are kept in JSON.
+        content: what decides the result; None until teacher and text were looked at.
+        store: folder or URL of the shards; plan: the server's plan that it was started from.
+        error: why it failed.
+    """
+
+    id: int
+    name: str
+    version: str
+    state: State
+    settings: dict[str, Any]
+    content: dict[str, Any] | None
+    store: str
+    plan: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def ref(self) -> str:
+        """The dictionary that it makes, name@version."""
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +68,64 @@ class Shard:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Made:
+    """What is made of one stage: shards, their sizes in the stage's unit, seconds of work, and bytes in the store."""
+
+    stage: str
+    shards: int
+    size: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """Something that happened to a build."""
+
+    id: int
+    at: datetime
+    worker: str
+    message: str
+
+
+def find_build(connection: Connection, build_id: int) -> Build | None:
+    """The build of that id."""
+    return _one(connection, select(builds).where(builds.c.id == build_id))
+
+
+def running_build(connection: Connection, name: str, version: str) -> Build | None:
+    """The build that is making that dictionary now; the database lets there be one at most."""
+    running = builds.c.state == "running"
+    return _one(connection, select(builds).where(builds.c.name == name, builds.c.version == version, running))
+
+
+def list_builds(
+    connection: Connection, state: State | None = None, before: int | None = None, limit: int | None = None
+) -> list[Build]:
+    """Builds, newest first: in one state, older than the build `before`, no more than `limit` of them."""
+    query = select(builds).order_by(builds.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(builds.c.state == state)
+    if before is not None:
+        query = query.where(builds.c.id < before)
+    return [_build(row) for row in connection.execute(query)]
+
+
+def builds_of(connection: Connection, name: str, version: str) -> list[Build]:
+    """Every build of that dictionary, newest first."""
+    query = select(builds).where(builds.c.name == name, builds.c.version == version)
+    return [_build(row) for row in connection.execute(query.order_by(builds.c.id.desc()))]
+
+
+def builds_like(connection: Connection, content: Mapping[str, Any], but_for: Sequence[str] = ()) -> list[Build]:
+    """Builds of the same content, whatever they are called and those keys of it say; newest first."""
+    there = builds.c.content.op("-")(cast(list(but_for), ARRAY(Text)))
+    same = {name: value for name, value in content.items() if name not in but_for}
+    query = select(builds).where(there == literal(same, JSONB)).order_by(builds.c.id.desc())
+    return [_build(row) for row in connection.execute(query)]
+
+
 def shards_of(connection: Connection, build_id: int) -> dict[str, Shard]:
     """All that is made of a build, by name."""
     table = build_shards.c
@@ -41,3 +133,56 @@ def shards_of(connection: Connection, build_id: int) -> dict[str, Shard]:
         table.shard, table.file, table.bytes, table.sha256, table.size, table.seconds, table.worker, table.facts
     ).where(table.build_id == build_id, table.file.is_not(None))
     return {row.shard: Shard(*row) for row in connection.execute(query)}
+
+
+def made_of(connection: Connection, build_id: int) -> dict[str, Made]:
+    """What is made of each stage that has a shard, by the stage's name: that of its shards without their number."""
+    stage = func.regexp_replace(build_shards.c.shard, "/[^/]*$", "").label("stage")
+    query = (
+        select(
+            stage,
+            func.count(),
+            cast(func.sum(build_shards.c.size), BigInteger),
+            func.sum(build_shards.c.seconds),
+            cast(func.sum(build_shards.c.bytes), BigInteger),
+        )
+        .where(build_shards.c.build_id == build_id, build_shards.c.file.is_not(None))
+        .group_by(stage)
+    )
+    return {row.stage: Made(*row) for row in connection.execute(query)}
+
+
+def plan_facts(connection: Connection, build_id: int) -> dict[str, Any] | None:
+    """What the plan of a build says of its shards; None while there is no plan."""
+    query = select(build_shards.c.facts).where(
+        build_shards.c.build_id == build_id, build_shards.c.shard == "plan", build_shards.c.file.is_not(None)
+    )
+    facts: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    return facts
+
+
+def in_hand(connection: Connection, build_id: int) -> list[str]:
+    """The shards of a build that workers are making now; one whose worker died counts until that is noticed."""
+    shard = _jobs.c.args["shard"].astext
+    query = select(shard).where(_jobs.c.queue_name == f"build-{build_id}", cast(_jobs.c.status, Text) == "doing")
+    return list(connection.execute(query.order_by(shard)).scalars())
+
+
+def log_of(connection: Connection, build_id: int, after: int | None = None, limit: int | None = None) -> list[LogLine]:
+    """The last lines of a build's log, oldest first; with `after`, those that follow that line."""
+    newest = (
+        select(build_log.c.id, build_log.c.at, build_log.c.worker, build_log.c.message)
+        .where(build_log.c.build_id == build_id, true() if after is None else build_log.c.id > after)
+        .order_by(build_log.c.id.desc())
+        .limit(limit)
+    )
+    return [LogLine(*row) for row in reversed(connection.execute(newest).all())]
+
+
+def _one(connection: Connection, query: Select[Any]) -> Build | None:
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _build(row)
+
+
+def _build(row: Row[Any]) -> Build:
+    return Build(**{name: row._mapping[name] for name in Build.__dataclass_fields__})
