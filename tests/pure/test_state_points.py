@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from file_set_factory import IDENTITY
-from sensedict.errors import ConfigurationError, InvalidInput, Mismatch
+from sensedict.errors import ConfigurationError, InvalidInput, Mismatch, NotFinite
+from sensedict_trainer.harvest import harvest_into
 from sensedict_trainer.state_points import FINAL_NORM, StatePoint, parse_state_point
 from sensedict_trainer.teacher import Teacher, check_identity, load_teacher
+from sensedict_trainer.text import TokenWindow
 from tiny_teacher import save_tiny_teacher
 
 IDS = torch.tensor([[5, 9, 30, 17], [8, 2, 1, 0]])
@@ -105,6 +108,17 @@ def test_an_error_in_the_pass_is_no_end_of_it(teacher: Teacher) -> None:
     with pytest.raises(IndexError):
         teacher.states_at(StatePoint(2), IDS + teacher.vocabulary_size)
     assert not any(module._forward_hooks for module in teacher.backbone.modules())
+
+
+def test_a_layer_beyond_float16_is_named(tmp_path: Path) -> None:
+    teacher = load_teacher(str(save_tiny_teacher(tmp_path / "t")))
+    teacher.backbone.layers[1].register_forward_hook(lambda _module, _args, output: output + 7e4)
+    window, all_of_it = TokenWindow("book#0", IDS[0].numpy().astype(np.int32)), np.arange(4)
+    out = np.zeros((4, teacher.dim), dtype=np.float16)
+    harvest_into(teacher, [window], [all_of_it], [all_of_it], out, 1, point=StatePoint(1))
+    assert out.any()
+    with pytest.raises(NotFinite, match=r"state \(layer:2\) at position 0 of book#0 .* float16: choose another layer"):
+        harvest_into(teacher, [window], [all_of_it], [all_of_it], out, 1, point=StatePoint(2))
 
 
 def test_layers_that_cannot_be_told_or_give_something_else_are_refused(teacher: Teacher) -> None:

@@ -87,9 +87,12 @@ def harvest_into(
         finite = torch.isfinite(halves).all(dim=-1)
         if not finite.all():
             bad = int(finite.int().argmin())
+            # between layers some decoders go beyond what float16 holds, in whatever dtype they run
+            other = f"run it with another --dtype than {teacher.dtype_name}"
+            fix = other if point == FINAL_NORM else "choose another layer"
             raise NotFinite(
-                f"the teacher's hidden state at position {positions[bad]} of {windows[batch[rows[bad]]].id} "
-                f"is NaN, infinite or beyond float16: run it with another --dtype than {teacher.dtype_name}"
+                f"the teacher's hidden state ({point}) at position {positions[bad]} of {windows[batch[rows[bad]]].id} "
+                f"is NaN, infinite or beyond float16: {fix}"
             )
         places = np.concatenate([slots[i] for i in batch])
         out[places] = halves.cpu().numpy()
