@@ -15,7 +15,7 @@ from sensedict.errors import ConfigurationError
 
 DRIVER = "postgresql+psycopg"
 _PREFIX = "SENSEDICT_"
-_READ = ("HOME", "DATABASE_URL", "POOL_SIZE")
+_READ = ("HOME", "DATABASE_URL", "POOL_SIZE", "PLANS")
 _OF_OTHERS = ("TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD")  # the tests, docker-compose.yml
 
 
@@ -27,11 +27,13 @@ class Settings:
         home: folder of everything that sensedict keeps on this machine.
         database_url: any PostgreSQL ≥ 15 with pgvector ≥ 0.8; None: an embedded one in `home/postgres`.
         pool_size: connections of one process, and so its threads that answer requests.
+        plans: TOML file of the builds that can be started over HTTP; None: there are none.
     """
 
     home: Path
     database_url: URL | None = None
     pool_size: int = 10
+    plans: Path | None = None
 
     @property
     def files(self) -> Path:
@@ -45,7 +47,7 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read `SENSEDICT_HOME`, `SENSEDICT_DATABASE_URL` and `SENSEDICT_POOL_SIZE`.
+        """Read `SENSEDICT_HOME`, `SENSEDICT_DATABASE_URL`, `SENSEDICT_POOL_SIZE` and `SENSEDICT_PLANS`.
 
         Raises:
             ConfigurationError: naming every fault at once.
@@ -54,10 +56,11 @@ class Settings:
         home = _home(environment, faults)
         url = _database_url(environment, faults)
         pool_size = _pool_size(environment, faults)
+        plans = _plans(environment, faults)
         faults += _misspelt(environment)
         if faults:
             raise ConfigurationError("the environment cannot be used: " + "; ".join(faults))
-        return Settings(home=home, database_url=url, pool_size=pool_size)
+        return Settings(home=home, database_url=url, pool_size=pool_size, plans=plans)
 
 
 def _home(environment: Mapping[str, str], faults: list[str]) -> Path:
@@ -99,6 +102,17 @@ def _pool_size(environment: Mapping[str, str], faults: list[str]) -> int:
         faults.append(f"SENSEDICT_POOL_SIZE is {text!r}: give a number of connections from 1 to 1000")
         return Settings.pool_size
     return int(text)
+
+
+def _plans(environment: Mapping[str, str], faults: list[str]) -> Path | None:
+    """The file, which `read_plans` reads: only a service needs what is in it."""
+    named = environment.get("SENSEDICT_PLANS", "")
+    if not named:
+        return None
+    path = Path(named).expanduser().absolute()
+    if not path.is_file():
+        faults.append(f"SENSEDICT_PLANS {str(path)!r} is not a file: name a TOML file of plans, or unset it")
+    return path
 
 
 def _misspelt(environment: Mapping[str, str]) -> list[str]:

@@ -17,10 +17,16 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "SENSEDICT_HOME": str(file),
         "SENSEDICT_DATABASE_URL": "mysql://user:secret@host/db",
         "SENSEDICT_POOL_SIZE": "none",
+        "SENSEDICT_PLANS": str(tmp_path),
     }
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment(environment)
-    for said in (f"SENSEDICT_HOME {str(file)!r} is not a folder", "only PostgreSQL is supported", "is 'none': give"):
+    for said in (
+        f"SENSEDICT_HOME {str(file)!r} is not a folder",
+        "only PostgreSQL is supported",
+        "is 'none': give",
+        f"SENSEDICT_PLANS {str(tmp_path)!r} is not a file",
+    ):
         assert said in caught.value.detail
     assert "secret" not in caught.value.detail
 
