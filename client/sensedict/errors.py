@@ -114,6 +114,24 @@ class RelationNotFound(NotFound):
     code = "relation-not-found"
 
 
+class JobNotFound(NotFound):
+    """No build has this number."""
+
+    code = "job-not-found"
+
+
+class PlanNotFound(NotFound):
+    """The service's configuration names no such plan."""
+
+    code = "plan-not-found"
+
+
+class IdMapNotFound(NotFound):
+    """No map of sense ids from the one dictionary to the other is published."""
+
+    code = "id-map-not-found"
+
+
 class Conflict(SenseDictError):
     """The change contradicts what is already stored, and nothing was written."""
 

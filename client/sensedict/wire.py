@@ -22,6 +22,7 @@ from sensedict.source import Identity
 
 JSON = "application/json"
 SAFETENSORS = "application/vnd.safetensors"
+PARQUET = "application/vnd.apache.parquet"
 PROBLEM = "application/problem+json"
 
 LATEST = "latest"  # the alias that a bare name means; publishing moves it
@@ -37,9 +38,13 @@ RELATION = "/v1/dictionaries/{ref}/relations/{relation}"
 PATH = "/v1/dictionaries/{ref}/path"  # ?word=…&other=…&type=…&direction=…
 SENSE = "/v1/dictionaries/{ref}/senses/{sense}"
 NEIGHBOURS = "/v1/dictionaries/{ref}/senses/{sense}/neighbours"  # ?limit=…
+ID_MAP = "/v1/dictionaries/{ref}/idMap"  # ?to=…
 CANDIDATE_SETS = "/v1/dictionaries/{ref}:candidateSets"
 GET_SENSES = "/v1/dictionaries/{ref}:getSenses"
 NEAREST_SENSES = "/v1/dictionaries/{ref}:nearestSenses"
+JOBS = "/v1/jobs"  # ?state=…&limit=…&cursor=…
+JOB = "/v1/jobs/{job}"
+CANCEL_JOB = "/v1/jobs/{job}:cancel"
 LIMITS = "/v1/limits"
 LIVEZ = "/livez"
 READYZ = "/readyz"
@@ -48,6 +53,7 @@ READYZ = "/readyz"
 Matched = Literal["exact", "case", "form", "lemma"]
 Owned = Literal["token", "word"]
 Direction = Literal["both", "out", "in"]
+JobState = Literal["running", "published", "failed", "cancelled"]
 _MATCHED: Any = Field(
     default="exact",
     description="how the word was found: as it is spelt, as its case folds, through an inflected form that a source "
@@ -73,7 +79,7 @@ class Limits(Model):
     max_items: int = Field(default=16_384, description="tokens, ids or vectors in one bulk request")
     max_body_bytes: int = Field(default=64 * 2**20, description="bytes of one request body")
     max_nearest: int = Field(default=100, description="p of nearestSenses")
-    max_page: int = Field(default=1_000, description="relations in one page")
+    max_page: int = Field(default=1_000, description="relations or jobs in one page")
     max_word_characters: int = Field(default=256, description="characters of a word")
     max_depth: int = Field(default=6, description="steps from the word to a relation's far end")
     max_walk_words: int = Field(default=10_000, description="words that a walk or the search for a path reaches")
@@ -320,6 +326,64 @@ class Explanation(Model):
     source: Source = Field(description="which lists the original")
     glosses: dict[str, list[Gloss]] = Field(description="what the sources say that the relation's words mean, by word")
     judgement: Judgement | None = Field(description="where a lexicographer added the original")
+
+
+class JobRequest(Request):
+    """A plan of the service's configuration, to be started; what it builds is for the configuration to say."""
+
+    plan: str
+
+
+class JobInfo(Model):
+    """A build of a dictionary, running or past."""
+
+    id: int
+    name: str = Field(description="of the dictionary that it makes")
+    version: str
+    state: JobState
+    plan: str | None = Field(description="the plan of the service's configuration that it was started from")
+    error: str | None = Field(description="why it failed")
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class JobPage(Model):
+    """Jobs, newest first."""
+
+    jobs: list[JobInfo]
+    next_cursor: str | None
+
+
+class JobStage(Model):
+    """A stage of a build: every shard of it is made before the next stage begins."""
+
+    name: str = Field(description="`plan`, `harvest/0`, `cluster/0`, `publish`; the number is of a generation")
+    unit: str = Field(description="what `done` and `total` count")
+    done: int
+    total: int | None = Field(description="null while there is no plan")
+    shards: int = Field(description="those that are made")
+    shards_total: int | None
+    seconds: float = Field(description="of work, of all workers together")
+
+
+class JobLogLine(Model):
+    """Something that happened to a build."""
+
+    at: datetime
+    worker: str
+    message: str
+
+
+class JobDetail(JobInfo):
+    """A build with its progress; folders and URLs are shown by their last name alone."""
+
+    settings: dict[str, Any]
+    stages: list[JobStage]
+    percent: float | None = Field(description="of what the stages count, all together; null while there is no plan")
+    workers: int = Field(description="that are at a shard of it now")
+    rate: float | None = Field(description="of the stage that is running: its unit a second, all workers together")
+    seconds_left: float | None = Field(description="of the stage that is running, at this rate")
+    log: list[JobLogLine] = Field(description="the last lines, oldest first")
 
 
 class CandidateSetsRequest(Request):

@@ -27,7 +27,7 @@ class Catalogue:
         # What is published never changes, so reads need no transaction. The rollback at the end of one would cost a
         # message to the server, and the driver drops all its prepared statements at each.
         self.engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._transactions = engine
+        self.transactions = engine
         self._files_root = files_root
         self._found: dict[str, Dictionary] = {}
         self._snapshots: dict[str, Snapshot] = {}
@@ -67,7 +67,7 @@ class Catalogue:
             return held
         with self._opening:
             if dictionary.ref not in self._snapshots:
-                place = files.ensure(self._transactions, self._files_root, dictionary)
+                place = files.ensure(self.transactions, self._files_root, dictionary)
                 self._snapshots[dictionary.ref] = files.open_whole(place)
             return self._snapshots[dictionary.ref]
 

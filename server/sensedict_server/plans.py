@@ -112,5 +112,5 @@ def _kinds() -> dict[str, Any]:
 
 
 def _required() -> list[str]:
-    needed = [field.name for field in fields(BuildSettings) if field.default is MISSING]
-    return [*needed, _STORE]
+    needed = [field for field in fields(BuildSettings) if field.default is MISSING and field.default_factory is MISSING]
+    return [*(field.name for field in needed), _STORE]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Select, Text, cast, column, func, literal, select, table, true
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from sensedict.wire import JobState
 from sensedict_server.tables import build_log, build_shards, builds
 
-State = Literal["running", "published", "failed", "cancelled"]
 _jobs = table("procrastinate_jobs", column("queue_name"), column("status"), column("args", JSONB), column("worker_id"))
 
 
@@ -30,7 +30,7 @@ class Build:
     id: int
     name: str
     version: str
-    state: State
+    state: JobState
     settings: dict[str, Any]
     content: dict[str, Any] | None
     store: str
@@ -101,7 +101,7 @@ def running_build(connection: Connection, name: str, version: str) -> Build | No
 
 
 def list_builds(
-    connection: Connection, state: State | None = None, before: int | None = None, limit: int | None = None
+    connection: Connection, state: JobState | None = None, before: int | None = None, limit: int | None = None
 ) -> list[Build]:
     """Builds, newest first: in one state, older than the build `before`, no more than `limit` of them."""
     query = select(builds).order_by(builds.c.id.desc()).limit(limit)

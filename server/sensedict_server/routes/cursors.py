@@ -7,8 +7,10 @@ import binascii
 import struct
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import ClassVar
 
 from sensedict.errors import InvalidInput
+from sensedict.wire import JobState
 from sensedict_server.queries.relations import Filter
 
 _FORM = struct.Struct(">8sHq")  # of which query, depth, id
@@ -17,20 +19,16 @@ _LARGEST = 2**63 - 1  # ids are bigint
 
 @dataclass(frozen=True)
 class Place:
-    """The last relation of a page, in the order of depth and id."""
+    """The last entry of a page, in the order of depth and id."""
 
     depth: int
     id: int
 
 
-@dataclass(frozen=True)
-class Cursor:
-    """Cursors of the relations of one word, to one depth, through one filter; how long a page is may change."""
+class _OfOneQuery:
+    """Cursors of what a subclass says is asked for, by its fields; how long a page is may change."""
 
-    lexicon_id: int
-    word: str
-    depth: int
-    filter: Filter
+    _question: ClassVar[str]  # its fields in words
 
     def make(self, last: Place) -> str:
         """The cursor of the page that follows `last`."""
@@ -51,9 +49,30 @@ class Cursor:
         if query != self._query():
             raise InvalidInput(
                 f"the cursor {cursor[:40]!r} is of another query: give `next_cursor` of the page before with the same "
-                "dictionary, word, depth and filters, or leave it out for the first page"
+                f"{self._question}, or leave it out for the first page"
             )
         return Place(depth, id)
 
     def _query(self) -> bytes:
         return blake2b(repr(self).encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True)
+class Cursor(_OfOneQuery):
+    """Cursors of the relations of one word, to one depth, through one filter."""
+
+    _question = "dictionary, word, depth and filters"
+
+    lexicon_id: int
+    word: str
+    depth: int
+    filter: Filter
+
+
+@dataclass(frozen=True)
+class JobsCursor(_OfOneQuery):
+    """Cursors of the builds in one state, or in any."""
+
+    _question = "state"
+
+    state: JobState | None
