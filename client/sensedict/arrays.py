@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from mmap import mmap
 from typing import Any
 
@@ -58,8 +59,13 @@ def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | No
     >>> tensors["ids"].tolist(), metadata
     ([3, 1], {'unit': 'sense'})
     """
+    return b"".join(blocks(tensors, metadata))
+
+
+def blocks(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> list[memoryview]:
+    """The bytes of `encode` one after another: a header, then the memory of each tensor, which is not copied."""
     header: dict[str, Any] = {} if metadata is None else {_METADATA: dict(metadata)}
-    blocks: list[memoryview] = []
+    found: list[memoryview] = []
     end = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize):
         little = tensor.dtype.newbyteorder("<")
@@ -71,10 +77,50 @@ def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | No
             "shape": list(block.shape),
             "data_offsets": [end, end := end + block.nbytes],
         }
-        blocks.append(block.data)
+        found.append(block.reshape(-1).view(np.uint8).data)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *blocks])
+    return [memoryview(len(text).to_bytes(8, "little") + text), *found]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a file: its bytes are `begin .. end` of it."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def header_bytes(first: bytes) -> int:
+    """The length of what stands before the tensors, read from a file's first 8 bytes.
+
+    Raises:
+        MalformedBody: there are fewer, or the header is longer than any that is written.
+    """
+    length = int.from_bytes(first[:8], "little")
+    if len(first) < 8 or length > MAX_HEADER_BYTES:
+        raise MalformedBody(f"not safetensors: it begins with {first[:8]!r}")
+    return 8 + length
+
+
+def layout(head: bytes) -> dict[str, Place]:
+    """Where each tensor lies, so that a part of one can be read without the rest.
+
+    Args:
+        head: the first `header_bytes` of a file.
+
+    Raises:
+        MalformedBody: the header is not one of the format.
+    """
+    header = _parse_header(head[8:])
+    header.pop(_METADATA, None)
+    found = {name: _place(name, entry) for name, entry in header.items()}
+    return {
+        name: Place(dtype, tuple(shape), len(head) + begin, len(head) + end)
+        for name, (dtype, shape, begin, end) in found.items()
+    }
 
 
 def decode(data: bytes | bytearray | memoryview | mmap) -> tuple[Tensors, Metadata]:

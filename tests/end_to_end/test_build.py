@@ -57,7 +57,14 @@ def build(database: Engine, teacher_folder: Path, text: Path, tmp_path: Path) ->
     pairs.write_text("hot\twarm\tsynonym\nhot\tcold\tantonym\nday\tnight\tantonym\nhappy\tunhappy\tnegation\n", "utf-8")
     load_lexicon(database, "pairs", "1", Recipe([parse_source(f"typed:{pairs}"), parse_source("opposites")], []))
     return BuildSettings(
-        teacher=str(teacher_folder), corpus=(text,), lexicon="pairs@1", name="tiny", version="1", k=3, window=32, cap=60
+        teacher=str(teacher_folder),
+        corpus=(str(text),),
+        lexicon="pairs@1",
+        name="tiny",
+        version="1",
+        k=3,
+        window=32,
+        cap=60,
     )
 
 
@@ -77,7 +84,7 @@ def test_senses_are_the_clusters_of_the_teachers_states(
     assert dictionary.key_policy == key
     teacher = load_teacher(build.teacher)
     states: dict[int, list[torch.Tensor]] = {}
-    for window in cut_windows(read_documents(build.corpus), teacher.tokenizer, build.window):
+    for window in cut_windows(read_documents([Path(path) for path in build.corpus]), teacher.tokenizer, build.window):
         ids = torch.from_numpy(window.ids.astype(np.int64)).unsqueeze(0)
         with torch.no_grad():
             hidden = teacher.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
@@ -134,12 +141,13 @@ def test_each_file_of_the_corpus_counts_and_so_does_their_order(
         (tmp_path / folder).mkdir()
         paths.append(tmp_path / folder / "text.txt")
         paths[-1].write_text(" ".join(corpus(40, seed=seed)))
-    build_dictionary(database, settings.files, replace(build, corpus=tuple(paths)), tmp_path / "work")
+    build = replace(build, corpus=tuple(map(str, paths)))
+    build_dictionary(database, settings.files, build, tmp_path / "work")
     with pytest.raises(Conflict, match="other settings"):
-        build_dictionary(database, settings.files, replace(build, corpus=tuple(paths[::-1])), tmp_path / "work")
+        build_dictionary(database, settings.files, replace(build, corpus=build.corpus[::-1]), tmp_path / "work")
     paths[0].write_text(" ".join(corpus(40, seed=7)))
     with pytest.raises(Conflict, match="other settings"):
-        build_dictionary(database, settings.files, replace(build, corpus=tuple(paths)), tmp_path / "work")
+        build_dictionary(database, settings.files, build, tmp_path / "work")
 
 
 def test_token_texts_keep_their_blank_whatever_the_tokenizer() -> None:
@@ -196,7 +204,7 @@ def command(build: BuildSettings, work: Path) -> list[str]:
         "--teacher",
         build.teacher,
         "--corpus",
-        str(build.corpus[0]),
+        build.corpus[0],
         "--lexicon",
         build.lexicon,
     ]
@@ -289,7 +297,7 @@ def test_a_work_folder_of_another_build_is_not_mixed_up(
         ({"antonym_types": ("opposite",)}, InvalidInput, "no relations of type 'opposite', it has antonym, negation"),
         ({"seed": 2**40}, InvalidInput, "seed is 1099511627776: it is at most"),
         ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),
-        ({"corpus": (Path("nosuch.txt"),)}, InvalidInput, r"nosuch\.txt: there is no such file"),
+        ({"corpus": ("nosuch.txt",)}, InvalidInput, r"nosuch\.txt: there is no such file"),
         ({"teacher": "/nosuch/folder"}, ConfigurationError, "there is no folder /nosuch/folder"),
     ],
 )

@@ -39,7 +39,7 @@ def build(database: Engine, tmp_path: Path) -> BuildSettings:
     text = tmp_path / "corpus.jsonl"
     text.write_text("".join(json.dumps({"text": sentence}) + "\n" for sentence in corpus(300, seed=1)), "utf-8")
     teacher = save_tiny_teacher(tmp_path / "teacher")
-    return BuildSettings(str(teacher), (text,), "pairs@1", "tiny", "1", k=3, window=32, cap=60)
+    return BuildSettings(str(teacher), (str(text),), "pairs@1", "tiny", "1", k=3, window=32, cap=60)
 
 
 def everything(*folders: Path) -> dict[Path, int]:
@@ -51,7 +51,7 @@ def test_a_dry_run_prints_the_plan_of_the_build_and_writes_nothing(
 ) -> None:
     weights = tmp_path / "teacher" / "model.safetensors"
     away = weights.rename(tmp_path / "away.safetensors")
-    line = [*SENSEDICT, "build", "--teacher", build.teacher, "--corpus", str(build.corpus[0]), "--lexicon", "pairs@1"]
+    line = [*SENSEDICT, "build", "--teacher", build.teacher, "--corpus", build.corpus[0], "--lexicon", "pairs@1"]
     line += ["--name", "tiny", "--version", "1", "--k", "3", "--window", "32", "--cap", "60", "--dry-run"]
     line += ["--without", "opposites"]
     before = everything(tmp_path, settings.home)

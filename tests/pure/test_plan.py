@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> BuildSettings:
     for i in range(10):
         (tmp_path / f"{i}.txt").write_text(" ".join("aaaaaaaa"))
     (tmp_path / "last.txt").write_text(" ".join("bbbbbbbc"))
-    return BuildSettings("", (tmp_path,), "l@1", "n", "1", k=3, cap=5, window=8)
+    return BuildSettings("", (str(tmp_path),), "l@1", "n", "1", k=3, cap=5, window=8)
 
 
 def outline(tokenizer: PreTrainedTokenizerBase) -> Outline:

@@ -117,7 +117,7 @@ def build(
         click.echo(f"lexicon: {lexicon}")
     build_settings = BuildSettings(
         teacher=teacher,
-        corpus=corpus,
+        corpus=tuple(map(str, corpus)),
         lexicon=lexicon,
         name=name,
         version=version,

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from sensedict.errors import Conflict, InvalidInput
 from sensedict.fileset import hash_file
+from sensedict.paths import write_whole
 from sensedict_server.build.centroids import run_centroids
 from sensedict_server.build.check import check_name, check_types, check_version
 from sensedict_server.build.contents import Draft
@@ -38,7 +39,7 @@ _NOT_IN_PARTS = ("lexicon", "synonym_types", "antonym_types")
 STATE_POINT = "final_norm"
 MOST_SEED = 2**31 - 1
 # Where a build ran and what it is called do not decide what is in it.
-_NOT_CONTENT = ("name", "version", "device", "batch_size")
+_NOT_CONTENT = ("name", "version", "device", "batch_size", "memory")
 
 
 def build_dictionary(
@@ -66,7 +67,7 @@ def build_dictionary(
     """
     from sensedict_trainer.outline import outline_of
     from sensedict_trainer.teacher import load_teacher
-    from sensedict_trainer.work import WorkFolder, write_whole
+    from sensedict_trainer.work import WorkFolder
 
     lexicon = _checked(engine, settings)
     teacher = load_teacher(settings.teacher, settings.dtype, settings.device)
@@ -134,7 +135,7 @@ def _checked(engine: Engine, settings: BuildSettings) -> Lexicon:
     from sensedict_trainer.text import text_files
 
     check_settings(settings)
-    text_files(settings.corpus)
+    text_files([Path(path) for path in settings.corpus])
     with engine.connect() as connection:
         lexicon = find_lexicon(connection, settings.lexicon)
         check_types(_types(settings), {count.type for count in count_relations(connection, lexicon.id)})
@@ -188,7 +189,7 @@ def _content(settings: BuildSettings, teacher: Teacher) -> dict[str, Any]:
         **plain,
         "teacher": teacher.fingerprint,
         "tokenizer": teacher.tokenizer_hash,
-        "corpus": [[path.name, _file_hash(path)] for path in settings.corpus],
+        "corpus": [[path.name, _file_hash(path)] for path in map(Path, settings.corpus)],
     }
 
 

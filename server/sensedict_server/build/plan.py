@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 
 if TYPE_CHECKING:
@@ -19,26 +21,41 @@ if TYPE_CHECKING:
     from sensedict_trainer.text import TokenWindow
 
 
+Mode = Literal["exact", "streaming"]
+Allocation = Literal["fixed", "adaptive"]
+
+
+def _cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class BuildSettings:
     """What decides the dictionary that a build makes, and where.
 
     Attributes:
         teacher: folder or hub name; dtype: of its weights as run.
-        corpus: text files and folders; tokens: how much of it is read, None for all.
+        corpus: text files and folders, and `datasets:` names; tokens: how much of it is read, None for all.
         lexicon: name@version.
         name, version: what it is published as.
-        k: most senses a token has.
-        key: `next`, `predicted` or `input`.
+        k: most senses a token has, the same bound for all where `allocation` is `fixed`.
+        allocation: `adaptive` gives each token as many of `k_most` as lower the corpus' inertia most, `budget` in all
+            (None for as many as `fixed` would make).
+        key: `next`, `predicted` or `input`; state_point: `final_norm` or `layer:N`, where hidden states are read.
         cap: most hidden states kept of one token.
+        mode: `exact` clusters the kept states; `streaming` the `first` of a token, and later ones move the means.
         window: tokens a window; seed: of every choice.
         contexts: example passages stored a sense; 0 for none.
         synonym_types, antonym_types: types of relations that training takes for synonymy and antonymy.
+        training_text: text that a student will be trained on, whose own states among the senses are to be reported.
         device, batch_size: where and how the teacher runs; the result does not depend on them but for rounding.
+        threads: of torch in every worker: another number rounds otherwise.
+        memory: most bytes of a process beside the teacher's weights, for what grows with the corpus.
     """
 
     teacher: str
-    corpus: tuple[Path, ...]
+    corpus: tuple[str, ...]
     lexicon: str
     name: str
     version: str
@@ -54,6 +71,34 @@ class BuildSettings:
     dtype: str = "float32"
     device: str = "cpu"
     batch_size: int = 8
+    state_point: str = "final_norm"
+    mode: Mode = "exact"
+    first: int = 500
+    allocation: Allocation = "fixed"
+    k_most: int = 50
+    budget: int | None = None
+    training_text: tuple[str, ...] = ()
+    threads: int = field(default_factory=_cores)
+    memory: int = 2_000_000_000
+
+    def to_json(self) -> dict[str, Any]:
+        """As the database keeps them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """The settings that `to_json` wrote; a setting that is not there has its default.
+
+        Raises:
+            InvalidInput: a setting that this version does not know, or none of those that have no default.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InvalidInput(f"settings of another version of sensedict: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -98,7 +143,9 @@ def make_plan(settings: BuildSettings, tokenizer: PreTrainedTokenizerBase, vocab
     from sensedict_trainer.reservoir import keep
     from sensedict_trainer.text import cut_windows, read_documents, text_hash
 
-    windows = cut_windows(read_documents(settings.corpus), tokenizer, settings.window, settings.tokens)
+    windows = cut_windows(
+        read_documents([Path(path) for path in settings.corpus]), tokenizer, settings.window, settings.tokens
+    )
     keys = [text_keys(window, settings.key) for window in windows]
     known = [key for key in keys if key is not None]
     if len(known) < len(windows):  # the cap is applied when the teacher has named the keys
