@@ -64,6 +64,16 @@ class Workplace:
         """All that was made when this was first asked, by name."""
         return self.manifest.shards()
 
+    def needed(self, name: str) -> Shard:
+        """A shard that was made before.
+
+        Raises:
+            LostShard: it was, and another reader found it damaged.
+        """
+        if name not in self.made:
+            raise LostShard(name, f"{name} of {self.build.ref} is not there; it is made again")
+        return self.made[name]
+
     def read(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays of a shard that was made.
 
@@ -71,7 +81,7 @@ class Workplace:
             LostShard: it is damaged or gone, and is to be made again.
             Corrupt: for the third time.
         """
-        shard = self.made[name]
+        shard = self.needed(name)
         try:
             return self.store.read(shard.file, shard.sha256)
         except Corrupt as error:
@@ -86,3 +96,18 @@ class Workplace:
                 "loses what is written to it, name another store"
             )
         return LostShard(name, f"{error.detail}; {name} is made again")
+
+    def add(
+        self, name: str, tensors: Mapping[str, NDArray[Any]], size: int, seconds: float, facts: Mapping[str, Any]
+    ) -> bool:
+        """Write a shard and add it to the manifest; whether this attempt counts: another's may have been first.
+
+        Raises:
+            ConfigurationError, Unavailable: it cannot be written.
+        """
+        stored = self.store.write(name, tensors)
+        shard = Shard(name, stored.file, stored.bytes, stored.sha256, size, seconds, self.worker, facts)
+        if self.manifest.add(shard):
+            return True
+        self.store.remove(stored.file)
+        return False
