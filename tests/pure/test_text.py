@@ -63,7 +63,7 @@ def test_files_folders_and_compressions(tmp_path: Path) -> None:
         ("a.jsonl", b"", r"a\.jsonl: the file holds no text"),
         ("a.txt.gz", b"not packed", r"a\.txt\.gz: the compressed file is broken"),
         ("a.txt.xz", b"not packed", r"a\.txt\.xz: the compressed file is broken"),
-        ("a.pdf", b"%PDF", r"a\.pdf: text must be \.txt or \.jsonl"),
+        ("a.pdf", b"%PDF", r"a\.pdf: a file of text is \.txt or \.jsonl"),
     ],
 )
 def test_what_is_no_text_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -97,7 +97,7 @@ def test_a_damaged_compressed_file_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="there is no such file or folder"):
         list(read_documents([tmp_path / "nosuch.txt"]))
-    with pytest.raises(InvalidInput, match=r"no \.txt or \.jsonl file"):
+    with pytest.raises(InvalidInput, match=r"no text in this folder; a file of text is \.txt or \.jsonl"):
         list(read_documents([tmp_path]))
 
 

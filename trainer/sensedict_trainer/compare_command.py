@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options
+from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
     from sensedict.source import SenseSource
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name.")
-@click.option(
-    "--text", required=True, multiple=True, type=click.Path(path_type=Path), help="Text to train on. Repeatable."
-)
+@click.option("--text", required=True, multiple=True, metavar="SOURCE", help=f"Text to train on. Repeatable. {KINDS}")
 @click.option(
     "--held-out",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Text to score on, which is not trained on. Repeatable.",
+    metavar="SOURCE",
+    help="Text to score on, which is not trained on; as --text. Repeatable.",
 )
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
 @dictionary_options
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
 @run_options
 def compare(
     teacher: str,
-    text: tuple[Path, ...],
-    held_out: tuple[Path, ...],
+    text: tuple[str, ...],
+    held_out: tuple[str, ...],
     out: Path,
     dictionary: str | None,
     server: str,
@@ -79,10 +78,10 @@ def compare(
     from sensedict_trainer.results import read_json_lines
     from sensedict_trainer.tasks.questions import load_task, parse_task_option
     from sensedict_trainer.teacher import load_teacher
-    from sensedict_trainer.text import text_files
+    from sensedict_trainer.text_sources import check_sources
 
     # Whatever can be wrong with what was typed is found before the teacher is loaded.
-    text_files((*text, *held_out))
+    check_sources((*text, *held_out))
     chosen = load_recipe(recipe, decided=("objective", "seed"))
     named = _seeds(seeds)
     questions = [load_task(name, path, task_limit, task_shots) for name, path in map(parse_task_option, tasks)]
@@ -121,10 +120,11 @@ def _report(material: Material, out: Path) -> None:
     click.echo(f"\n{out / 'report.html'} (plots), {out / 'report.md'}, {out / 'results.json'}")
 
 
-def _windows(paths: tuple[Path, ...], teacher: Teacher, recipe: Recipe, tokens: int | None) -> list[TokenWindow]:
-    from sensedict_trainer.text import cut_windows, read_documents
+def _windows(sources: tuple[str, ...], teacher: Teacher, recipe: Recipe, tokens: int | None) -> list[TokenWindow]:
+    from sensedict_trainer.text import cut_windows
+    from sensedict_trainer.text_sources import read_documents
 
-    return cut_windows(read_documents(paths), teacher.tokenizer, recipe.window, tokens)
+    return cut_windows(read_documents(sources), teacher.tokenizer, recipe.window, tokens)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

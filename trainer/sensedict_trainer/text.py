@@ -1,17 +1,13 @@
-"""Text, from files to windows of tokens; the dictionary's builder and the trainer read it the same way."""
+"""Text, from documents to windows of tokens; the dictionary's builder and the trainer read it the same way."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import lzma
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,23 +15,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensedict.errors import InvalidInput
+from sensedict_trainer.text_files import Document
+from sensedict_trainer.text_sources import check_sources, read_documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SUFFIXES = (".txt", ".jsonl")
-COMPRESSIONS = (".gz", ".xz")
+__all__ = [
+    "Document",
+    "TokenWindow",
+    "cut_windows",
+    "iter_windows",
+    "overlapping",
+    "pad_windows",
+    "read_documents",
+    "text_files",
+    "text_hash",
+]
+
 SHORTEST_WINDOW = 8  # tokens; a shorter tail has too little left context to be worth a pass
 TOKENIZED_CHARACTERS = 1 << 20  # of text tokenized at once: some 250,000 tokens, for which a tokenizer takes 50 MB
 NO_WINDOW = f"the text has no window of at least {SHORTEST_WINDOW} tokens"
-
-
-@dataclass(frozen=True)
-class Document:
-    """A text with a name that stays the same whatever is read beside it."""
-
-    id: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -51,92 +51,9 @@ class TokenWindow:
     ids: NDArray[np.int32]
 
 
-def text_files(paths: Sequence[Path]) -> list[Path]:
-    """The text files that paths stand for, folders by file name; so a path that is wrong is known before any work.
-
-    Raises:
-        InvalidInput: a path that is missing, of another kind, or a folder without text.
-    """
-    return [file for path in paths for file in _files(path)]
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) is not None)
-        if not found:
-            raise InvalidInput(f"{path}: no .txt or .jsonl file (.gz and .xz too) in this folder")
-        return found
-    if not path.exists():
-        raise InvalidInput(f"{path}: there is no such file or folder")
-    if _kind(path) is None:
-        raise InvalidInput(f"{path}: text must be .txt or .jsonl, as it is or as .gz or .xz")
-    return [path]
-
-
-def _kind(path: Path) -> str | None:
-    suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-    return suffix if suffix in SUFFIXES else None
-
-
-def _open(path: Path) -> BinaryIO | gzip.GzipFile | lzma.LZMAFile:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    if path.suffix == ".xz":
-        return lzma.open(path, "rb")
-    return path.open("rb")
-
-
-def _decode(raw: bytes, path: Path, line: int) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line += raw.count(b"\n", 0, error.start)
-        raise InvalidInput(f"{path}, line {line}: not UTF-8 ({error.reason} at byte {error.start})") from error
-
-
-def _document(raw: bytes, path: Path, line: int) -> Document:
-    try:
-        row = json.loads(_decode(raw, path, line))
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{path}, line {line}: not JSON ({error.msg} at column {error.colno})") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise InvalidInput(f"{path}, line {line}: JSON that cannot be read ({error})") from error
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise InvalidInput(f"{path}, line {line}: a JSON object with a string `text` is needed")
-    try:
-        row["text"].encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start])
-        raise InvalidInput(f"{path}, line {line}: half a character, {half}, in `text`") from error
-    return Document(str(row.get("id", f"{path.name}:{line}")), row["text"])
-
-
-def read_documents(paths: Sequence[Path]) -> Iterator[Document]:
-    """Documents of files and folders, in the order given; folders by file name.
-
-    A `.txt` file is one document; a line of `.jsonl` is one, with `text` and, if it likes, `id`.
-
-    Raises:
-        InvalidInput: a missing, empty, undecodable or broken file; the message names file and line.
-    """
-    for path in text_files(paths):
-        found = 0
-        try:
-            with _open(path) as stream:
-                if _kind(path) == ".txt":
-                    text = _decode(stream.read(), path, 1)
-                    if text.strip():
-                        found += 1
-                        yield Document(path.name, text)
-                else:
-                    for number, raw in enumerate(stream, start=1):
-                        if raw.strip():
-                            found += 1
-                            yield _document(raw, path, number)
-        except (lzma.LZMAError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InvalidInput(f"{path}: the compressed file is broken or cut short ({error})") from error
-        if not found:
-            raise InvalidInput(f"{path}: the file holds no text")
+def text_files(paths: Sequence[str | Path]) -> None:
+    """As `check_sources`."""
+    check_sources(paths)
 
 
 def iter_windows(

@@ -8,17 +8,12 @@ from pathlib import Path
 import click
 
 from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options
+from sensedict_trainer.text_sources import KINDS
 
 
 @click.command()
 @click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name.")
-@click.option(
-    "--text",
-    required=True,
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Text to train on: .txt or .jsonl, also .gz and .xz, or a folder of them. Repeatable.",
-)
+@click.option("--text", required=True, multiple=True, metavar="SOURCE", help=f"Text to train on. Repeatable. {KINDS}")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
 @click.option(
     "--objective",
@@ -32,7 +27,7 @@ from sensedict_trainer.options import describe_senses, dictionary_options, open_
 @run_options
 def train(
     teacher: str,
-    text: tuple[Path, ...],
+    text: tuple[str, ...],
     out: Path,
     objective: str | None,
     dictionary: str | None,
@@ -57,9 +52,10 @@ def train(
     from sensedict_trainer.loop import train as run
     from sensedict_trainer.recipe import load_recipe
     from sensedict_trainer.teacher import load_teacher
-    from sensedict_trainer.text import cut_windows, read_documents, text_files
+    from sensedict_trainer.text import cut_windows
+    from sensedict_trainer.text_sources import check_sources, read_documents
 
-    text_files(text)
+    check_sources(text)
     chosen = load_recipe(recipe, objective=objective, seed=seed)
     opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
     with opened as source:
