@@ -177,6 +177,17 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of(name_or_folder: str) -> str:
+    """The fingerprint of a teacher that need not be loaded.
+
+    Raises:
+        ConfigurationError: no such folder or name, or no weights in it.
+    """
+    folder = folder_of(name_or_folder)
+    _check_folder(folder)
+    return weights_hash(folder)
+
+
 def _weight_files(folder: Path) -> list[Path]:
     """The files that `transformers` loads: the shards of an index, or the one file."""
     index = folder / "model.safetensors.index.json"

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, insert, or_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from sensedict_server.patience import patient
 from sensedict_server.queries.builds import Shard, shards_of
 from sensedict_server.tables import build_log, build_shards
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Shards and log of one build, in the database."""
+    """Shards and log of one build, in the database, which is waited for while it is away."""
 
     engine: Engine
     build_id: int
 
+    @patient
     def shards(self) -> dict[str, Shard]:
         """All that is made, by name."""
         with self.engine.connect() as connection:
             return shards_of(connection, self.build_id)
 
+    @patient
     def add(self, shard: Shard) -> bool:
         """Whether this attempt counts: the first to add a shard wins, the files of others are to be removed."""
         values = {name: value for name, value in vars(shard).items() if name != "name"}
@@ -30,11 +33,13 @@ class Manifest:
         statement = statement.on_conflict_do_update(
             index_elements=["build_id", "shard"],
             set_={name: statement.excluded[name] for name in values},
-            where=build_shards.c.file.is_(None),
+            # Lost, or added by this very attempt, whose answer did not come.
+            where=or_(build_shards.c.file.is_(None), build_shards.c.file == statement.excluded.file),
         )
         with self.engine.begin() as connection:
             return connection.execute(statement.returning(build_shards.c.shard)).one_or_none() is not None
 
+    @patient
     def lose(self, shard: Shard) -> int:
         """Take a damaged file out, so that the shard is made again; gives how often that happened to it."""
         statement = (
@@ -47,6 +52,7 @@ class Manifest:
         with self.engine.begin() as connection:
             return int(connection.execute(statement).scalar_one_or_none() or 0)
 
+    @patient
     def log(self, worker: str, message: str) -> None:
         """Keep a line of what happened."""
         with self.engine.begin() as connection:

@@ -1,0 +1,33 @@
+"""What decides a dictionary's content: equal identity, equal dictionary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sensedict_server.build.plan import BuildSettings
+
+# Where a build runs and what it is called do not decide what is in it.
+NOT_CONTENT = ("name", "version", "device", "batch_size", "memory")
+# What is read when a dictionary is put together, and by nothing before.
+NOT_IN_SHARDS = ("lexicon", "synonym_types", "antonym_types")
+
+
+def content_of(settings: BuildSettings) -> dict[str, Any]:
+    """The settings but for where they run, with hashes in place of names of teacher and text; JSON values.
+
+    Raises:
+        ConfigurationError: there is no such teacher.
+        InvalidInput: there is no such text.
+    """
+    from sensedict_trainer.outline import load_outline
+    from sensedict_trainer.teacher import fingerprint_of, tokenizer_hash
+    from sensedict_trainer.text_sources import sources_hash
+
+    plain = {name: value for name, value in settings.to_json().items() if name not in NOT_CONTENT}
+    return {
+        **plain,
+        "tokenizer": tokenizer_hash(load_outline(settings.teacher).tokenizer),
+        "teacher": fingerprint_of(settings.teacher),
+        "corpus": sources_hash(settings.corpus),
+    }
