@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from sensedict.errors import (
     InvalidInput,
     MalformedBody,
 )
+from sensedict.paths import write_whole
 from sensedict.service import Parameters, Service, Transport
 from sensedict.source import CandidateSets, Identity, NearestSenses
 
@@ -237,6 +239,21 @@ class SenseClient:
             RelationNotFound: the dictionary's lexicon does not hold it.
         """
         return self._service.get(wire.Explanation, self._path(wire.RELATION, relation=relation))
+
+    def download_id_map(self, to: str, file: Path) -> None:
+        """Write the published map of sense ids from this dictionary to another to a Parquet file, whole or not at all.
+
+        Args:
+            to: `name@version` or `name@alias`.
+
+        Raises:
+            DictionaryNotFound: the service has no dictionary `to`.
+            IdMapNotFound: `sensedict diff --publish` was not run for these two.
+        """
+        content = self._service.get_bytes(self._path(wire.ID_MAP), {"to": to}, wire.PARQUET)
+        if not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
+            raise MalformedBody(f"what the service gave as the map to {to!r} is no Parquet file: check the address")
+        write_whole(file, content)
 
     def candidate_sets(self, tokens: NDArray[np.integer]) -> CandidateSets:
         """Own, synonym and antonym senses of each token id; see `SenseSource`.

@@ -1,4 +1,4 @@
-"""Paths that a user types."""
+"""Paths that a user types, and files that are written whole."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def package_path(spec: str) -> Path:
     if not path.is_file():
         raise ConfigurationError(f"there is no file {path}")
     return path
+
+
+def write_whole(path: Path, content: bytes | bytearray) -> None:
+    """Write a file whole or not at all, its folder too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:  # a full disk does not say which file
+        scratch.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -143,6 +144,18 @@ def neighbours(target: Target, sense_id: int, limit: int, as_json: bool) -> None
         print_table(("sense", "distance", "of", "text"), rows)
     else:
         click.echo("none: the dictionary has no other senses")
+
+
+@query.command("id-map")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--to", required=True, metavar="NAME", help="name@version or name@alias of the newer dictionary.")
+@click.pass_obj
+def id_map(target: Target, file: Path, to: str) -> None:
+    """Write the map of sense ids to another dictionary to FILE (Parquet), as `sensedict diff --publish` made it."""
+    with target.client() as client:
+        client.download_id_map(to, file)
+        old = client.identity
+    click.echo(f"{file}: from {old.name}@{old.version} to {to}, {file.stat().st_size:,} bytes")
 
 
 for _command in (relations, path, explain):

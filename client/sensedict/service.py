@@ -58,14 +58,7 @@ class Service:
 
     def get(self, kind: type[T], path: str, parameters: Parameters | None = None) -> T:
         """The answer's JSON as a wire model; parameters that are None are left out."""
-        asked = {name: value for name, value in (parameters or {}).items() if value is not None}
-        try:
-            request = self._http.build_request("GET", path, params=asked)
-        except UnicodeEncodeError as error:
-            raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
-        except httpx.InvalidURL as error:
-            longest = max(asked, key=lambda name: len(str(asked[name])), default="the dictionary's name")
-            raise InvalidInput(f"{longest} is too long to be sent") from error
+        request = self._asking(path, parameters or {})
         body = self._send(request)
         try:
             return TypeAdapter(kind).validate_json(bytes(body))
@@ -75,6 +68,10 @@ class Service:
                 f"the answer of {request.url} is not a sensedict service's of this version "
                 f"({first['msg']} at {'.'.join(map(str, first['loc'])) or 'its start'}): check the address"
             ) from error
+
+    def get_bytes(self, path: str, parameters: Parameters, media: str) -> bytearray:
+        """The answer as it is, in that media type."""
+        return self._send(self._asking(path, parameters, {"accept": media}))
 
     def post(
         self,
@@ -96,6 +93,17 @@ class Service:
             return read(*arrays.decode(body))
         except MalformedBody as error:
             raise MalformedBody(f"the answer of {request.url} cannot be read: {error.detail}") from error
+
+    def _asking(self, path: str, parameters: Parameters, headers: Mapping[str, str] | None = None) -> httpx.Request:
+        """A GET request; parameters that are None are left out."""
+        asked = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            return self._http.build_request("GET", path, params=asked, headers=headers)
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
+        except httpx.InvalidURL as error:
+            longest = max(asked, key=lambda name: len(str(asked[name])), default="the dictionary's name")
+            raise InvalidInput(f"{longest} is too long to be sent") from error
 
     def _send(self, request: httpx.Request) -> bytearray:
         """The body of a good answer. Every request here only reads, so each may be sent again."""

@@ -17,7 +17,7 @@ from sensedict_server import problems
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
 from sensedict_server.middleware import BodyLimit, RequestContext, log_to_stderr
-from sensedict_server.routes import bulk, dictionaries, health, relations, senses
+from sensedict_server.routes import bulk, dictionaries, health, id_maps, relations, senses
 from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
 from sensedict_server.settings import Settings
@@ -44,7 +44,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     )
     app.state.catalogue = catalogue
     # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too
-    for module in (bulk, dictionaries, senses, relations, health):
+    for module in (bulk, dictionaries, senses, relations, id_maps, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_exception_handler(NotModified, _not_modified)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from sensedict.errors import NotAcceptable, UnsupportedMediaType
-from sensedict.wire import JSON, SAFETENSORS
+from sensedict.wire import JSON, PARQUET, SAFETENSORS
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ def accepts_json(request: Request) -> None:
         NotAcceptable: it does not.
     """
     negotiate(request.headers.get("accept"), [JSON])
+
+
+def accepts_parquet(request: Request) -> None:
+    """Let pass a request that takes Parquet.
+
+    Raises:
+        NotAcceptable: it does not.
+    """
+    negotiate(request.headers.get("accept"), [PARQUET])
 
 
 def accepts_bulk(request: Request) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -284,6 +285,19 @@ contexts = Table(
     Column("end", Integer, nullable=False),
     ForeignKeyConstraint(["dictionary_id", "sense_id"], ["senses.dictionary_id", "senses.sense_id"]),
     comment="Passages in which a sense was used",
+)
+
+id_maps = Table(
+    "id_maps",
+    metadata,
+    Column("old_id", ForeignKey("dictionaries.id"), primary_key=True),
+    Column("new_id", ForeignKey("dictionaries.id"), primary_key=True),
+    Column("summary", JSONB, nullable=False, comment="how it was made, and senses by state"),
+    Column("content", LargeBinary, nullable=False, comment="Parquet: old_id, new_id, distance, state"),
+    Column("sha256", Text, nullable=False, comment="of the content"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("old_id <> new_id", name="two_dictionaries"),
+    comment="Which sense of a dictionary became which of another; published never changes",
 )
 
 builds = Table(

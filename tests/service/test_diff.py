@@ -9,21 +9,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from conftest import copy_of_template
 from file_set_factory import IDENTITY, write_file_set
-from running_service import environment_of
+from running_service import Service, environment_of, running_service
+from sensedict import wire
 from sensedict.cli import cli
-from sensedict.errors import ConfigurationError, Corrupt, DictionaryNotFound, InvalidInput, Mismatch
+from sensedict.client import SenseClient
+from sensedict.errors import (
+    ConfigurationError,
+    Conflict,
+    Corrupt,
+    DictionaryNotFound,
+    IdMapNotFound,
+    InvalidInput,
+    Mismatch,
+)
 from sensedict.fileset import VECTORS
 from sensedict_server.build.publish import publish
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
 from sensedict_trainer.drift_files import read_version
+from service_problems import expect_problem
 from tiny_dictionary import TOKENS, insert_lexicon, make_draft
 
 HOT = 1  # token id; its senses are 0, 1, 2
@@ -43,6 +56,9 @@ def home(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             publish(engine, made.files, replace(draft, version="2", tokens=replace(draft.tokens, vectors=vectors)))
             publish(engine, made.files, replace(draft, version="other", tokenizer_hash="c" * 64))
             publish(engine, made.files, replace(draft, version="key", key_policy="input", teacher_hash="d" * 64))
+            with engine.begin() as connection:
+                move = "INSERT INTO aliases SELECT name, 'two', id FROM dictionaries WHERE version = '2'"
+                connection.execute(text(move))
         yield made
 
 
@@ -166,3 +182,80 @@ def test_the_owners_of_a_file_set(home: Settings) -> None:
         sum(count for _, count in owners.values())
         == pq.read_metadata(home.files / "tiny@1" / "senses.parquet").num_rows
     )
+
+
+def test_a_published_map_is_what_the_service_gives(diff: Callable[..., Any], home: Settings, tmp_path: Path) -> None:
+    with running_service(home, tmp_path / "log") as service, httpx.Client(base_url=service.url) as http:
+        asked = "/v1/dictionaries/tiny@1/idMap?to=tiny@2"
+        detail = "no map from tiny@1 to tiny@2 is published: run `sensedict diff tiny@1 tiny@2 --publish`"
+        expect_problem(http.get(asked), 404, "id-map-not-found", detail)
+        ours = tmp_path / "ours.parquet"
+        assert diff("tiny@1", "tiny@2", "--publish", "--map", ours).stderr == "the id map is published\n"
+        answer = http.get(asked).raise_for_status()
+        assert answer.content == ours.read_bytes()
+        assert answer.headers["content-type"] == wire.PARQUET
+        assert answer.headers["content-disposition"] == 'attachment; filename="tiny@1-to-tiny@2.parquet"'
+        assert "immutable" in answer.headers["cache-control"]
+        again = http.get(asked, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        moving = http.get("/v1/dictionaries/tiny@1/idMap?to=tiny@two").raise_for_status()
+        assert (moving.content, moving.headers["cache-control"]) == (answer.content, "no-cache")
+        about = json.loads(pq.read_schema(ours).metadata[b"sensedict"])
+        assert (about["old"], about["new"], about["moved_beyond"], about["words_only"]) == (
+            "tiny@1",
+            "tiny@2",
+            0.5,
+            False,
+        )
+        assert sum(about["senses"].values()) == pq.read_metadata(ours).num_rows
+        back = "/v1/dictionaries/tiny@2/idMap"
+        expect_problem(http.get(f"{back}?to=tiny@1"), 404, "id-map-not-found", "from tiny@2 to tiny@1")
+        expect_problem(http.get(f"{back}?to=tiny@two"), 422, "invalid-input", "both are tiny@2")
+        expect_problem(http.get(f"{back}?to=tiny@9"), 404, "dictionary-not-found", "no dictionary 'tiny@9'")
+        expect_problem(http.get(back), 422, "invalid-input", "to: ")
+        expect_problem(http.get(asked, headers={"Accept": wire.JSON}), 406, "not-acceptable", wire.PARQUET)
+        check_downloads(service, tmp_path, ours.read_bytes())
+
+
+def check_downloads(service: Service, folder: Path, content: bytes) -> None:
+    """By the client and by the command: the file whole, or none."""
+    file = folder / "new folder" / "theirs.parquet"
+    with SenseClient(service.url, "tiny@1") as client:
+        client.download_id_map("tiny@two", file)
+        assert file.read_bytes() == content
+        with pytest.raises(IdMapNotFound, match="run `sensedict diff tiny@1 tiny@same --publish`"):
+            client.download_id_map("tiny@same", file)
+        with pytest.raises(InvalidInput, match="both are tiny@1"):
+            client.download_id_map("tiny@1", file)
+    assert file.read_bytes() == content
+    words = ["query", "--server", service.url, "--dictionary", "tiny@1", "id-map", "--to", "tiny@2", str(file)]
+    file.unlink()
+    done = CliRunner().invoke(cli, words)
+    assert done.output == f"{file}: from tiny@1 to tiny@2, {len(content):,} bytes\n"
+    assert file.read_bytes() == content
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_what_was_published_stays(diff: Callable[..., Any], home: Settings) -> None:
+    assert diff("tiny@1", "tiny@same", "--publish", "--json").stderr == "the id map is published\n"
+    assert diff("tiny@1", "tiny@same", "--publish").stderr == "the same id map is published already\n"
+    with pytest.raises(
+        Conflict, match=r"map from tiny@1 to tiny@same is published .* \(moved_beyond 0\.5 there, 2\.0 now"
+    ):
+        diff("tiny@1", "tiny@same", "--publish", "--moved", "2")
+    with opened(home) as engine:
+        for change in ("UPDATE id_maps SET sha256 = ''", "DELETE FROM id_maps", "TRUNCATE id_maps"):
+            with (
+                pytest.raises(Conflict, match="an id map is published and never changes"),
+                engine.begin() as connection,
+            ):
+                connection.execute(text(change))
+
+
+def test_what_cannot_be_published(diff: Callable[..., Any], home: Settings) -> None:
+    with pytest.raises(InvalidInput, match=r"tiny@1 is a folder: --publish takes two dictionaries of the database"):
+        diff(home.files / "tiny@1", "tiny@2", "--publish")
+    with pytest.raises(InvalidInput, match=r"tiny@2 and tiny@two are one dictionary"):
+        diff("tiny@2", "tiny@two", "--publish")
+    with pytest.raises(DictionaryNotFound):
+        diff("tiny@1", "tiny@9", "--publish")

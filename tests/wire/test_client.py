@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +142,16 @@ def stub() -> Iterator[Stub]:
 def client(stub: Stub) -> Iterator[SenseClient]:
     with SenseClient(stub.url, "tiny@latest", timeout=5, patience=10) as made:
         yield made
+
+
+def test_an_id_map_that_is_none_is_not_written(stub: Stub, client: SenseClient, tmp_path: Path) -> None:
+    stub.answers = [(200, {"Content-Type": wire.PARQUET}, body) for body in (b"PAR1 and no end", b"PAR1 PAR1")]
+    with pytest.raises(MalformedBody, match=r"the map to 'tiny@2' is no Parquet file: check the address"):
+        client.download_id_map("tiny@2", tmp_path / "map.parquet")
+    assert not list(tmp_path.iterdir())
+    client.download_id_map("tiny@2", tmp_path / "map.parquet")
+    assert stub.asked[-1] == "GET /v1/dictionaries/tiny@1/idMap?to=tiny%402"
+    assert (tmp_path / "map.parquet").read_bytes() == b"PAR1 PAR1"
 
 
 def test_an_alias_is_looked_up_once_and_then_the_version_named(stub: Stub, client: SenseClient) -> None:

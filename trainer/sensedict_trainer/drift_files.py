@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +17,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sensedict.errors import Corrupt, InvalidInput, Mismatch
+from sensedict.paths import write_whole
 from sensedict.snapshot import Snapshot
 from sensedict.source import Identity
 from sensedict_trainer.drift import NONE, STATES, SenseChanges, Senses
 from sensedict_trainer.plots import STYLE
-from sensedict_trainer.work import write_whole
 
 PLOTS = (".png", ".svg")
 _MAP = pa.schema({"old_id": pa.int64(), "new_id": pa.int64(), "distance": pa.float64(), "state": pa.string()})
@@ -111,17 +112,22 @@ def check_comparable(old: Identity, new: Identity, words_only: bool = False) -> 
     return notes
 
 
-def write_map(found: SenseChanges, path: Path) -> None:
-    """The old-to-new id map as Parquet (`old_id`, `new_id`, `distance`, `state`), whole or not at all."""
+def map_bytes(found: SenseChanges, about: Mapping[str, Any]) -> bytes:
+    """The old-to-new id map as a Parquet file: `old_id`, `new_id`, `distance`, `state`.
+
+    Args:
+        about: how it was made, JSON values; stands in the file's metadata under `sensedict`.
+    """
     columns = [
         pa.array(found.old, mask=found.old == NONE),
         pa.array(found.new, mask=found.new == NONE),
         pa.array(found.distance, mask=np.isnan(found.distance)),
         pa.array([STATES[state] for state in found.state.tolist()], pa.string()),
     ]
+    schema = _MAP.with_metadata({"sensedict": json.dumps(dict(about))})
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=_MAP), buffer, compression="zstd")
-    write_whole(path, buffer.getvalue())
+    pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def check_plot_path(path: Path) -> None:

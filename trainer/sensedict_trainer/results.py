@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sensedict.errors import Corrupt, InvalidInput
+from sensedict.paths import write_whole
 from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.tasks.likelihood import TaskScore
-from sensedict_trainer.work import write_whole
 
 FORMAT = 1
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sensedict import arrays
 from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
+from sensedict.paths import write_whole
 
 IDENTITY = "identity.json"
 _LOCK = ".lock"
@@ -139,15 +140,3 @@ def readable(folder: Path) -> None:
     os.umask(mask)
     for path in folder.iterdir():
         path.chmod(0o666 & ~mask)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, its folder too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.tmp")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError as error:  # a full disk does not say which file
-        scratch.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sensedict.asking import print_table, printable
+from sensedict.errors import Conflict, InvalidInput
 from sensedict.fileset import MANIFEST
+from sensedict.paths import write_whole
 from sensedict.snapshot import Snapshot
 from sensedict.source import Identity
 from sensedict_server import files
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import opened
+from sensedict_server.queries.id_maps import add_id_map, find_id_map
+from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 
 if TYPE_CHECKING:
     from sensedict_trainer.drift import SenseChanges
     from sensedict_trainer.drift_files import Version
 
+_DECIDING = ("moved_beyond", "words_only", "senses")  # of a map; its bytes also depend on who wrote the file
 _SHOWN = 20  # words
 _AROUND = 30  # characters of a context on each side of the word
 
@@ -39,13 +44,21 @@ _AROUND = 30  # characters of a context on each side of the word
 @click.option("--words-only", is_flag=True, help="Compare composed words alone: for other tokenizers.")
 @click.option("--map", "map_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the id map (Parquet).")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture, .png or .svg.")
+@click.option("--publish", "publishing", is_flag=True, help="Give the id map to the service: `query id-map` has it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(
-    old: str, new: str, moved: float, words_only: bool, map_path: Path | None, plot: Path | None, as_json: bool
+    old: str,
+    new: str,
+    moved: float,
+    words_only: bool,
+    map_path: Path | None,
+    plot: Path | None,
+    publishing: bool,
+    as_json: bool,
 ) -> None:
     """Match the senses of two dictionaries: kept, moved, split, merged, new, gone.
 
-    OLD and NEW are NAME@VERSION in the database, or folders of file sets.
+    OLD and NEW are NAME@VERSION in the database, or folders of file sets. A map that was published never changes.
     """
     from tqdm import tqdm
 
@@ -53,26 +66,73 @@ def diff(
     from sensedict_trainer.drift_files import (
         check_comparable,
         check_plot_path,
+        map_bytes,
         read_version,
-        write_map,
         write_plot,
     )
 
     if plot is not None:
         check_plot_path(plot)
+    if publishing:
+        _check_publishable(old, new)
     places = _folders(old, new)
     notes = check_comparable(_identity(places[0]), _identity(places[1]), words_only)
     before, after = (read_version(place, words_only) for place in places)
     found = changes(before.senses, after.senses, moved, lambda owners: tqdm(owners, disable=None, leave=False))
-    summary = _summary(before, after, found, moved, notes)
+    summary = {**_summary(before, after, found, moved, notes), "words_only": words_only}
+    about = {name: value for name, value in summary.items() if name != "most_moved"}
+    content = map_bytes(found, about)
     if map_path is not None:
-        write_map(found, map_path)
+        write_whole(map_path, content)
     if plot is not None:
         write_plot(found, moved, f"{summary['old']} → {summary['new']}", plot)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False, indent=2))
     else:
         _print(summary)
+    if publishing:
+        made = _publish(about, content)
+        click.echo("the id map is published" if made else "the same id map is published already", err=True)
+
+
+def _check_publishable(old: str, new: str) -> None:
+    """Let pass two different dictionaries of the database."""
+    for ref in (old, new):
+        if _is_file_set(ref):
+            raise InvalidInput(f"{ref} is a folder: --publish takes two dictionaries of the database, as NAME@VERSION")
+    settings = Settings.from_environment()
+    with migrated(settings) as engine:
+        catalogue = Catalogue(engine, settings.files)
+        if catalogue.resolve(old).id == catalogue.resolve(new).id:
+            raise InvalidInput(f"{old} and {new} are one dictionary: there is no map to publish")
+
+
+def _publish(about: dict[str, Any], content: bytes) -> bool:
+    """Store a map where the service finds it; false where it is there already.
+
+    Raises:
+        Conflict: a map that was made otherwise is there.
+    """
+    settings = Settings.from_environment()
+    with migrated(settings) as engine:
+        catalogue = Catalogue(engine, settings.files)
+        old, new = (catalogue.resolve(about[side]) for side in ("old", "new"))
+        with engine.begin() as connection:
+            if add_id_map(connection, old.id, new.id, about, content):
+                return True
+            there = find_id_map(connection, old.id, new.id)
+    before = {} if there is None else there.summary
+    values = [
+        f"{name} {before.get(name)} there, {about[name]} now" for name in _DECIDING if before.get(name) != about[name]
+    ]
+    if values:
+        told = "; ".join(values)
+        raise Conflict(f"a map from {old.ref} to {new.ref} is published already and never changes ({told})")
+    return False
+
+
+def _is_file_set(ref: str) -> bool:
+    return (Path(ref) / MANIFEST).is_file()
 
 
 def _folders(old: str, new: str) -> tuple[Path, Path]:
@@ -81,7 +141,7 @@ def _folders(old: str, new: str) -> tuple[Path, Path]:
         catalogue: Catalogue | None = None
         found: list[Path] = []
         for ref in (old, new):
-            if (Path(ref) / MANIFEST).is_file():
+            if _is_file_set(ref):
                 found.append(Path(ref))
                 continue
             settings = Settings.from_environment()

@@ -43,6 +43,23 @@ def dictionary(ref: Ref, shared: SharedCatalogue) -> Dictionary:
 Named = Annotated[Dictionary, Depends(dictionary)]
 
 
+def caching_headers(request: Request, tag: str, *, for_ever: bool) -> dict[str, str]:
+    """Headers that let an answer be kept: for ever, or as long as asking again gives the same tag.
+
+    Raises:
+        NotModified: the caller has the answer.
+    """
+    headers = {
+        "ETag": f'"{tag}"',
+        "Cache-Control": _FOR_EVER if for_ever else "no-cache",
+        "Vary": "Accept",
+    }
+    known = [given.strip().removeprefix("W/") for given in request.headers.get("if-none-match", "").split(",")]
+    if headers["ETag"] in known:
+        raise NotModified(headers)
+    return headers
+
+
 def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> Dictionary:
     """The dictionary that the path names, and the headers that let its answers be kept.
 
@@ -52,15 +69,8 @@ def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> 
     Raises:
         NotModified: the caller has the answer.
     """
-    headers = {
-        "ETag": f'"{named.ref}-{named.content_hash}"',  # the hash does not cover texts, a version does
-        "Cache-Control": _FOR_EVER if ref == named.ref else "no-cache",
-        "Vary": "Accept",
-    }
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if headers["ETag"] in known:
-        raise NotModified(headers)
-    response.headers.update(headers)
+    tag = f"{named.ref}-{named.content_hash}"  # the hash does not cover texts, a version does
+    response.headers.update(caching_headers(request, tag, for_ever=ref == named.ref))
     return named
 
 
