@@ -7,13 +7,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from file_set_factory import IDENTITY
 from sensedict.errors import ConfigurationError, Mismatch
-from sensedict_trainer.teacher import check_identity, load_teacher
+from sensedict_trainer.compare_command import compare
+from sensedict_trainer.state_points import FINAL_NORM, StatePoint
+from sensedict_trainer.teacher import Teacher, check_identity, check_room, load_teacher
+from sensedict_trainer.train_command import train
 from tiny_teacher import save_tiny_teacher
 
 
@@ -82,6 +87,50 @@ def test_a_device_that_is_not_there_is_named(folder: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigurationError, match="the device 'cuda' cannot be used"):
             load_teacher(str(folder), device="cuda")
+
+
+def test_all_devices_give_the_states_of_one(folder: Path) -> None:
+    one, spread = load_teacher(str(folder)), load_teacher(str(folder), device="auto")
+    ids = torch.tensor([[5, 9, 300, 17]])
+    ours, theirs = one.hidden_states(ids), spread.hidden_states(ids.to(spread.device))
+    torch.testing.assert_close(theirs.cpu(), ours, rtol=1e-4, atol=1e-4)
+    if not torch.cuda.is_available():
+        assert torch.equal(theirs, ours)
+        assert spread.summary == one.summary
+
+
+@pytest.fixture
+def parted(folder: Path, tmp_path: Path) -> Teacher:
+    """A teacher two layers of which are moved to the device at each pass: with the hooks that devices are joined by."""
+    parts = ["embed_tokens", "rotary_emb", *(f"layers.{i}" for i in range(4)), "norm"]
+    places = {f"model.{name}": "cpu" for name in parts} | {"lm_head": "cpu"}
+    places |= {"model.layers.1": "disk", "model.layers.2": "disk"}
+    model = LlamaForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, device_map=places, offload_folder=tmp_path / "away"
+    )
+    return replace(load_teacher(str(folder)), model=model.eval())
+
+
+def test_a_teacher_whose_layers_lie_apart_gives_the_same_states(folder: Path, parted: Teacher) -> None:
+    one = load_teacher(str(folder))
+    ids = torch.tensor([[5, 9, 300, 17], [8, 2, 1, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    with torch.inference_mode():
+        for point in (FINAL_NORM, StatePoint(2)):
+            assert torch.equal(parted.states_at(point, ids, mask), one.states_at(point, ids, mask))
+        parted.check_state_point(ids, mask)
+    assert parted.model.model.layers[1].mlp.up_proj.weight.device.type == "meta"  # so the hooks were at work
+
+
+def test_a_teacher_that_devices_have_no_room_for_is_named(parted: Teacher) -> None:
+    with pytest.raises(ConfigurationError, match=r"too large for the devices here: \d+ of its weights, e\.g\. model"):
+        check_room("t", parted.model)
+
+
+def test_a_student_is_trained_on_one_device() -> None:
+    for command in (train, compare):
+        with pytest.raises(click.BadParameter, match="a student is trained on one device"):
+            command.make_context("x", ["--device", "auto"])
 
 
 def test_a_dictionary_of_another_teacher_is_refused_naming_both_values(folder: Path) -> None:

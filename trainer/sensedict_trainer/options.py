@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _one_device(_context: click.Context, _option: click.Parameter, device: str) -> str:
+    if device == "auto":
+        raise click.BadParameter("a student is trained on one device: name it, as cuda or cuda:1")
+    return device
+
+
 _DICTIONARY = (
     click.option("--dictionary", metavar="NAME", help="name@version or name@alias, asked of --server."),
     click.option(
@@ -37,7 +44,13 @@ _RUN = (
         type=click.Choice(["float32", "bfloat16"]),
         help="Of the teacher's weights and the student's.",
     ),
-    click.option("--device", default="cpu", show_default=True, help="Where both run, e.g. cuda."),
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        callback=_one_device,
+        help="Where both run, e.g. cuda.",
+    ),
     click.option(
         "--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device."
     ),

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from sensedict.errors import ConfigurationError
-from sensedict_trainer.teacher import Teacher, folder_of
+from sensedict_trainer.teacher import Teacher
+from sensedict_trainer.teacher_folder import folder_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

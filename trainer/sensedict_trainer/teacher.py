@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from sensedict.errors import ConfigurationError, Mismatch
 from sensedict_trainer.state_points import FINAL_NORM, StatePoint, layer_output
+from sensedict_trainer.teacher_folder import check_folder, folder_of, weights_hash
+from sensedict_trainer.teacher_folder import fingerprint_of as fingerprint_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sensedict.source import Identity
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTO = "auto"  # in place of a device: every one that there is
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Teacher:
         tokenizer: a fast tokenizer.
         fingerprint: sha256 over config and weights as they are stored, see `weights_hash`.
         tokenizer_hash: see `tokenizer_hash`.
-        dtype, device: of the weights.
+        dtype: of the weights.
+        device: where input goes; its layers may lie on others too, see `load_teacher`.
     """
 
     name: str
@@ -52,9 +54,10 @@ class Teacher:
     @property
     def summary(self) -> str:
         """One line for whoever waits."""
+        devices = dict.fromkeys(str(weight.device) for weight in self.model.parameters())
         return (
             f"teacher {self.name}: {type(self.model).__name__}, {self.layers} layers, D = {self.dim}, "
-            f"V = {self.vocabulary_size:,}, {self.dtype_name} on {self.device}"
+            f"V = {self.vocabulary_size:,}, {self.dtype_name} on {', '.join(devices)}"
         )
 
     @property
@@ -113,7 +116,8 @@ class Teacher:
         with torch.inference_mode():
             ours = self.head(self.hidden_states(input_ids, attention_mask)).float()
             own = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits.float()
-        real = slice(None) if attention_mask is None else attention_mask.bool()
+        own = own.to(ours.device)
+        real = slice(None) if attention_mask is None else attention_mask.bool().to(ours.device)
         if not torch.isfinite(ours[real]).all():
             raise ConfigurationError(f"the teacher {self.name!r} gives NaN or infinite logits: its weights are damaged")
         worst = float((ours[real] - own[real]).abs().max())
@@ -156,69 +160,6 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-# Of a config, what says nothing about what the model computes.
-_CONFIG_NOISE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
-
-
-def weights_hash(folder: Path) -> str:
-    """sha256 over a model folder's config and weights as they are stored: names, shapes, dtypes and bytes.
-
-    So it is the same whatever dtype they are loaded in and whatever version of `transformers` loads them.
-    """
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    stated = {key: value for key, value in config.items() if key not in _CONFIG_NOISE}
-    handles: list[Any] = [safe_open(path, framework="pt") for path in _weight_files(folder)]
-    where = {name: handle for handle in handles for name in handle.keys()}  # noqa: SIM118 - a handle is no mapping
-    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
-    for name in sorted(where):
-        weight = where[name].get_tensor(name)
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(weight.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def fingerprint_of(name_or_folder: str) -> str:
-    """The fingerprint of a teacher that need not be loaded.
-
-    Raises:
-        ConfigurationError: no such folder or name, or no weights in it.
-    """
-    folder = folder_of(name_or_folder)
-    _check_folder(folder)
-    return weights_hash(folder)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that `transformers` loads: the shards of an index, or the one file."""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return [folder / "model.safetensors"]
-    try:
-        return sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{index} is damaged: it has no map of weights to files") from error
-
-
-def folder_of(name_or_folder: str, weights: bool = True) -> Path:
-    """The folder itself, or the one that a hub name was downloaded to, with its weights or without."""
-    from huggingface_hub import snapshot_download
-
-    folder = Path(name_or_folder)
-    if folder.is_dir():
-        return folder
-    if folder.suffix == ".gguf":
-        raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
-    if folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
-        raise ConfigurationError(f"there is no folder {name_or_folder}")
-    wanted = ["*.json", "*.txt", "*.model", *(["model*.safetensors"] if weights else [])]
-    try:
-        return Path(snapshot_download(name_or_folder, allow_patterns=wanted))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"there is no folder {name_or_folder!r}, and it cannot be had from the hub: {error}"
-        ) from error
-
-
 def _check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device)
@@ -227,32 +168,18 @@ def _check_device(device: str) -> None:
         raise ConfigurationError(f"the device {device!r} cannot be used: {reason}") from error
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        ggufs = sorted(folder.glob("*.gguf"))
-        if ggufs:
-            raise ConfigurationError(
-                f"{folder} holds a GGUF file: convert it once with `sensedict teacher convert {ggufs[0]} FOLDER`"
-            )
-        raise ConfigurationError(f"{folder} is no model folder: it has no config.json")
-    if not all(path.is_file() for path in _weight_files(folder)):
-        pickles = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"))]
-        more = f"; {pickles[0]} is a pickle, which is never loaded" if pickles else ""
-        raise ConfigurationError(f"{folder} has no weights: model.safetensors or all shards of its index needed{more}")
-    if not (folder / "tokenizer.json").is_file() and not any(folder.glob("tokenizer*")):
-        raise ConfigurationError(f"{folder} has no tokenizer: tokenizer.json is missing")
-
-
 def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu") -> Teacher:
     """Load a teacher from a folder, or by its hub name, frozen and ready to run.
 
     Args:
         name_or_folder: a folder with config.json, *.safetensors and a tokenizer, or a name for `transformers`.
         dtype: `float32`, `bfloat16` or `float16`; stated, because what `transformers` takes by default has changed.
-        device: a torch device.
+        device: a torch device; or `auto`, all that there are: `accelerate` puts layers on one after another, which is
+            for a teacher too large for one, since one works at a time.
 
     Raises:
-        ConfigurationError: no such folder or name, no weights, no tokenizer, a pickle, or weights that hold NaN.
+        ConfigurationError: no such folder or name, no weights, no tokenizer, a pickle, weights that hold NaN, or more
+            of them than the devices have room for.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -260,13 +187,18 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
     disable_progress_bar()  # ours say what a user waits for
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
-    _check_device(device)
+    if device != AUTO:
+        _check_device(device)
     folder = folder_of(name_or_folder)
-    _check_folder(folder)
+    check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, loading = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=DTYPES[dtype],
+            device_map=AUTO if device == AUTO else None,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except Exception as error:  # a broken folder makes the libraries raise all kinds, tokenizers a bare Exception
         raise ConfigurationError(
@@ -278,7 +210,11 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
             f"the teacher {name_or_folder!r} lacks {len(missing)} of its weights, e.g. {missing[0]}: the file is "
             "damaged or belongs to another architecture"
         )
-    model.to(device).eval().requires_grad_(False)
+    if device == AUTO:
+        check_room(name_or_folder, model)
+    else:
+        model.to(device)
+    model.eval().requires_grad_(False)
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise ConfigurationError(f"the teacher {name_or_folder!r} holds NaN or infinity in {name}")
@@ -289,8 +225,22 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         fingerprint=weights_hash(folder),
         tokenizer_hash=tokenizer_hash(tokenizer),
         dtype=DTYPES[dtype],
-        device=torch.device(device),
+        device=model.get_input_embeddings().weight.device,
     )
+
+
+def check_room(name: str, model: PreTrainedModel) -> None:
+    """Let pass a model all of whose weights lie on devices, as `device_map="auto"` has put them.
+
+    Raises:
+        ConfigurationError: some lie in main memory or on disk, to be moved to a device at each pass.
+    """
+    away = [weight for weight, value in model.named_parameters() if value.is_meta]
+    if away:
+        raise ConfigurationError(
+            f"the teacher {name!r} is too large for the devices here: {len(away)} of its weights, e.g. {away[0]}, would "
+            "be moved to one at each pass; use --dtype bfloat16, more devices, or --device cpu"
+        )
 
 
 def check_identity(teacher: Teacher, identity: Identity) -> None:
