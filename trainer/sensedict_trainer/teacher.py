@@ -238,8 +238,8 @@ def check_room(name: str, model: PreTrainedModel) -> None:
     away = [weight for weight, value in model.named_parameters() if value.is_meta]
     if away:
         raise ConfigurationError(
-            f"the teacher {name!r} is too large for the devices here: {len(away)} of its weights, e.g. {away[0]}, would "
-            "be moved to one at each pass; use --dtype bfloat16, more devices, or --device cpu"
+            f"the teacher {name!r} is too large for the devices here: {len(away)} of its weights, e.g. {away[0]}, "
+            "would be moved to one at each pass; use --dtype bfloat16, more devices, or --device cpu"
         )
 
 
