@@ -64,23 +64,42 @@ def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | No
 
 def blocks(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> list[memoryview]:
     """The bytes of `encode` one after another: a header, then the memory of each tensor, which is not copied."""
+    widest_first = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
+    found = [np.asarray(tensor, dtype=_little(name, tensor.dtype), order="C") for name, tensor in widest_first.items()]
+    shapes = {name: (block.dtype, block.shape) for name, block in zip(widest_first, found, strict=True)}
+    return [memoryview(head(shapes, metadata)), *(block.reshape(-1).view(np.uint8).data for block in found)]
+
+
+def head(
+    shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """What stands before the tensors in a file: for whoever writes them as they come, each where the one before ends.
+
+    Args:
+        shapes: dtype and shape of each tensor in the order of the file.
+
+    Raises:
+        InvalidInput: a dtype has no place in the format.
+    """
     header: dict[str, Any] = {} if metadata is None else {_METADATA: dict(metadata)}
-    found: list[memoryview] = []
     end = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize):
-        little = tensor.dtype.newbyteorder("<")
-        if little not in _NAMES or name == _METADATA:
-            raise InvalidInput(f"tensor {name!r} of dtype {tensor.dtype} cannot be written as safetensors")
-        block = np.asarray(tensor, dtype=little, order="C")
+    for name, (dtype, shape) in shapes.items():
+        begin, end = end, end + math.prod(shape) * dtype.itemsize
         header[name] = {
-            "dtype": _NAMES[little],
-            "shape": list(block.shape),
-            "data_offsets": [end, end := end + block.nbytes],
+            "dtype": _NAMES[_little(name, dtype)],
+            "shape": list(shape),
+            "data_offsets": [begin, end],
         }
-        found.append(block.reshape(-1).view(np.uint8).data)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return [memoryview(len(text).to_bytes(8, "little") + text), *found]
+    return len(text).to_bytes(8, "little") + text
+
+
+def _little(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    little = dtype.newbyteorder("<")
+    if little not in _NAMES or name == _METADATA:
+        raise InvalidInput(f"tensor {name!r} of dtype {dtype} cannot be written as safetensors")
+    return little
 
 
 @dataclass(frozen=True)

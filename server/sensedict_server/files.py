@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Select
 
 from sensedict import arrays
@@ -153,9 +152,11 @@ def write(connection: Connection, content: Content, target: Path) -> str:
 
     The manifest comes last and names the bytes and sha256 of every other file.
     """
-    vectors = arrays.encode({"vectors": _vectors(connection, content)})
     index = arrays.encode(_index(connection, content).to_tensors())
-    entries = {VECTORS: _write_bytes(target / VECTORS, vectors), INDEX: _write_bytes(target / INDEX, index)}
+    entries = {
+        VECTORS: _write_vectors(connection, content, target / VECTORS),
+        INDEX: _write_bytes(target / INDEX, index),
+    }
     of_dictionary, of_lexicon = content.dictionary_id, content.lexicon_id
     for name, query in (
         ("tokens.parquet", export.all_tokens(of_dictionary)),
@@ -227,19 +228,23 @@ def put_in_place(new: Path, place: Path) -> None:
     sync(place.parent)
 
 
-def _vectors(connection: Connection, content: Content) -> NDArray[np.float16]:
-    """(N, D) float16, row i is sense i."""
-    vectors = np.empty((content.identity["senses"], content.identity["dim"]), dtype=np.float16)
+def _write_vectors(connection: Connection, content: Content, file: Path) -> FileEntry:
+    """The senses' vectors, (N, D) float16, row i is sense i; as they come, so that memory does not grow with them."""
+    shape = (content.identity["senses"], content.identity["dim"])
+    rows = 0
     # named: the server keeps the rows, not we
     with driver(connection) as psycopg_connection, psycopg_connection.cursor(name="vectors", binary=True) as cursor:
         cursor.itersize = _ROWS
         cursor.execute(export.VECTORS, (content.dictionary_id,))
-        row = -1
-        for row, (vector,) in enumerate(cursor):
-            vectors[row] = vector.to_numpy()
-    if row + 1 != len(vectors):
-        raise Corrupt(f"the database holds {row + 1} senses of a dictionary of {len(vectors)}")
-    return vectors
+        with file.open("wb") as stream:
+            stream.write(arrays.head({"vectors": (np.dtype("<f2"), shape)}))
+            for (vector,) in cursor:
+                stream.write(vector.to_numpy().astype("<f2").data)
+                rows += 1
+    if rows != shape[0]:
+        raise Corrupt(f"the database holds {rows} senses of a dictionary of {shape[0]}")
+    sync(file)
+    return hash_file(file)
 
 
 def _index(connection: Connection, content: Content) -> Index:

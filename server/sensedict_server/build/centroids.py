@@ -67,8 +67,9 @@ def run_centroids(
     owners, counts, inertia, vectors, members = (
         np.concatenate([part[name] for part in found]) for name in ("owners", "counts", "inertia", "vectors", "members")
     )
-    at = [(int(kept.windows[m]), int(kept.positions[m])) if m >= 0 else None for m in members.reshape(-1).tolist()]
-    texts = passages(tokenizer, plan.windows, at, settings.key)
+    at = [(int(kept.windows[m]), int(kept.positions[m])) for m in members.reshape(-1).tolist() if m >= 0]
+    of_members = iter(passages(tokenizer, [window.ids for window in plan.windows], at, settings.key))
+    texts = [next(of_members) if m >= 0 else None for m in members.reshape(-1).tolist()]
     width = members.shape[1]
     return TokenSenses(
         texts=token_texts(tokenizer, vocabulary_size),

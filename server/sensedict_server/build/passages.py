@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from sensedict_trainer.harvest import KeyPolicy
-    from sensedict_trainer.text import TokenWindow
 
 BEFORE, AFTER = 16, 10  # tokens: enough to tell a sense, too few to be a copy of the text
 LONGEST = 300  # characters; a token may be a hundred blanks
@@ -19,37 +21,33 @@ Passage = tuple[str, int, int]
 
 def passages(
     tokenizer: PreTrainedTokenizerBase,
-    windows: Sequence[TokenWindow],
-    at: Sequence[tuple[int, int] | None],
+    windows: Sequence[NDArray[np.int32]],
+    at: Iterable[tuple[int, int]],
     policy: KeyPolicy,
 ) -> list[Passage | None]:
     """The passage round each hidden state's token: the one it predicts, or with key `input` the one it reads.
 
     Args:
-        at: (window, position) of each hidden state; None gives None.
+        windows: tokens of each.
+        at: (window, position) of each hidden state.
 
     Returns:
         (text, start, end) with `text[start:end]` the token without blanks round it; None where it has no text of its
         own: it is blank, or part of a character.
     """
-    found: list[Passage | None] = [None] * len(at)
+    found: list[Passage | None] = []
     rows, pieces = [], []
-    for i, place in enumerate(at):
-        if place is None:
-            continue
-        ids = windows[place[0]].ids
-        target = place[1] + (policy != "input")
+    for window, position in at:
+        ids = windows[window]
+        target = position + (policy != "input")
         if target < len(ids):
-            rows.append(i)
+            rows.append(len(found))
             low = max(0, target - BEFORE)
-            pieces.append(
-                [ids[low:target].tolist(), ids[low : target + 1].tolist(), ids[low : target + 1 + AFTER].tolist()]
-            )
-    texts = tokenizer.batch_decode(
-        [piece for three in pieces for piece in three], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    for n, i in enumerate(rows):
-        found[i] = _passage(*texts[3 * n : 3 * n + 3])
+            pieces += [ids[low:end].tolist() for end in (target, target + 1, target + 1 + AFTER)]
+        found.append(None)
+    texts = tokenizer.batch_decode(pieces, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    for n, row in enumerate(rows):
+        found[row] = _passage(*texts[3 * n : 3 * n + 3])
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from sensedict_server.build.contents import TokenSenses, WordSenses
+from sensedict_server.build.scratch import scratch_vectors
 from sensedict_server.lexicon.compose import compose_in_batches
 from sensedict_server.queries.lexicons import relation_words
 
@@ -37,15 +39,23 @@ class Tokenizer(Protocol):
         """A mapping whose `input_ids` holds a list of token ids for each text."""
 
 
-def compose_words(engine: Engine, lexicon_id: int, tokenizer: Tokenizer, tokens: TokenSenses) -> WordSenses:
+def compose_words(
+    engine: Engine, lexicon_id: int, tokenizer: Tokenizer, tokens: TokenSenses, scratch: Path | None = None
+) -> WordSenses:
     """The tokens and senses of every word that stands in a relation of the lexicon, in rising word id.
 
     A word of one token has that token's senses; one of two or three has senses composed of theirs; the others have none
     and a reason.
+
+    Args:
+        scratch: folder on whose disk the senses are put; None for memory.
+
+    Raises:
+        ConfigurationError: that disk is full.
     """
     with engine.connect() as connection:
         words = relation_words(connection, lexicon_id)
-    return compose_listed(words, tokenizer, tokens)
+    return compose_listed(words, tokenizer, tokens, scratch)
 
 
 def without_senses(engine: Engine, lexicon_id: int, words: WordSenses) -> bytes:
@@ -81,12 +91,14 @@ def reasons_in_words(words: WordSenses) -> list[str]:
     return lines
 
 
-def compose_listed(words: Sequence[tuple[int, str]], tokenizer: Tokenizer, tokens: TokenSenses) -> WordSenses:
+def compose_listed(
+    words: Sequence[tuple[int, str]], tokenizer: Tokenizer, tokens: TokenSenses, scratch: Path | None = None
+) -> WordSenses:
     """As `compose_words`, of (id, text) pairs in rising id."""
     token_ids = tokenize_words(tokenizer, [text for _, text in words])
     unknown = tokenizer.unk_token_id
     reasons = [_reason(ids, tokens, unknown) for ids in token_ids]
-    offsets, vectors = _composed(token_ids, reasons, tokens)
+    offsets, vectors = _composed(token_ids, reasons, tokens, scratch)
     return WordSenses(
         word_ids=np.array([word_id for word_id, _ in words], dtype=np.int64),
         token_ids=token_ids,
@@ -97,7 +109,7 @@ def compose_listed(words: Sequence[tuple[int, str]], tokenizer: Tokenizer, token
 
 
 def _composed(
-    token_ids: Sequence[tuple[int, ...]], reasons: Sequence[str | None], tokens: TokenSenses
+    token_ids: Sequence[tuple[int, ...]], reasons: Sequence[str | None], tokens: TokenSenses, scratch: Path | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Offsets (w + 1,) of all words and the senses (n, D) of those of several tokens that have some."""
     rows = [row for row, ids in enumerate(token_ids) if len(ids) > 1 and reasons[row] is None]
@@ -106,7 +118,7 @@ def _composed(
         first = token_ids[row][0]
         sizes[row + 1] = tokens.offsets[first + 1] - tokens.offsets[first]
     offsets = np.cumsum(sizes)
-    vectors = np.empty((int(offsets[-1]), tokens.vectors.shape[1]), dtype=np.float16)
+    vectors = scratch_vectors((int(offsets[-1]), tokens.vectors.shape[1]), scratch)
     with tqdm(total=len(rows), desc="words", unit=" words", unit_scale=True, disable=None, leave=False) as bar:
         for places, senses in compose_in_batches(tokens.vectors, tokens.offsets, [token_ids[row] for row in rows]):
             start = 0
