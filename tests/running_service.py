@@ -38,6 +38,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which the `sensedict` command finds the database and files of `settings`."""
     url = settings.database_url
     named = {} if url is None else {"SENSEDICT_DATABASE_URL": url.render_as_string(hide_password=False)}
+    if settings.plans is not None:
+        named["SENSEDICT_PLANS"] = str(settings.plans)
     return {
         **os.environ,
         "SENSEDICT_HOME": str(settings.home),

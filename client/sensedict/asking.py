@@ -31,8 +31,12 @@ class Target:
 
     def listed(self) -> list[wire.DictionaryInfo]:
         """Every dictionary of the service."""
-        with self._client("") as client:  # this question is about no dictionary
+        with self.service() as client:
             return client.dictionaries()
+
+    def service(self) -> SenseClient:
+        """For questions about no dictionary."""
+        return self._client("")
 
     def _client(self, dictionary: str) -> SenseClient:
         return SenseClient(self.server, dictionary, timeout=10.0, patience=0.0)  # who waits at a prompt asks again

@@ -37,6 +37,7 @@ COMMANDS = {
     "build": _Command(
         "sensedict_server.build.build_command:build", "server,trainer", "Build a dictionary from a teacher and text."
     ),
+    "jobs": _Command("sensedict_server.build.jobs_command:jobs", "server", "List, look at, cancel or remove builds."),
     "train": _Command(
         "sensedict_trainer.train_command:train", "trainer", "Distil a student, with the dictionary or without."
     ),
@@ -48,7 +49,7 @@ COMMANDS = {
         "server,trainer",
         "Match the senses of two versions of a dictionary.",
     ),
-    "query": _Command("sensedict.query:query", "", "Ask a service for dictionaries, senses and relations."),
+    "query": _Command("sensedict.query:query", "", "Ask a service for dictionaries, senses, relations and builds."),
 }
 
 

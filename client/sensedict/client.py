@@ -93,6 +93,24 @@ class SenseClient:
         """Every published dictionary of the service."""
         return self._service.get(list[wire.DictionaryInfo], wire.DICTIONARIES)
 
+    def jobs(self, state: wire.JobState | None = None) -> Iterator[wire.JobInfo]:
+        """The builds of the service, newest first, of one state or of any; pages are fetched on the way."""
+        cursor: str | None = None
+        while True:
+            page = self._service.get(wire.JobPage, wire.JOBS, {"state": state, "cursor": cursor})
+            yield from page.jobs
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def job(self, job: int) -> wire.JobDetail:
+        """One build of the service, with its progress and the end of its log.
+
+        Raises:
+            JobNotFound: there is none of that number.
+        """
+        return self._service.get(wire.JobDetail, wire.JOB.format(job=job))
+
     def word(self, word: str, *, pos: str | None = None, neighbours: int = 0) -> wire.WordSenses:
         """The senses of a word, spelt as it stands in text, with the glosses of the lexicon's sources.
 

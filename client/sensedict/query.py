@@ -9,6 +9,7 @@ import click
 
 from sensedict import wire
 from sensedict.asking import LIMITS, Target, json_option, print_json, print_match, print_table, printable
+from sensedict.query_jobs import job, jobs
 from sensedict.query_relations import explain, path, relations
 
 _WIDTH = 80  # characters of a context; the rest is in --json
@@ -23,7 +24,7 @@ _WIDTH = 80  # characters of a context; the rest is in --json
 )
 @click.pass_context
 def query(context: click.Context, server: str, dictionary: str | None) -> None:
-    """Ask a service for dictionaries, senses and relations."""
+    """Ask a service for dictionaries, senses, relations and builds."""
     context.obj = Target(server, dictionary)
 
 
@@ -158,7 +159,7 @@ def id_map(target: Target, file: Path, to: str) -> None:
     click.echo(f"{file}: from {old.name}@{old.version} to {to}, {file.stat().st_size:,} bytes")
 
 
-for _command in (relations, path, explain):
+for _command in (relations, path, explain, jobs, job):
     query.add_command(_command)
 
 

@@ -17,15 +17,21 @@ from sensedict_server import problems
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
 from sensedict_server.middleware import BodyLimit, RequestContext, log_to_stderr
-from sensedict_server.routes import bulk, dictionaries, health, id_maps, relations, senses
+from sensedict_server.plans import read_plans
+from sensedict_server.routes import bulk, dictionaries, health, id_maps, jobs, relations, senses
 from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
 from sensedict_server.settings import Settings
 
 
 def create_app(database: Engine, settings: Settings) -> FastAPI:
-    """Give the service over that database and the file sets of `settings`; both are closed when it stops."""
+    """Give the service over that database and the file sets of `settings`; both are closed when it stops.
+
+    Raises:
+        ConfigurationError: the file of plans; names every fault of it.
+    """
     catalogue = Catalogue(database, settings.files)
+    plans = read_plans(settings.plans)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -43,8 +49,9 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
         dependencies=[Depends(only_known_parameters)],
     )
     app.state.catalogue = catalogue
+    app.state.plans = plans
     # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too
-    for module in (bulk, dictionaries, senses, relations, id_maps, health):
+    for module in (bulk, dictionaries, senses, relations, id_maps, jobs, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_exception_handler(NotModified, _not_modified)

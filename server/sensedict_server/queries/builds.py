@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, Text, cast, column, func, literal, select, table, true
+from sqlalchemy import BigInteger, Connection, Row, Select, Text, cast, column, func, literal, or_, select, table, true
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from sensedict.wire import JobState
@@ -124,6 +124,19 @@ def builds_like(connection: Connection, content: Mapping[str, Any], but_for: Seq
     same = {name: value for name, value in content.items() if name not in but_for}
     query = select(builds).where(there == literal(same, JSONB)).order_by(builds.c.id.desc())
     return [_build(row) for row in connection.execute(query)]
+
+
+def locked_build(connection: Connection, build_id: int) -> Build | None:
+    """The build of that id, which nobody else changes before the transaction ends."""
+    return _one(connection, select(builds).where(builds.c.id == build_id).with_for_update())
+
+
+def others_in_store(connection: Connection, build: Build) -> list[int]:
+    """The other builds that keep their shards where that one does, or in a folder of it."""
+    place = build.store.rstrip("/")
+    there = or_(builds.c.store == place, func.starts_with(builds.c.store, place + "/"))
+    query = select(builds.c.id).where(there, builds.c.id != build.id).order_by(builds.c.id)
+    return list(connection.execute(query).scalars())
 
 
 def shards_of(connection: Connection, build_id: int) -> dict[str, Shard]:
