@@ -65,14 +65,14 @@ def prefix_hashes(ids: NDArray[np.integer]) -> NDArray[np.uint64]:
     return np.cumsum(mix(_TOKENS, places), dtype=np.uint64)  # modulo 2⁶⁴
 
 
-def state_hashes(ids: NDArray[np.integer], keys: NDArray[np.integer]) -> NDArray[np.uint64]:
-    """(n,) a hash of prefix and key, of the first n positions of a window.
+def state_hashes(prefixes: NDArray[np.uint64], keys: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """(n,) a hash of a position's prefix and key.
 
     Args:
-        ids: (T,) tokens of the window.
-        keys: (n,) the token under which each position's state is kept, or looked for; n ≤ T.
+        prefixes: (n,) see `prefix_hashes`.
+        keys: (n,) the token under which the position's state is kept, or looked for.
     """
-    return mix(prefix_hashes(ids[: len(keys)]), keys)
+    return mix(prefixes, keys)
 
 
 def lone_states(hashes: NDArray[np.uint64], senses: NDArray[np.integer]) -> NDArray[np.uint64]:
@@ -101,7 +101,7 @@ def find_leaks(ids: NDArray[np.integer], lone: NDArray[np.uint64]) -> NDArray[np
         ids: (T,).
         lone: (m,) rising, see `lone_states`.
     """
-    wanted = state_hashes(ids, ids[1:])
+    wanted = state_hashes(prefix_hashes(ids[:-1]), ids[1:])
     if not len(lone):
         return np.zeros(len(wanted), dtype=np.bool_)
     places = np.minimum(np.searchsorted(lone, wanted), len(lone) - 1)
