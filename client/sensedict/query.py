@@ -42,6 +42,8 @@ def dictionaries(target: Target, as_json: bool) -> None:
             f"{info.name}@{info.version}",
             ", ".join(info.aliases),
             info.teacher,
+            info.state_point,
+            info.key_policy,
             info.dim,
             info.k,
             info.senses,
@@ -51,7 +53,8 @@ def dictionaries(target: Target, as_json: bool) -> None:
         )
         for info in found
     ]
-    print_table(("dictionary", "aliases", "teacher", "D", "k", "senses", "tokens", "words", "lexicon"), rows)
+    heads = ("dictionary", "aliases", "teacher", "states", "key", "D", "k", "senses", "tokens", "words", "lexicon")
+    print_table(heads, rows)
 
 
 @query.command()

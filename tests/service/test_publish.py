@@ -201,6 +201,11 @@ SPOILT: dict[str, tuple[Callable[[Draft], Draft], type[SenseDictError], str]] = 
     "a name that is no folder": (lambda d: replace(d, name="../tiny"), InvalidInput, "dictionary name '../tiny'"),
     "an empty version": (lambda d: replace(d, version=""), InvalidInput, "version ''"),
     "the alias for a version": (lambda d: replace(d, version="latest"), InvalidInput, "would hide the alias"),
+    "no state point": (
+        lambda d: replace(d, state_point="layer:0"),
+        InvalidInput,
+        "final_norm, or layer:N with N from 1",
+    ),
     "another key policy": (lambda d: replace(d, key_policy="last"), InvalidInput, "one of next, predicted, input"),
 }
 

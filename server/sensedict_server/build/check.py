@@ -15,6 +15,7 @@ from sensedict_server.build.contents import Draft
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # part of addresses and of folder names
+_STATE_POINT = re.compile(r"final_norm|layer:[1-9][0-9]{0,3}")  # what `sensedict_trainer.state_points` reads
 _MOST_SENSES = 2**15 - 1  # of one owner: a smallint
 
 
@@ -51,6 +52,8 @@ def check(draft: Draft) -> None:
     check_version(draft.version)
     if draft.key_policy not in ("next", "predicted", "input"):
         raise InvalidInput(f"key policy {draft.key_policy!r}: one of next, predicted, input")
+    if not _STATE_POINT.fullmatch(draft.state_point):
+        raise InvalidInput(f"state point {draft.state_point!r}: final_norm, or layer:N with N from 1")
     if draft.k < 1:
         raise InvalidInput(f"k is {draft.k}: a token has at least one sense")
     _check_tokens(draft)
