@@ -117,7 +117,7 @@ def planned(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def fresh(planned: Planned) -> Planned:
     """`planned`, its builds of earlier tests forgotten."""
     with planned.database.begin() as connection:
-        connection.execute(text("TRUNCATE builds, procrastinate_jobs CASCADE"))
+        connection.execute(text("TRUNCATE builds, procrastinate_jobs, procrastinate_workers CASCADE"))
     return planned
 
 
@@ -292,9 +292,21 @@ def harvesting(database: Engine, **values: Any) -> int:
     manifest.add(shard("plan", size=1, **FACTS))
     for name in ("harvest/0/000000", "harvest/0/000001"):
         manifest.add(shard(name, size=100))
-    job = "INSERT INTO procrastinate_jobs (queue_name, task_name, status, args) VALUES (:queue, 'make', 'doing', :args)"
     with database.begin() as connection:
-        connection.execute(text(job), {"queue": f"build-{build_id}", "args": json.dumps({"shard": "harvest/0/000002"})})
+        for silence in ("1 second", "1 minute"):  # one works, one died
+            worker = (
+                "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - (:silence)::interval) RETURNING id"
+            )
+            job = (
+                "INSERT INTO procrastinate_jobs (queue_name, task_name, status, worker_id, args) "
+                "VALUES (:queue, 'make', 'doing', :worker, :args)"
+            )
+            values = {
+                "queue": f"build-{build_id}",
+                "worker": connection.execute(text(worker), {"silence": silence}).scalar_one(),
+                "args": json.dumps({"build_id": build_id, "shard": f"harvest/0/of {silence}"}),
+            }
+            connection.execute(text(job), values)
     return build_id
 
 
@@ -390,6 +402,8 @@ def test_builds_of_the_database_from_the_command_line(database: Engine, settings
     assert json.loads(run(settings, "show", build_id, "--json"))["id"] == int(build_id)
     assert f"cancelled job {build_id}, tiny@1" in run(settings, "cancel", build_id)
     assert "cancelled" in run(settings, "list")
+    with pytest.raises(Conflict, match="is ending: a worker is still at harvest/0/of 1 second; wait for it"):
+        run(settings, "remove", build_id)
 
 
 def test_a_build_is_followed_until_it_ends(

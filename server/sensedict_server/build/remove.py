@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, delete
 
 from sensedict.errors import Conflict, JobNotFound
 from sensedict_server.build.store import Store
-from sensedict_server.queries.builds import Shard, locked_build, others_in_store, shards_of
+from sensedict_server.queries.builds import Shard, in_hand, locked_build, others_in_store, shards_of
 from sensedict_server.tables import builds
 
 
@@ -29,7 +29,7 @@ def remove_build(engine: Engine, build_id: int) -> Removed:
 
     Raises:
         JobNotFound: there is none of that number.
-        Conflict: it is running.
+        Conflict: it is running, or a worker has not yet noticed that it ended.
         Unavailable, ConfigurationError: the store.
     """
     with engine.begin() as connection:
@@ -38,6 +38,8 @@ def remove_build(engine: Engine, build_id: int) -> Removed:
             raise JobNotFound(f"there is no job {build_id}: `sensedict jobs` lists those that there are")
         if build.state == "running":
             raise Conflict(f"job {build_id}, {build.ref}, is running: `sensedict jobs cancel {build_id}` first")
+        if ending := in_hand(connection, build_id):
+            raise Conflict(f"job {build_id}, {build.ref}, is ending: a worker is still at {ending[0]}; wait for it")
         others = others_in_store(connection, build)
         kept = {file for other in others for file, _ in _files(connection, other)}
         files = {file: size for file, size in _files(connection, build_id) if file not in kept}

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, Text, cast, column, func, literal, or_, select, table, true
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Row,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    table,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from sensedict.wire import JobState
 from sensedict_server.tables import build_log, build_shards, builds
 
 _jobs = table("procrastinate_jobs", column("queue_name"), column("status"), column("args", JSONB), column("worker_id"))
+_workers = table("procrastinate_workers", column("id"), column("last_heartbeat", DateTime(timezone=True)))
+_SILENCE = timedelta(seconds=30)  # a worker that is silent for so long counts as dead
 
 
 @dataclass(frozen=True)
@@ -175,9 +192,14 @@ def plan_facts(connection: Connection, build_id: int) -> dict[str, Any] | None:
 
 
 def in_hand(connection: Connection, build_id: int) -> list[str]:
-    """The shards of a build that workers are making now; one whose worker died counts until that is noticed."""
+    """The shards of a build that living workers are making now."""
     shard = _jobs.c.args["shard"].astext
-    query = select(shard).where(_jobs.c.queue_name == f"build-{build_id}", cast(_jobs.c.status, Text) == "doing")
+    query = (
+        select(shard)
+        .join(_workers, _workers.c.id == _jobs.c.worker_id)
+        .where(_jobs.c.queue_name == f"build-{build_id}", cast(_jobs.c.status, Text) == "doing")
+        .where(_workers.c.last_heartbeat > func.now() - _SILENCE)
+    )
     return list(connection.execute(query.order_by(shard)).scalars())
 
 
