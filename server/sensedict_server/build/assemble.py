@@ -169,8 +169,7 @@ def _read_back(
     workplace: Workplace, tokenizer: PreTrainedTokenizerBase, found: Tensors
 ) -> tuple[list[list[Passage]], NDArray[np.uint64]]:
     """Passages of each sense, and what the leak report looks for; the corpus is read once, a file at a time."""
-    from sensedict_trainer.hashing import mix
-    from sensedict_trainer.leak import lone_states, prefix_hashes
+    from sensedict_trainer.leak import lone_states, prefix_hashes, state_hashes
 
     settings = workplace.settings
     passages_of: list[list[Passage | None]] = [[None] * settings.contexts for _ in found["owners"]]
@@ -185,6 +184,6 @@ def _read_back(
         near = np.flatnonzero((found["near_windows"] >= first) & (found["near_windows"] < first + len(ids)))
         prefixes = np.concatenate([prefix_hashes(window) for window in ids])
         starts = np.cumsum([0, *map(len, ids)])[found["near_windows"][near] - first]
-        hashes[near] = mix(prefixes[starts + found["near_positions"][near]], found["near_keys"][near])
+        hashes[near] = state_hashes(prefixes[starts + found["near_positions"][near]], found["near_keys"][near])
     lone = lone_states(hashes, found["near_senses"])
     return [[passage for passage in some if passage is not None] for some in passages_of], lone

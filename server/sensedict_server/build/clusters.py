@@ -136,7 +136,7 @@ def _tensors(
         near_senses.append(senses + labels[rows])
         vectors[senses : senses + len(found.counts)] = found.centroids.to(torch.float16).numpy()
         senses += len(found.counts)
-        collapsed += len(found.counts) < most[token]
+        collapsed += int(len(found.counts) < most[token])
     of_members, of_near = np.concatenate(members), np.concatenate(near)
     tensors: dict[str, NDArray[Any]] = {
         "owners": np.concatenate(owners).astype(np.int32),

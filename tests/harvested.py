@@ -1,0 +1,233 @@
+"""A plan and a harvest in a store, written from states that a test has, as the stages before clusters write them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sqlalchemy import Engine, insert
+
+from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.store import Store
+from sensedict_server.build.workplace import Workplace
+from sensedict_server.queries.builds import Shard, find_build
+from sensedict_server.tables import builds
+from sensedict_trainer.hashing import mix, sequence_key
+from sensedict_trainer.reservoir import keep
+from sensedict_trainer.streaming import accumulate, settled_at
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Every state of a corpus: its key, where it was read, and the state itself, in the order of the corpus.
+
+    Attributes:
+        tokens: of each window; keys, windows, positions: (m,); vectors: (m, D) float16.
+    """
+
+    tokens: Sequence[NDArray[np.int32]]
+    keys: NDArray[np.int32]
+    windows: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    vectors: NDArray[np.float16]
+
+    def priorities(self, seed: int) -> NDArray[np.uint64]:
+        """Of each state, as the plan draws them."""
+        return mix(window_keys(seed, len(self.tokens))[self.windows], self.positions)
+
+
+def window_keys(seed: int, windows: int) -> NDArray[np.uint64]:
+    """(windows,) of windows called 0, 1, 2, …"""
+    return np.array([sequence_key(seed, str(window), "reservoir") for window in range(windows)], dtype=np.uint64)
+
+
+def open_workplace(engine: Engine, folder: Path, settings: BuildSettings, content: dict[str, Any]) -> Workplace:
+    """A build that is running, and a place to work at it."""
+    values = {"name": settings.name, "version": settings.version, "content": content, "store": str(folder / "store")}
+    with engine.begin() as connection:
+        row = insert(builds).values(**values, settings=settings.to_json()).returning(builds.c.id)
+        build = find_build(connection, connection.execute(row).scalar_one())
+    assert build is not None
+    return Workplace(
+        build=build,
+        engine=engine,
+        files_root=folder / "files",
+        manifest=Manifest(engine, build.id),
+        store=Store(build.store),
+        worker="here:1",
+        device="cpu",
+        batch_size=8,
+        advance=lambda units: None,
+        say=lambda line: None,
+    )
+
+
+def anew(workplace: Workplace) -> Workplace:
+    """The same place as the next worker finds it, who looks at the manifest again."""
+    return replace(workplace)
+
+
+@dataclass(frozen=True)
+class Harvester:
+    """Writes plan and harvest.
+
+    Attributes:
+        cuts: number of the first window of each shard of the harvest; generations: of each of them.
+        ranges: (first token, end) of the shards of clusters, the same in each generation.
+        vocabulary_size: V.
+    """
+
+    workplace: Workplace
+    uses: Uses
+    cuts: Sequence[int]
+    generations: Sequence[int]
+    ranges: Sequence[tuple[int, int]]
+    vocabulary_size: int
+
+    @property
+    def shards(self) -> list[tuple[str, int, int]]:
+        """(name, first window, end)."""
+        ends = [*self.cuts[1:], len(self.uses.tokens)]
+        found = enumerate(zip(self.cuts, ends, self.generations, strict=True))
+        return [(f"harvest/{generation}/{i:06d}", first, end) for i, (first, end, generation) in found]
+
+    @property
+    def clusters(self) -> list[str]:
+        """Names of the shards of clusters."""
+        return [name for name, *_ in self.parts]
+
+    @property
+    def parts(self) -> list[tuple[str, int, int, int]]:
+        """(name, generation, first token, end) of the shards of clusters."""
+        return [
+            (f"cluster/{generation}/{i:06d}", generation, first, end)
+            for generation in range(max(self.generations) + 1)
+            for i, (first, end) in enumerate(self.ranges)
+        ]
+
+    def generation_of_uses(self) -> NDArray[np.int64]:
+        """(m,) in which each state is read."""
+        return np.asarray(self.generations)[np.searchsorted(self.cuts, self.uses.windows, side="right") - 1]
+
+    def settled(self) -> NDArray[np.int8]:
+        """(V,) generation in which each key is clustered, −1 for keys without uses."""
+        generation = self.generation_of_uses()
+        counts = np.stack(
+            [
+                np.bincount(self.uses.keys[generation <= g], minlength=self.vocabulary_size)
+                for g in range(max(self.generations) + 1)
+            ]
+        )
+        found = np.where(counts[-1] > 0, settled_at(counts, self.workplace.settings.first), -1)
+        return found.astype(np.int8)
+
+    def stored(self) -> NDArray[np.bool_]:
+        """(m,) which states are kept."""
+        settings, uses = self.workplace.settings, self.uses
+        if settings.key == "predicted":
+            return np.ones(len(uses.keys), dtype=np.bool_)
+        early = np.flatnonzero(self.generation_of_uses() <= self.settled()[uses.keys])
+        cap = settings.first if settings.mode == "streaming" else settings.cap
+        found = np.zeros(len(uses.keys), dtype=np.bool_)
+        found[early] = keep(uses.keys[early], uses.priorities(settings.seed)[early], cap)
+        return found
+
+    def write_plan(self) -> None:
+        """The shard `plan` and the files of tokens."""
+        uses, files = self.uses, {}
+        draws = window_keys(self.workplace.settings.seed, len(uses.tokens))
+        for name, first, end in self.shards:
+            ids = uses.tokens[first:end]
+            lengths = np.array([len(window) for window in ids], dtype=np.int32)
+            files[name] = vars(
+                self.workplace.store.write(f"tokens/{name}", {"ids": np.concatenate(ids), "lengths": lengths})
+            )
+        tensors = {
+            "occurrences": np.bincount(uses.keys, minlength=self.vocabulary_size),
+            "settled": self.settled(),
+            "window_keys": draws,
+        }
+        facts = {
+            "token_files": files,
+            "harvest": {name: {"first_window": first, "windows": end - first} for name, first, end in self.shards},
+            "cluster": {
+                name: {"first_token": first, "end_token": end, "generation": generation}
+                for name, generation, first, end in self.parts
+            },
+        }
+        anew(self.workplace).add("plan", tensors, 1, 0.0, facts)
+
+    def write_harvest(self, name: str) -> None:
+        """One shard of the harvest; with sums of what was settled before."""
+        uses = self.uses
+        (first, end), generation = next(pair[1:] for pair in self.shards if pair[0] == name), int(name.split("/")[1])
+        here = (uses.windows >= first) & (uses.windows < end)
+        rows = np.flatnonzero(here & self.stored())
+        rows = rows[np.lexsort((uses.positions[rows], uses.windows[rows], uses.keys[rows]))]
+        tensors = {
+            "keys": uses.keys[rows],
+            "windows": uses.windows[rows],
+            "positions": uses.positions[rows],
+            "vectors": uses.vectors[rows],
+        }
+        slices = {}
+        for cluster, settled, low, high in self.parts:
+            if settled >= generation:
+                start, stop = np.searchsorted(tensors["keys"], [low, high]).tolist()
+                slices[cluster] = [start, stop, _checksum(tensors, start, stop)]
+        facts: dict[str, Any] = {"slices": slices}
+        if generation:
+            tensors, facts["sums"] = self._sums(np.flatnonzero(here), generation, tensors)
+        anew(self.workplace).add(name, tensors, len(rows), 0.0, facts)
+
+    def _sums(
+        self, rows: NDArray[np.int64], generation: int, tensors: dict[str, NDArray[Any]]
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, list[int]]]:
+        place, settled = anew(self.workplace), self.settled()
+        found: dict[str, list[NDArray[Any]]] = {}
+        slices, row = {}, 0
+        for cluster, earlier, low, high in self.parts:
+            if earlier >= generation:
+                continue
+            part = place.read(cluster)
+            keys = self.uses.keys[rows]
+            later = rows[(keys >= low) & (keys < high) & (settled[keys] == earlier)]
+            offsets = np.searchsorted(part["owners"], np.arange(self.vocabulary_size + 1))
+            sums = accumulate(
+                torch.from_numpy(self.uses.vectors[later]),
+                torch.from_numpy(self.uses.keys[later]),
+                torch.from_numpy(offsets),
+                torch.from_numpy(part["vectors"].copy()),
+            )
+            owners = part["owners"][sums.senses.numpy()]
+            one = {
+                "sum_owners": owners,
+                "sum_ordinals": (sums.senses.numpy() - offsets[owners]).astype(np.int16),
+                "sum_counts": sums.counts.numpy(),
+                "sum_squares": sums.squares.numpy(),
+                "sums": sums.sums.numpy(),
+            }
+            slices[cluster] = [row, row + len(owners), _checksum(one, 0, len(owners))]
+            row += len(owners)
+            for tensor, values in one.items():
+                found.setdefault(tensor, []).append(values)
+        return {**tensors, **{tensor: np.concatenate(some) for tensor, some in found.items()}}, slices
+
+
+def _checksum(tensors: dict[str, NDArray[Any]], start: int, stop: int) -> int:
+    checksum = 0
+    for tensor in tensors.values():
+        checksum = zlib.crc32(tensor[start:stop].tobytes(), checksum)
+    return checksum
+
+
+def shard_of(workplace: Workplace, name: str) -> Shard:
+    """As the manifest has it now."""
+    return workplace.manifest.shards()[name]
