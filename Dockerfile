@@ -1,12 +1,18 @@
 # The service without torch: migrations, API, command line. The database is its own container.
+# A worker needs the teacher: --build-arg EXTRAS=server,trainer, and what TORCH_ARGS says in the Makefile, which chooses
+# between torch for CPUs and for CUDA.
 FROM python:3.11-slim AS build
+ARG EXTRAS=server
+ARG TORCH_ARGS=
 COPY constraints.txt pyproject.toml README.md /src/
 COPY client /src/client
 COPY server /src/server
 COPY trainer /src/trainer
 COPY migrations /src/migrations
 RUN python -m venv /opt/sensedict \
- && /opt/sensedict/bin/pip install --no-cache-dir --constraint /src/constraints.txt '/src[server]'
+ && case ",$EXTRAS," in *,trainer,*) \
+      /opt/sensedict/bin/pip install --no-cache-dir --constraint /src/constraints.txt $TORCH_ARGS torch ;; esac \
+ && /opt/sensedict/bin/pip install --no-cache-dir --constraint /src/constraints.txt "/src[$EXTRAS]"
 
 FROM python:3.11-slim
 RUN groupadd --system --gid 10001 sensedict \

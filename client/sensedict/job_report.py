@@ -11,6 +11,7 @@ from sensedict import wire
 from sensedict.asking import print_table, printable
 
 _BAR = 20  # characters
+_IDLE = "no worker is at it: `sensedict worker` starts one"
 
 
 def print_jobs(jobs: Sequence[wire.JobInfo]) -> None:
@@ -53,7 +54,7 @@ def progress_line(job: wire.JobDetail) -> str:
     parts = [] if job.percent is None else [f"{job.percent:.0f}%"]
     if stage is not None:
         parts.append(f"at {stage.name}, {_counts(stage)}")
-    parts.append(f"{job.workers or 'no'} worker{'' if job.workers == 1 else 's'}")
+    parts.append(f"{job.workers} worker{'' if job.workers == 1 else 's'}" if job.workers else _IDLE)
     if stage is not None and job.rate is not None and job.seconds_left is not None:
         parts.append(f"{job.rate:,.0f} {stage.unit}/s, {spelt_seconds(job.seconds_left)} of {stage.name} left")
     return "; ".join(parts)

@@ -378,6 +378,8 @@ def test_builds_of_a_service_from_the_command_line(fresh: Planned) -> None:
     assert [job["id"] for job in json.loads(query(fresh, "jobs", "--json"))] == [build_id]
     with pytest.raises(JobNotFound, match="there is no job 999"):
         query(fresh, "job", "999")
+    idle = query(fresh, "job", str(add_build(fresh.database, version="2")))
+    assert "at plan, 0 of 1 file; no worker is at it: `sensedict worker` starts one" in idle
 
 
 def run(settings: Settings, *arguments: str) -> str:
