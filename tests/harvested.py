@@ -17,11 +17,13 @@ from sensedict_server.build.manifest import Manifest
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.store import Store
 from sensedict_server.build.workplace import Workplace
-from sensedict_server.queries.builds import Shard, find_build
+from sensedict_server.queries.builds import find_build
 from sensedict_server.tables import builds
 from sensedict_trainer.hashing import mix, sequence_key
 from sensedict_trainer.reservoir import keep
 from sensedict_trainer.streaming import accumulate, settled_at
+
+V, D, WINDOWS, LONG = 24, 12, 60, 16  # of `some_uses`
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,26 @@ class Uses:
     def priorities(self, seed: int) -> NDArray[np.uint64]:
         """Of each state, as the plan draws them."""
         return mix(window_keys(seed, len(self.tokens))[self.windows], self.positions)
+
+
+def some_uses(policy: str = "next", seed: int = 0) -> Uses:
+    """States that lie in groups, of keys with falling frequency; the last keys of the vocabulary have none."""
+    random = np.random.default_rng(seed)
+    weights = 1 / np.arange(1, V - 3)
+    tokens = [random.choice(V - 4, LONG, p=weights / weights.sum()).astype(np.int32) for _ in range(WINDOWS)]
+    keys = np.concatenate([ids[1:] for ids in tokens])
+    if policy == "predicted":
+        keys = random.permutation(keys)
+    centres = random.normal(0, 3, (V, 5, D))
+    vectors = centres[keys, random.integers(5, size=len(keys))] + random.normal(0, 1, (len(keys), D))
+    vectors[keys == 2] = vectors[keys == 2][0]  # one token whose states are all the same
+    return Uses(
+        tokens=tokens,
+        keys=keys,
+        windows=np.repeat(np.arange(WINDOWS, dtype=np.int32), LONG - 1),
+        positions=np.tile(np.arange(LONG - 1, dtype=np.int32), WINDOWS),
+        vectors=vectors.astype(np.float16),
+    )
 
 
 def window_keys(seed: int, windows: int) -> NDArray[np.uint64]:
@@ -226,8 +248,3 @@ def _checksum(tensors: dict[str, NDArray[Any]], start: int, stop: int) -> int:
     for tensor in tensors.values():
         checksum = zlib.crc32(tensor[start:stop].tobytes(), checksum)
     return checksum
-
-
-def shard_of(workplace: Workplace, name: str) -> Shard:
-    """As the manifest has it now."""
-    return workplace.manifest.shards()[name]

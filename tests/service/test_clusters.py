@@ -11,7 +11,7 @@ import pytest
 import torch
 from sqlalchemy import Engine
 
-from harvested import Harvester, Uses, anew, open_workplace
+from harvested import WINDOWS, Harvester, V, anew, open_workplace, some_uses
 from sensedict.errors import Corrupt, InvalidInput
 from sensedict_server.build.allocation_shards import allocate_shard, curve_shard
 from sensedict_server.build.clusters import cluster_shard, seed_of
@@ -21,28 +21,7 @@ from sensedict_trainer.allocation import curve, grid
 from sensedict_trainer.cluster import cluster
 from sensedict_trainer.reservoir import keep
 
-V, D, WINDOWS, LONG = 24, 12, 60, 16
 SETTINGS = BuildSettings(teacher="none", corpus=(), lexicon="l@1", name="n", version="1", k=3, cap=40, contexts=2)
-
-
-def some_uses(policy: str = "next", seed: int = 0) -> Uses:
-    """States that lie in groups, of keys with falling frequency; the last keys of the vocabulary have none."""
-    random = np.random.default_rng(seed)
-    weights = 1 / np.arange(1, V - 3)
-    tokens = [random.choice(V - 4, LONG, p=weights / weights.sum()).astype(np.int32) for _ in range(WINDOWS)]
-    keys = np.concatenate([ids[1:] for ids in tokens])
-    if policy == "predicted":
-        keys = random.permutation(keys)
-    centres = random.normal(0, 3, (V, 5, D))
-    vectors = centres[keys, random.integers(5, size=len(keys))] + random.normal(0, 1, (len(keys), D))
-    vectors[keys == 2] = vectors[keys == 2][0]  # one token whose states are all the same
-    return Uses(
-        tokens=tokens,
-        keys=keys,
-        windows=np.repeat(np.arange(WINDOWS, dtype=np.int32), LONG - 1),
-        positions=np.tile(np.arange(LONG - 1, dtype=np.int32), WINDOWS),
-        vectors=vectors.astype(np.float16),
-    )
 
 
 def harvested(
