@@ -16,9 +16,13 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from sensedict.errors import ConfigurationError
 from sensedict_server.build.build_command import build
 from sensedict_server.build.needs import check_disk, describe, needs_of
-from sensedict_server.build.plan import BuildSettings, make_plan
+from sensedict_server.build.plan import BuildPlan, BuildSettings
+from sensedict_server.build.planning import make_plan
+from sensedict_server.build.windows import WindowLog
 from sensedict_trainer.outline import Outline, load_outline, outline_of
 from sensedict_trainer.teacher import load_teacher
+from sensedict_trainer.text import iter_windows
+from sensedict_trainer.text_sources import read_documents
 from tiny_teacher import save_tiny_teacher
 
 LETTERS = [(0, 1), (2, 1), (0,), (0, 1, 2, 1)]  # words: two of two tokens, one of one, one too long to be composed
@@ -41,11 +45,27 @@ def settings(tmp_path: Path) -> BuildSettings:
 
 
 def outline(tokenizer: PreTrainedTokenizerBase) -> Outline:
-    return Outline(tokenizer, "", dim=4, vocabulary_size=3, token_flops=100, pair_flops=1, head_flops=1000)
+    return Outline(
+        tokenizer,
+        "",
+        dim=4,
+        vocabulary_size=3,
+        layers=1,
+        parameters=500,
+        token_flops=100,
+        pair_flops=1,
+        head_flops=1000,
+    )
+
+
+def plan_of(settings: BuildSettings, tokenizer: PreTrainedTokenizerBase) -> BuildPlan:
+    with WindowLog(settings.memory) as log:
+        log.fill(iter_windows(read_documents(settings.corpus), tokenizer, settings.window), settings.seed)
+        return make_plan(log, settings, vocabulary_size=3, dim=4)
 
 
 def test_numbers_of_the_plan_by_hand(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
-    plan = make_plan(settings, letters, 3)
+    plan = plan_of(settings, letters)
     needs = needs_of(plan, settings, outline(letters), LETTERS)
     lines = list(describe(plan, needs, settings))
     assert lines[0] == "corpus: 88 tokens in 11 windows"
@@ -57,13 +77,15 @@ def test_numbers_of_the_plan_by_hand(letters: PreTrainedTokenizerBase, settings:
         ["5", "(cap)", "2", "10"],
     ]
     assert needs.shards == 11 * (4 * 2 + 12)
-    assert needs.parts == (3 + 3 + 1) * (4 * 2 + 16 + 3 * 8)
+    assert needs.clusters == (3 + 3 + 1) * (4 * 2 + 16 + 3 * 8) + 11 * 12
+    assert needs.text == 88 * 4 + 11 * 12
+    assert needs.weights == 500 * 4
     assert needs.file_set == (3 + 3 + 1 + 3 + 1) * 4 * 2  # and those of the words `a b` and `c b`
 
 
 def test_windows_without_a_kept_state_are_not_read(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
     one = replace(settings, k=1, cap=1)
-    plan = make_plan(one, letters, 3)
+    plan = plan_of(one, letters)
     needs = needs_of(plan, one, outline(letters), LETTERS)
     assert plan.kept == 3
     assert needs.run_tokens == 16  # one window of a's, and the only one with b and c
@@ -74,14 +96,14 @@ def test_windows_without_a_kept_state_are_not_read(letters: PreTrainedTokenizerB
 def test_keys_that_only_the_teacher_knows(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
     own = replace(settings, key="input")
     assert "hidden states: 11 kept of 88" in describe(
-        make_plan(own, letters, 3), needs_of(make_plan(own, letters, 3), own, outline(letters), []), own
+        plan_of(own, letters), needs_of(plan_of(own, letters), own, outline(letters), []), own
     )
     predicted = replace(settings, key="predicted")
-    plan = make_plan(predicted, letters, 3)
+    plan = plan_of(predicted, letters)
     needs = needs_of(plan, predicted, outline(letters), LETTERS)
     assert needs.flops == 11 * (8 * 100 + 8 * 8 * 1) + 88 * 1000
     assert needs.shards == 88 * (4 * 2 + 12)
-    assert needs.parts == 9 * (4 * 2 + 16 + 3 * 8)  # three senses of each of three tokens
+    assert needs.clusters == 9 * (4 * 2 + 16 + 3 * 8) + 88 * 12  # three senses of each of three tokens
     assert "hidden states: all 88; which keys they have is known after the pass (--key predicted)" in describe(
         plan, needs, predicted
     )

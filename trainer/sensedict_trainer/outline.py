@@ -24,7 +24,8 @@ class Outline:
     Attributes:
         tokenizer: as the teacher's.
         summary: one line for whoever waits.
-        dim: D; vocabulary_size: V, the width of the head.
+        dim: D; vocabulary_size: V, the width of the head; layers: of the decoder.
+        parameters: numbers in all of its weights.
         token_flops: of the backbone's products with weights, a token; every expert of a mixture counts.
         pair_flops: of attention, for a token and one of its window.
         head_flops: of the head, a hidden state.
@@ -34,6 +35,8 @@ class Outline:
     summary: str
     dim: int
     vocabulary_size: int
+    layers: int
+    parameters: int
     token_flops: int
     pair_flops: int
     head_flops: int
@@ -89,6 +92,8 @@ def _outline(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, summary
         summary=summary,
         dim=int(config.hidden_size),
         vocabulary_size=vocabulary_size,
+        layers=int(config.num_hidden_layers),
+        parameters=sum(p.numel() for p in model.parameters()),
         token_flops=2 * weights,
         pair_flops=4 * int(config.num_hidden_layers * heads * head_dim),
         head_flops=2 * vocabulary_size * int(config.hidden_size),

@@ -13,80 +13,142 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict.errors import ConfigurationError
-from sensedict_server.build.plan import BuildSettings, Plan
+from sensedict_server.build.plan import BuildPlan, BuildSettings
+from sensedict_server.build.planning import PLACE_BYTES
 from sensedict_server.build.words import MOST_TOKENS
 
 if TYPE_CHECKING:
     from sensedict_trainer.outline import Outline
 
+_ITEM = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STEPS = (1, 2, 10, 20, 100, 500)  # where rows of the table of keys begin
-_STATE = 12  # bytes beside a hidden state's vector in a shard: key, window, position
-_SENSE = 16  # beside a sense's vector in a part: owner, count, inertia
+_SENSE = 16  # beside a sense's vector in a shard of clusters: owner, count, inertia
 _MEMBER = 8  # a hidden state nearest a sense, whose passage will be shown
+_POINT = 12  # a hidden state of a sense that is one point
+_CURVE = 112  # of a token, where the number of senses is adaptive
+_SUM = 22  # beside a sum's vector: owner, ordinal, count, square
+_TEXT = 12  # beside a window's tokens: its length, and what draws are keyed by
+_LIBRARIES = 600_000_000  # bytes of memory: python, torch and transformers with nothing loaded
+_PASS = 32  # numbers that a pass holds of a token at once, a unit of D: the widest layer's, and residuals
+_WORD, _SHOWN = 400, 300  # bytes of memory of a word, and of a passage
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Numbers of a build that is planned.
+    """Numbers of a build that is planned; bytes, but for the first two.
 
     Attributes:
-        run_tokens: of the windows that the teacher reads: those with a hidden state to keep.
+        run_tokens: of the windows that the teacher reads: those with a hidden state to keep or to add.
         flops: of the teacher's pass.
-        shards, parts: bytes in the work folder; the parts at most.
-        file_set: bytes of the vectors of the file set, at most.
+        text, shards, clusters: in the store; shards are those of the harvest, clusters at most.
+        file_set: of its vectors, at most; it takes as much beside it while it is put together.
+        weights: of the teacher as it runs, in memory.
+        process: of memory beside them, in the largest stage.
         kept: (V,) hidden states kept of each key; None where only the teacher knows the keys.
     """
 
     run_tokens: int
     flops: int
+    text: int
     shards: int
-    parts: int
+    clusters: int
     file_set: int
+    weights: int
+    process: int
     kept: NDArray[np.int64] | None
 
+    @property
+    def store(self) -> int:
+        """All that is written to the store."""
+        return self.text + self.shards + self.clusters
 
-def needs_of(plan: Plan, settings: BuildSettings, outline: Outline, words: Sequence[Sequence[int]]) -> Needs:
+
+def needs_of(plan: BuildPlan, settings: BuildSettings, outline: Outline, words: Sequence[Sequence[int]]) -> Needs:
     """Count what a build will need.
 
     Args:
         words: the tokens of every word of the lexicon's relations; those of several get senses of their own.
     """
-    lengths = [len(plan.windows[i].ids) for i in plan.run]
-    composed = np.array([ids[0] for ids in words if 1 < len(ids) <= MOST_TOKENS], dtype=np.int64)
-    if plan.occurrences is None:
-        kept, senses = None, min(plan.kept, settings.k * outline.vocabulary_size)
-        of_words = settings.k * len(composed)
-    else:
-        kept = np.minimum(plan.occurrences, settings.cap)
-        of_each = np.minimum(kept, settings.k)
-        senses, of_words = int(of_each.sum()), int(of_each[composed].sum())
+    from sensedict_trainer.state_points import parse_state_point
+
+    lengths = plan.lengths[plan.run].tolist()
+    headed = plan.kept if settings.key == "predicted" else 0
+    share = (parse_state_point(settings.state_point).layer or outline.layers) / outline.layers
+    senses, of_words, keys = _senses(plan, settings, outline, words)
     vector = 2 * outline.dim
+    summed = sum(min(part.summed, settings.k * part.summed_keys) for part in plan.harvest.values())
+    clusters = senses * (vector + _SENSE + _MEMBER * max(1, settings.contexts)) + plan.kept * _POINT
     return Needs(
         run_tokens=sum(lengths),
-        flops=outline.flops(lengths, plan.kept if settings.key == "predicted" else 0),
-        shards=plan.kept * (vector + _STATE),
-        parts=senses * (vector + _SENSE + _MEMBER * settings.contexts),
+        flops=int(share * outline.flops(lengths, 0)) + outline.flops([], headed),
+        text=4 * plan.tokens + _TEXT * len(plan.lengths),
+        shards=plan.kept * (vector + PLACE_BYTES) + summed * (2 * vector + _SUM),
+        clusters=clusters + (keys * _CURVE if settings.allocation == "adaptive" else 0),
         file_set=(senses + of_words) * vector,
-        kept=kept,
+        weights=outline.parameters * _ITEM[settings.dtype],
+        process=_process(plan, settings, outline, senses, len(words)),
+        kept=None if settings.key == "predicted" else plan.stored,
     )
 
 
-def describe(plan: Plan, needs: Needs, settings: BuildSettings) -> Iterator[str]:
-    """The plan, line by line, without time and disk."""
-    yield f"corpus: {plan.tokens:,} tokens in {len(plan.windows):,} windows"
-    yield f"the teacher reads {needs.run_tokens:,} tokens in {len(plan.run):,} windows: those with a state to keep"
+def _senses(
+    plan: BuildPlan, settings: BuildSettings, outline: Outline, words: Sequence[Sequence[int]]
+) -> tuple[int, int, int]:
+    """Senses of tokens and of words, at most, and tokens that have any."""
+    k = settings.k if settings.allocation == "fixed" else settings.k_most
+    composed = np.array([ids[0] for ids in words if 1 < len(ids) <= MOST_TOKENS], dtype=np.int64)
+    if settings.key == "predicted":
+        of_each, keys = np.full(outline.vocabulary_size, k), outline.vocabulary_size
+        senses = min(plan.kept, k * keys)
+    else:
+        of_each, keys = np.minimum(plan.stored, k), int((plan.stored > 0).sum())
+        senses = int(of_each.sum())
+    if settings.allocation == "adaptive":
+        fixed = keys * settings.k if settings.key == "predicted" else int(np.minimum(plan.stored, settings.k).sum())
+        senses = min(senses, settings.budget or fixed)
+    return senses, int(of_each[composed].sum()), keys
+
+
+def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses: int, words: int) -> int:
+    """Bytes of memory beside the teacher's weights, in the stage that takes most."""
+    state = 2 * outline.dim + PLACE_BYTES
+    copies = 2 if settings.key == "predicted" else 1
+    passed = settings.batch_size * settings.window * outline.dim * _PASS * 4
+    harvest = max(
+        part.stored * state * copies + settings.k * part.summed_keys * 10 * outline.dim
+        for part in plan.harvest.values()
+    )
+    cluster = 2 * max((part.states for part in plan.cluster.values()), default=0) * state
+    publish = senses * (_SENSE + _SHOWN * settings.contexts) + words * _WORD
+    return _LIBRARIES + max(passed + harvest, cluster, publish)
+
+
+def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator[str]:
+    """The plan, line by line, without time."""
+    yield f"corpus: {plan.tokens:,} tokens in {len(plan.lengths):,} windows"
+    read = int(plan.run.sum())
+    yield f"the teacher reads {needs.run_tokens:,} tokens in {read:,} windows: those with a state to keep"
     if needs.kept is None:
         yield f"hidden states: all {plan.kept:,}; which keys they have is known after the pass (--key {settings.key})"
     else:
-        possible = int(plan.occurrences.sum()) if plan.occurrences is not None else 0
-        yield f"hidden states: {plan.kept:,} kept of {possible:,}"
+        yield f"hidden states: {plan.kept:,} kept of {int(plan.occurrences.sum()):,}"
         yield f"{'of a key':>12} {'keys':>12} {'kept':>14}"
-        for label, keys, kept in by_number(needs.kept, settings.cap):
+        most = settings.first if settings.mode == "streaming" else settings.cap
+        for label, keys, kept in by_number(needs.kept, most):
             yield f"{label:>12} {keys:>12,} {kept:>14,}"
+    if settings.mode == "streaming":
+        summed = sum(part.summed for part in plan.harvest.values())
+        yield f"mode streaming: {summed:,} further states move the means of senses, in {plan.generations} generations"
+    yield f"work: {len(plan.harvest):,} shards of text, {len(plan.cluster):,} of tokens; any number of workers"
     yield f"teacher's pass: {needs.flops:.3g} FLOPs"
     yield (
-        f"disk: {size(needs.shards)} of shards and at most {size(needs.parts)} of parts in the work folder, at most "
-        f"{size(needs.file_set)} of vectors in the file set, which the database holds too"
+        f"memory: at most {size(needs.weights + needs.process)} a process, of which the teacher's weights are "
+        f"{size(needs.weights)}"
+    )
+    yield (
+        f"disk: {size(needs.text)} of tokens, {size(needs.shards)} of hidden states and at most {size(needs.clusters)} "
+        f"of senses in the store, at most {size(needs.file_set)} of vectors in the file set, as much beside it while "
+        "it is put together, and again in the database"
     )
 
 

@@ -17,18 +17,17 @@ from sensedict_server.build.centroids import run_centroids
 from sensedict_server.build.check import check_name, check_types, check_version
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.harvest import run_harvest
-from sensedict_server.build.needs import check_disk, describe, needs_of
 from sensedict_server.build.plan import BuildSettings, Plan, make_plan
+from sensedict_server.build.plan_shard import planned
 from sensedict_server.build.publish import publish
 from sensedict_server.build.words import (
     WITHOUT_SENSES,
     compose_words,
     reasons_in_words,
-    tokenize_words,
     without_senses,
 )
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
-from sensedict_server.queries.lexicons import Lexicon, count_relations, find_lexicon, relation_words
+from sensedict_server.queries.lexicons import Lexicon, count_relations, find_lexicon
 
 if TYPE_CHECKING:
     from sensedict_trainer.outline import Outline
@@ -152,15 +151,8 @@ def _planned(
     say: Callable[[str], object],
 ) -> Plan:
     """The plan, which was said and fits on the disk."""
-    plan = make_plan(settings, outline.tokenizer, outline.vocabulary_size)
-    with engine.connect() as connection:
-        words = relation_words(connection, lexicon.id)
-    needs = needs_of(plan, settings, outline, tokenize_words(outline.tokenizer, [text for _, text in words]))
-    for line in describe(plan, needs, settings):
-        say(line)
-    place = files_root / f"{settings.name}@{settings.version}"
-    check_disk({work_folder: needs.shards + needs.parts, place: needs.file_set})
-    return plan
+    with planned(engine, settings, outline, (work_folder, files_root), say):
+        return make_plan(settings, outline.tokenizer, outline.vocabulary_size)
 
 
 def check_settings(settings: BuildSettings) -> None:

@@ -102,6 +102,100 @@ class BuildSettings:
 
 
 @dataclass(frozen=True)
+class HarvestPart:
+    """A shard of the harvest: windows of one generation of the corpus.
+
+    Attributes:
+        first_window, windows, tokens: which, and how many; run_tokens: of those windows that the teacher reads.
+        stored: hidden states that are kept.
+        summed: those that only move the mean of a sense; summed_keys: of so many tokens.
+    """
+
+    generation: int
+    first_window: int
+    windows: int
+    tokens: int
+    run_tokens: int
+    stored: int
+    summed: int
+    summed_keys: int
+
+
+@dataclass(frozen=True)
+class ClusterPart:
+    """A shard of clusters: the tokens `first_token .. end_token` whose senses are settled in a generation.
+
+    Attributes:
+        states: hidden states kept of them; an estimate where only the teacher knows the keys.
+    """
+
+    generation: int
+    first_token: int
+    end_token: int
+    states: int
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """The positions of a corpus whose hidden states are kept, and how the work is cut into shards.
+
+    Attributes:
+        occurrences: (V,) int64, uses of each key; −1 where only the teacher knows the keys.
+        thresholds: (V,) uint64; of a key, positions of a priority up to that are kept.
+        settled: (V,) int8, generation of the corpus whose states are the last that a key's senses are made of, those of
+            later ones only move their means; −1 of a key that has no use.
+        stored: (V,) int64, hidden states kept of each key; −1 where only the teacher knows the keys.
+        draws: (w,) uint64, see `Windows`; lengths: (w,) int32, tokens of each window.
+        run: (w,) which windows the teacher reads: those with a state that is kept or summed.
+        harvest, cluster: shards by name, in their order.
+        generations: of the corpus; one in the mode `exact`.
+        corpus_hash: sha256 over the windows' names and tokens.
+    """
+
+    occurrences: NDArray[np.int64]
+    thresholds: NDArray[np.uint64]
+    settled: NDArray[np.int8]
+    stored: NDArray[np.int64]
+    draws: NDArray[np.uint64]
+    lengths: NDArray[np.int32]
+    run: NDArray[np.bool_]
+    harvest: Mapping[str, HarvestPart]
+    cluster: Mapping[str, ClusterPart]
+    generations: int
+    corpus_hash: str
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the corpus."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+    @property
+    def kept(self) -> int:
+        """Hidden states that will be kept."""
+        return sum(part.stored for part in self.harvest.values())
+
+    def to_tensors(self) -> dict[str, NDArray[Any]]:
+        """What the file of the shard `plan` holds."""
+        return {
+            "occurrences": self.occurrences,
+            "thresholds": self.thresholds,
+            "settled": self.settled,
+            "stored": self.stored,
+            "window_keys": self.draws,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it; JSON values."""
+        return {
+            "harvest": {name: vars(part) for name, part in self.harvest.items()},
+            "cluster": {name: vars(part) for name, part in self.cluster.items()},
+            "generations": self.generations,
+            "corpus_hash": self.corpus_hash,
+            "tokens": self.tokens,
+        }
+
+
+@dataclass(frozen=True)
 class Plan:
     """Windows of the corpus, and the positions whose hidden states are wanted.
 

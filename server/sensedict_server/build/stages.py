@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from sensedict_server.build.allocation_shards import allocate_shard, curve_shard
+from sensedict_server.build.clusters import cluster_shard
+from sensedict_server.build.harvest import harvest_shard
+from sensedict_server.build.plan_shard import plan_shard
+from sensedict_server.build.publish_shard import publish_shard
 from sensedict_server.build.workplace import LostShard, Workplace
+from sensedict_server.queries.builds import plan_facts
 
 __all__ = ["LostShard", "Stage", "Workplace", "run", "stages"]
+
+_MAKERS: Mapping[str, Callable[[str, Workplace], None]] = {
+    "plan": plan_shard,
+    "harvest": harvest_shard,
+    "curves": curve_shard,
+    "allocate": allocate_shard,
+    "cluster": cluster_shard,
+    "publish": publish_shard,
+}
 
 
 @dataclass(frozen=True)
@@ -15,7 +31,8 @@ class Stage:
     """Shards that may be made side by side, once those of the stages before are there.
 
     Attributes:
-        name: `plan`, `harvest/0`, `cluster/0` or `publish`.
+        name: `plan`, `harvest/0`, `cluster/0` or `publish`; where the number of senses is adaptive, also `curves/0` and
+            `allocate`.
         sizes: of each shard by its name, for progress.
         unit: of the sizes: `tok`, `state` or `file`.
     """
@@ -27,7 +44,21 @@ class Stage:
 
 def stages(workplace: Workplace) -> list[Stage]:
     """The stages of a build in their order; before there is a plan, that alone is known."""
-    raise NotImplementedError
+    with workplace.engine.connect() as connection:
+        facts = plan_facts(connection, workplace.build.id)
+    settings = workplace.settings
+    if facts is None:
+        return [Stage("plan", {"plan": settings.tokens or 0}, "tok")]
+    found = [Stage("plan", {"plan": int(facts["tokens"])}, "tok")]
+    for generation in range(int(facts["generations"])):
+        found.append(_stage(facts["harvest"], f"harvest/{generation}", "run_tokens", "tok"))
+        clusters = _stage(facts["cluster"], f"cluster/{generation}", "states", "state")
+        if settings.allocation == "adaptive":
+            curves = {name.replace("cluster", "curves", 1): size for name, size in clusters.sizes.items()}
+            found.append(Stage(f"curves/{generation}", curves, "state"))
+            found.append(Stage("allocate", {"allocate": 1}, "file"))
+        found.append(clusters)
+    return [*(stage for stage in found if stage.sizes), Stage("publish", {"publish": 1}, "file")]
 
 
 def run(shard: str, workplace: Workplace) -> None:
@@ -38,4 +69,11 @@ def run(shard: str, workplace: Workplace) -> None:
         Unavailable, TimeoutError, ConnectionError: try again later.
         SenseDictError: any other, and trying again would not help.
     """
-    raise NotImplementedError
+    if shard not in workplace.made:
+        _MAKERS[shard.partition("/")[0]](shard, workplace)
+
+
+def _stage(parts: Mapping[str, Any], name: str, size: str, unit: str) -> Stage:
+    """The stage of those shards that begin with its name."""
+    sizes = {shard: int(part[size]) for shard, part in sorted(parts.items()) if shard.startswith(f"{name}/")}
+    return Stage(name, sizes, unit)
