@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sensedict.errors import Corrupt
 from sensedict_server.build.contents import TokenSenses
-from sensedict_server.build.passages import Passage, passages
+from sensedict_server.build.passages import PassageFile, passages
 from sensedict_server.build.scratch import scratch_vectors
 from sensedict_server.build.slices import read_sums
 from sensedict_server.build.workplace import Workplace
@@ -50,7 +50,7 @@ def assemble(workplace: Workplace, tokenizer: PreTrainedTokenizerBase, vocabular
         Unavailable: the store does not answer.
     """
     found = _gathered(workplace, vocabulary_size)
-    passages_of, lone = _read_back(workplace, tokenizer, found)
+    contexts, lone = _read_back(workplace, tokenizer, found)
     tokens = TokenSenses(
         texts=token_texts(tokenizer, vocabulary_size),
         occurrences=found["occurrences"],
@@ -58,7 +58,7 @@ def assemble(workplace: Workplace, tokenizer: PreTrainedTokenizerBase, vocabular
         vectors=found["vectors"],
         counts=found["counts"],
         inertia=found["inertia"],
-        contexts=passages_of,
+        contexts=contexts,
     )
     return Assembled(tokens, lone, found["clustered"])
 
@@ -167,23 +167,21 @@ def _settled(workplace: Workplace, name: str, part: Tensors) -> Tensors:
 
 def _read_back(
     workplace: Workplace, tokenizer: PreTrainedTokenizerBase, found: Tensors
-) -> tuple[list[list[Passage]], NDArray[np.uint64]]:
+) -> tuple[PassageFile, NDArray[np.uint64]]:
     """Passages of each sense, and what the leak report looks for; the corpus is read once, a file at a time."""
     from sensedict_trainer.leak import lone_states, prefix_hashes, state_hashes
 
     settings = workplace.settings
-    passages_of: list[list[Passage | None]] = [[None] * settings.contexts for _ in found["owners"]]
+    kept = PassageFile(len(found["owners"]), settings.contexts, workplace.files_root)
     windows, positions = (found[tensor][:, : settings.contexts] for tensor in ("member_windows", "member_positions"))
     hashes = np.zeros(len(found["near_windows"]), dtype=np.uint64)
     for first, ids in corpus_windows(workplace):
         rows, columns = np.nonzero((windows >= first) & (windows < first + len(ids)))
         at = zip((windows[rows, columns] - first).tolist(), positions[rows, columns].tolist(), strict=True)
         shown = passages(tokenizer, ids, at, settings.key)
-        for row, column, passage in zip(rows.tolist(), columns.tolist(), shown, strict=True):
-            passages_of[row][column] = passage
+        kept.add(zip(rows.tolist(), columns.tolist(), strict=True), shown)
         near = np.flatnonzero((found["near_windows"] >= first) & (found["near_windows"] < first + len(ids)))
         prefixes = np.concatenate([prefix_hashes(window) for window in ids])
         starts = np.cumsum([0, *map(len, ids)])[found["near_windows"][near] - first]
         hashes[near] = state_hashes(prefixes[starts + found["near_positions"][near]], found["near_keys"][near])
-    lone = lone_states(hashes, found["near_senses"])
-    return [[passage for passage in some if passage is not None] for some in passages_of], lone
+    return kept, lone_states(hashes, found["near_senses"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class TokenSenses:
     vectors: NDArray[np.float16]
     counts: NDArray[np.int64]
     inertia: NDArray[np.float32]
-    contexts: list[list[tuple[str, int, int]]]
+    contexts: Sequence[Sequence[tuple[str, int, int]]]
 
 
 @dataclass(frozen=True)
