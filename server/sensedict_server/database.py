@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector
+from psycopg.conninfo import make_conninfo
 from psycopg.types import TypeInfo
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
@@ -19,6 +20,7 @@ from sensedict_server.settings import Settings
 _CONNECT_TIMEOUT = 5  # seconds
 # A peer that is gone without a word (a pulled cable) is noticed in about 15 seconds, not in a quarter of an hour.
 _KEEPALIVE = {"tcp_user_timeout": 15_000, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
+_CONNECT = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict", **_KEEPALIVE}
 # Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown).
 _PASSING = ("08", "53", "57")
 
@@ -39,7 +41,7 @@ def engine(settings: Settings) -> Engine:
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict", **_KEEPALIVE},
+        connect_args=_CONNECT,
     )
     event.listen(made, "connect", _register_types)
     event.listen(made, "handle_error", _translate)
@@ -54,6 +56,12 @@ def opened(settings: Settings) -> Iterator[Engine]:
         yield made
     finally:
         made.dispose()
+
+
+def conninfo(engine: Engine) -> str:
+    """The address of the engine's database as libpq reads it, password and all, for a library that connects itself."""
+    _, parts = engine.dialect.create_connect_args(engine.url)
+    return make_conninfo(**{**{name: value for name, value in parts.items() if name != "context"}, **_CONNECT})
 
 
 @contextmanager

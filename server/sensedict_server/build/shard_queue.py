@@ -1,0 +1,259 @@
+"""procrastinate's queue as one process works on it: jobs one at a time in a thread, the event loop keeps it alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import psycopg
+import tenacity
+from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
+from procrastinate.exceptions import ConnectorException, JobAborted
+from procrastinate.jobs import Job, Status
+from procrastinate.worker import Worker
+from psycopg_pool import AsyncNullConnectionPool
+from sqlalchemy import Engine
+
+from sensedict.errors import Unavailable
+from sensedict_server.build.jobs import TASK, nudge
+from sensedict_server.build.manifest import Manifest
+from sensedict_server.database import conninfo
+from sensedict_server.patience import PATIENCE, backoff, patient
+from sensedict_server.queries.queue import queue_name, running_ids
+
+HEARTBEAT = 10.0  # seconds between two signs of life of a worker
+SILENCE = 30.0  # after which it is taken for dead, and its shard is made by another
+LOOK = 10.0  # between two looks for the dead, and for builds that stand still
+IDLE = 1.0  # between two looks at a queue where others work on the last shards
+LONGEST_WAIT = 30  # before a shard is tried again
+
+Make = Callable[[JobContext, int, str], None]
+
+
+def quiet() -> None:
+    """Leave what happens to connections and jobs to our own messages and the build's log."""
+    for name in ("procrastinate", "psycopg.pool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class ShardQueue:
+    """Takes the jobs of one build or of all, and looks after those of workers that died.
+
+    Args:
+        make: called with the job's context, build and shard, in a thread. What it raises puts the job back.
+        build_id: whose jobs are taken; None for all.
+    """
+
+    def __init__(self, engine: Engine, make: Make, build_id: int | None = None) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._engine, self._make, self._build_id = engine, make, build_id
+        # A connection for each query, which are few: a pool's own patience with a database that is away is no good.
+        self._app = App(
+            connector=_Connector(pool_factory=AsyncNullConnectionPool, conninfo=conninfo(engine), max_size=0, timeout=5)
+        )
+        self._app.task(name=TASK, pass_context=True, retry=_Again())(self._run)
+        self._stopping = asyncio.Event()
+        self._worker: Worker | None = None
+        self._current: int | None = None  # the job that runs
+        self._orphans: set[int] = set()
+
+    def work(self, finished: Callable[[], bool] | None = None) -> bool:
+        """Take jobs until `finished()`, which is asked when none is left; without it until told to stop.
+
+        SIGINT and SIGTERM say so: the job that runs goes back to the queue. The second one kills.
+
+        Returns:
+            Whether it was told to stop.
+
+        Raises:
+            Unavailable: the database was away for longer than a minute.
+        """
+        try:
+            asyncio.run(self._work(finished))
+        except (ConnectorException, psycopg.OperationalError) as error:
+            raise Unavailable(f"the database cannot be reached: {_reason(error)}") from error
+        return self._stopping.is_set()
+
+    async def _work(self, finished: Callable[[], bool] | None) -> None:
+        with self._signals(asyncio.get_running_loop()):
+            async with self._app.open_async():
+                while not self._stopping.is_set():
+                    await self._look()
+                    if self._stopping.is_set():
+                        break
+                    await self._turn(wait=finished is None)
+                    if finished is not None and await asyncio.to_thread(finished):
+                        break
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), IDLE)
+
+    async def _turn(self, wait: bool) -> None:
+        """Work as one registered worker: until the queue is empty, or until told to stop."""
+        self._worker = Worker(
+            self._app,
+            queues=None if self._build_id is None else [queue_name(self._build_id)],
+            name=self.name,
+            concurrency=1,
+            wait=wait,
+            shutdown_graceful_timeout=0,  # a job that runs is asked to stop at once
+            delete_jobs="always",
+            install_signal_handlers=False,
+            update_heartbeat_interval=HEARTBEAT,
+            stalled_worker_timeout=SILENCE,
+        )
+        keeper = asyncio.create_task(self._keep_looking())
+        try:
+            await self._worker.run()  # type: ignore[no-untyped-call]
+        except ConnectorException as error:
+            # Struck off meanwhile, as on a laptop that slept: the next turn registers anew.
+            if not isinstance(error.__cause__, psycopg.errors.ForeignKeyViolation):
+                raise
+        finally:
+            keeper.cancel()
+            self._worker = None
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            with suppress(ConnectorException, Unavailable):  # the worker itself will say that the database is away
+                await self._look()
+
+    async def _look(self) -> None:
+        """Put back the jobs of the dead, and let builds go on that stand still."""
+        jobs = self._app.job_manager
+        queue = None if self._build_id is None else queue_name(self._build_id)
+        await jobs.prune_stalled_workers(SILENCE)
+        for job in await jobs.get_stalled_jobs(queue=queue, seconds_since_heartbeat=SILENCE):
+            await self._put_back(job, "its worker fell silent, it is made again")
+        await self._put_back_orphans()
+        await asyncio.to_thread(self._nudge)
+
+    async def _put_back_orphans(self) -> None:
+        """Jobs that the database gave to this worker in an answer that was lost; twice seen, they are no others."""
+        worker_id = None if self._worker is None else self._worker.worker_id
+        if worker_id is None:
+            return
+        mine = await self._app.job_manager.list_jobs_async(status="doing", worker_id=worker_id)
+        found = {job.id: job for job in mine if job.id is not None and job.id != self._current}
+        for job_id in self._orphans & found.keys():
+            await self._put_back(found[job_id], "the database's answer was lost, it is made again")
+        self._orphans = set(found) - self._orphans
+
+    async def _put_back(self, job: Job, why: str) -> None:
+        """Let any worker take a job that nobody works on; of a build that has ended it is removed."""
+        build_id, shard = int(str(job.task_kwargs["build_id"])), job.task_kwargs["shard"]
+        if build_id in await asyncio.to_thread(self._running):
+            await self._app.job_manager.retry_job(job)
+            await asyncio.to_thread(Manifest(self._engine, build_id).log, self.name, f"{shard}: {why}")
+        elif job.id is not None:
+            await self._app.job_manager.finish_job_by_id_async(job.id, Status.ABORTED, delete_job=True)
+
+    def _nudge(self) -> None:
+        for build_id in self._running() if self._build_id is None else [self._build_id]:
+            nudge(self._engine, build_id)
+
+    @patient
+    def _running(self) -> list[int]:
+        with self._engine.connect() as connection:
+            return list(running_ids(connection))
+
+    def _run(self, context: JobContext, build_id: int, shard: str) -> None:
+        self._current = context.job.id
+        try:
+            self._make(context, build_id, shard)
+        finally:
+            self._current = None
+
+    @contextmanager
+    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Inside, the first SIGINT or SIGTERM stops the work, the second one kills."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def told(_number: int, _frame: FrameType | None) -> None:
+            for number in before:
+                signal.signal(number, signal.SIG_DFL)
+            loop.call_soon_threadsafe(self._stop)
+
+        for number in before:
+            signal.signal(number, told)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.stop()  # type: ignore[no-untyped-call]
+
+
+class _Again(BaseRetryStrategy):
+    """A job that was told to stop waits for any worker; one that failed is tried again after a while.
+
+    Whether it may still be tried is for whoever makes the shard to say: it fails the build instead of raising.
+    """
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        if isinstance(exception, JobAborted):
+            return RetryDecision()
+        return RetryDecision(retry_in={"seconds": min(2**job.attempts, LONGEST_WAIT)})
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether the database could not be asked, so that it may be asked again."""
+    return isinstance(error, ConnectorException) and isinstance(
+        error.__cause__, psycopg.OperationalError | psycopg.InterfaceError
+    )
+
+
+_waits = tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_away),
+    wait=backoff,
+    stop=tenacity.stop_after_delay(PATIENCE),
+    reraise=True,
+)
+_waits_for_ever = tenacity.retry(retry=tenacity.retry_if_exception(_is_away), wait=backoff, reraise=True)
+
+
+class _Connector(PsycopgConnector):
+    """Waits for a database that is away, so that a fail-over costs no work."""
+
+    @_waits
+    async def execute_query_async(self, query: Any, **arguments: Any) -> None:
+        try:
+            await super().execute_query_async(query, **arguments)
+        except ConnectorException as error:
+            # "Job was not found": ended already, by an attempt whose answer was lost or by whoever took it over.
+            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                raise
+
+    @_waits
+    async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = await super().execute_query_one_async(query, **arguments)
+        return found
+
+    @_waits
+    async def execute_query_all_async(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await super().execute_query_all_async(query, **arguments)
+        return found
+
+    @_waits_for_ever  # of no use but speed: the queue is looked at every few seconds too
+    async def listen_notify(self, on_notification: Any, channels: Any) -> None:
+        await super().listen_notify(on_notification, channels)
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error.__cause__ or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,189 @@
+"""A worker makes shards, one at a time: in line for `sensedict build`, or for any build as `sensedict worker`."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from procrastinate import JobContext
+from procrastinate.exceptions import JobAborted
+from sqlalchemy import Engine
+
+from sensedict.errors import SenseDictError, Unavailable
+from sensedict_server.build.identity import content_of
+from sensedict_server.build.jobs import advance, fail_build, missing, set_content
+from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.shard_queue import ShardQueue
+from sensedict_server.build.stages import LostShard, Stage, Workplace, run, stages
+from sensedict_server.build.store import Store
+from sensedict_server.patience import patient
+from sensedict_server.queries.builds import Build, find_build
+from sensedict_server.queries.queue import names_made, running_ids
+
+TRIES = 8  # of a shard, over some two minutes
+_PASSING = (Unavailable, TimeoutError, ConnectionError)
+_log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Is told what a worker does, in the worker's thread."""
+
+    def begin(self, build: Build, stage: Stage, shard: str) -> None:
+        """A shard of a stage is begun."""
+
+    def advance(self, units: int) -> None:
+        """So much more of it is done, in the stage's unit."""
+
+    def end(self, made: bool) -> None:
+        """It is made, or was given up."""
+
+    def say(self, build: Build, line: str) -> None:
+        """Something that whoever waits should read."""
+
+
+class Worker:
+    """Makes shards of one build, or of all.
+
+    Args:
+        build_id: the only build that it works for; None for all.
+        device, batch_size: where and how the teacher runs here; None as the build's settings say.
+
+    Attributes:
+        failures: by build, what a shard raised that this worker ended it with.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        files_root: Path,
+        observer: Observer,
+        build_id: int | None = None,
+        device: str | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.failures: dict[int, Exception] = {}
+        self._engine, self._files_root, self._observer = engine, files_root, observer
+        self._build_id, self._device, self._batch_size = build_id, device, batch_size
+        self._queue = ShardQueue(engine, self._make, build_id)
+
+    @property
+    def name(self) -> str:
+        """host:pid."""
+        return self._queue.name
+
+    def work(self) -> None:
+        """Take shards until told to stop.
+
+        Raises:
+            Unavailable: the database was away for longer than a minute.
+        """
+        self._queue.work()
+
+    def work_until_done(self) -> bool:
+        """Take shards until no build is running; False where it was told to stop before.
+
+        Raises:
+            Unavailable: as `work`.
+        """
+        return not self._queue.work(self._is_done)
+
+    @patient
+    def _is_done(self) -> bool:
+        with self._engine.connect() as connection:
+            running = running_ids(connection)
+        return not running if self._build_id is None else self._build_id not in running
+
+    def _make(self, context: JobContext, build_id: int, shard: str) -> None:
+        build = self._find(build_id)
+        if build is None or build.state != "running":
+            return
+        try:
+            self._make_shard(context, build, shard)
+        except JobAborted:
+            still = self._find(build_id)
+            if still is not None and still.state == "running":  # told to stop: another worker makes it
+                raise
+        except _PASSING as error:
+            if context.job.attempts + 1 >= TRIES:
+                self._fail(build, shard, error)
+                return
+            with suppress(Unavailable):
+                self._say(build, f"{shard} is tried again: {_reason(error)}")
+            raise
+        except Exception as error:
+            self._fail(build, shard, error)
+
+    def _make_shard(self, context: JobContext, build: Build, shard: str) -> None:
+        """Make the shard if its turn has come, and see what comes next."""
+        if build.content is None:
+            content = content_of(BuildSettings.from_json(build.settings))
+            set_content(self._engine, build.id, content)
+            build = replace(build, content=content)
+        place = self._place(context, build)
+        known = stages(place)
+        if shard in missing(known, self._names_made(build.id)):
+            stage = next(stage for stage in known if shard in stage.sizes)
+            self._observer.begin(build, stage, shard)
+            made = False
+            try:
+                run(shard, place)
+                made = True
+            except LostShard as lost:
+                place.say(lost.detail)
+            finally:
+                self._observer.end(made)
+        advance(self._engine, build.id, stages(self._place(context, build)))
+
+    def _place(self, context: JobContext, build: Build) -> Workplace:
+        def tick(units: int) -> None:
+            if context.should_abort():  # the build was cancelled, or this worker is told to stop
+                raise JobAborted
+            self._observer.advance(units)
+
+        settings = BuildSettings.from_json(build.settings)
+        return Workplace(
+            build=build,
+            engine=self._engine,
+            files_root=self._files_root,
+            manifest=Manifest(self._engine, build.id),
+            store=Store(build.store),
+            worker=self.name,
+            device=settings.device if self._device is None else self._device,
+            batch_size=settings.batch_size if self._batch_size is None else self._batch_size,
+            advance=tick,
+            say=lambda line: self._say(build, line),
+        )
+
+    def _fail(self, build: Build, shard: str, error: Exception) -> None:
+        detail = _reason(error)
+        if not fail_build(self._engine, build.id, detail):
+            return  # it had ended already
+        self.failures[build.id] = error
+        if not isinstance(error, SenseDictError | OSError):
+            _log.error("%s of build %d, %s", shard, build.id, build.ref, exc_info=error)
+        self._say(build, f"{shard} failed: {detail}")
+
+    def _say(self, build: Build, line: str) -> None:
+        self._observer.say(build, line)
+        Manifest(self._engine, build.id).log(self.name, line)
+
+    @patient
+    def _find(self, build_id: int) -> Build | None:
+        with self._engine.connect() as connection:
+            return find_build(connection, build_id)
+
+    @patient
+    def _names_made(self, build_id: int) -> set[str]:
+        with self._engine.connect() as connection:
+            return names_made(connection, build_id)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, for who reads the build's state: our own message, or the error's kind with it."""
+    if isinstance(error, SenseDictError):
+        return error.detail
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

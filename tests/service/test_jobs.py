@@ -1,0 +1,399 @@
+"""Builds as jobs: opened, attached to, cancelled, failed, taken over from the dead. Their stages are the test's own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from procrastinate.schema import SchemaManager
+from sqlalchemy import Engine, text
+
+from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
+from sensedict_server import embedded, schema
+from sensedict_server.build import shard_queue, worker
+from sensedict_server.build.jobs import advance, cancel_build, open_build
+from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.stages import LostShard, Stage, Workplace
+from sensedict_server.build.worker import Worker
+from sensedict_server.database import opened
+from sensedict_server.queries.builds import Build, Shard, find_build, log_of
+from sensedict_server.settings import Settings
+
+BUILD = BuildSettings("teacher", ("text",), "pairs@1", "tiny", "1", threads=1)
+CONTENT: dict[str, Any] = {"k": 10, "lexicon": "pairs@1", "corpus": [["text", "0a"]]}
+STAGES = {
+    "plan": ["plan"],
+    "harvest/0": ["harvest/0/000000", "harvest/0/000001", "harvest/0/000002"],
+    "cluster/0": ["cluster/0/000000", "cluster/0/000001"],
+    "publish": ["publish"],
+}
+LAST_OF_SCHEMA = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
+
+
+def test_our_migrations_have_all_of_procrastinates() -> None:
+    """Another name here means: a migration of ours must run the new ones, and then name the newest."""
+    shipped = sorted(path.name for path in Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    assert shipped[-1] == LAST_OF_SCHEMA
+
+
+@dataclass
+class Made:
+    """Stages whose shards hold their name's length, and what is to happen when one is made."""
+
+    batches: int = 2
+    pause: float = 0.0
+    before: dict[str, Callable[[Workplace], object]] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+
+    def stages(self, workplace: Workplace) -> list[Stage]:
+        known = list(STAGES) if "plan" in workplace.made else ["plan"]
+        return [Stage(name, dict.fromkeys(STAGES[name], self.batches), "tok") for name in known]
+
+    def run(self, shard: str, workplace: Workplace) -> None:
+        if shard in workplace.made:
+            return
+        self.runs.append(shard)
+        self.before.get(shard, lambda _: None)(workplace)
+        for _ in range(self.batches):
+            time.sleep(self.pause)
+            workplace.advance(1)
+        if shard == "publish":
+            workplace.manifest.add(Shard(shard, workplace.build.ref, 0, "", 1, 0.1, workplace.worker))
+        else:
+            workplace.add(shard, {"length": np.array([len(shard)])}, self.batches, 0.1, {})
+
+
+class Silent:
+    def begin(self, build: Build, stage: Stage, shard: str) -> None: ...
+    def advance(self, units: int) -> None: ...
+    def end(self, made: bool) -> None: ...
+    def say(self, build: Build, line: str) -> None: ...
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    found = Made()
+    monkeypatch.setattr(worker, "stages", found.stages)
+    monkeypatch.setattr(worker, "run", found.run)
+    monkeypatch.setattr(shard_queue, "IDLE", 0.05)
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return str(tmp_path / "store")
+
+
+def start(engine: Engine, tmp_path: Path, build_id: int | None = None) -> Worker:
+    return Worker(engine, tmp_path, Silent(), build_id)
+
+
+def state(engine: Engine, build_id: int) -> tuple[str, str | None]:
+    with engine.connect() as connection:
+        build = find_build(connection, build_id)
+    assert build is not None
+    return build.state, build.error
+
+
+def queue(engine: Engine) -> list[str]:
+    """What the queue holds, whatever its state, and who works."""
+    with engine.connect() as connection:
+        jobs = connection.execute(text("SELECT args->>'shard' FROM procrastinate_jobs ORDER BY id")).scalars()
+        workers = connection.execute(text("SELECT 'worker ' || id FROM procrastinate_workers")).scalars()
+        return [*jobs, *workers]
+
+
+def log(engine: Engine, build_id: int) -> list[str]:
+    with engine.connect() as connection:
+        return [line.message for line in log_of(connection, build_id)]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_build_goes_through_its_stages(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
+    build = open_build(database, BUILD, CONTENT, store)
+    assert (build.ref, build.state, build.content) == ("tiny@1", "running", CONTENT)
+    assert start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert made.runs == [shard for shards in STAGES.values() for shard in shards]
+    assert set(Manifest(database, build.id).shards()) == set(made.runs)
+    assert queue(database) == []
+
+
+def test_three_workers_share_a_build(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
+    made.pause = 0.02
+    build = open_build(database, BUILD, CONTENT, store)
+    with ThreadPoolExecutor(3) as threads:
+        ends = [threads.submit(start(database, tmp_path).work_until_done) for _ in range(3)]
+        assert all(end.result() for end in ends)
+    assert sorted(made.runs) == sorted(shard for shards in STAGES.values() for shard in shards)
+    assert state(database, build.id) == ("published", None)
+    assert queue(database) == []
+
+
+def test_opening_a_build_that_runs(database: Engine, store: str) -> None:
+    build = open_build(database, BUILD, CONTENT, store)
+    assert open_build(database, replace(BUILD, device="cuda"), CONTENT, store).id == build.id
+    with pytest.raises(Conflict, match=rf"other settings \(k 10 there, 4 now\): `sensedict jobs cancel {build.id}`"):
+        open_build(database, BUILD, {**CONTENT, "k": 4}, store)
+    assert open_build(database, BUILD, None, store).id == build.id
+    with pytest.raises(Conflict, match="cap 2000 there, 60 now"):
+        open_build(database, replace(BUILD, cap=60), None, store)
+    with pytest.raises(Conflict, match=f"tiny@1 is being built in {store}"):
+        open_build(database, BUILD, CONTENT, store, fresh=True)
+    assert queue(database) == ["plan"]
+
+
+def test_many_open_a_build_at_once(database: Engine, store: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        opens = [threads.submit(open_build, database, BUILD, CONTENT, store) for _ in range(8)]
+        assert len({opening.result().id for opening in opens}) == 1
+    assert queue(database) == ["plan"]
+
+
+def test_a_cancelled_build_stops_within_a_batch_and_goes_on(
+    database: Engine, made: Made, store: str, tmp_path: Path
+) -> None:
+    made.batches, made.pause = 1000, 0.02
+    made.before = dict.fromkeys(["plan", "harvest/0/000000"], lambda _: setattr(made, "batches", 2))
+    made.before["harvest/0/000001"] = lambda _: setattr(made, "batches", 1000)
+    build = open_build(database, BUILD, CONTENT, store)
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(start(database, tmp_path, build.id).work_until_done)
+        wait_for(lambda: "harvest/0/000001" in made.runs)
+        assert cancel_build(database, build.id).state == "cancelled"
+        working.result(timeout=5)
+    assert state(database, build.id) == ("cancelled", None)
+    assert set(Manifest(database, build.id).shards()) == {"plan", "harvest/0/000000"}
+    assert queue(database) == []
+    made.batches, made.before = 2, {}
+    again = open_build(database, BUILD, CONTENT, store)
+    assert (again.id, again.state, again.finished_at) == (build.id, "running", None)
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert made.runs.count("harvest/0/000000") == 1
+    with pytest.raises(Conflict, match="is published: only a running one"):
+        cancel_build(database, build.id)
+    with pytest.raises(JobNotFound, match="there is no job 12345"):
+        cancel_build(database, 12345)
+
+
+def test_a_failed_build_keeps_its_error_and_leaves_no_job(
+    database: Engine, made: Made, store: str, tmp_path: Path
+) -> None:
+    def fail(_: Workplace) -> None:
+        raise InvalidInput("window 3 holds NaN")
+
+    made.before["harvest/0/000001"] = fail
+    build = open_build(database, BUILD, CONTENT, store)
+    at_work = start(database, tmp_path, build.id)
+    assert at_work.work_until_done()
+    assert state(database, build.id) == ("failed", "window 3 holds NaN")
+    assert isinstance(at_work.failures[build.id], InvalidInput)
+    assert "harvest/0/000001 failed: window 3 holds NaN" in log(database, build.id)
+    assert queue(database) == []
+    made.before.clear()
+    assert open_build(database, BUILD, CONTENT, store).id == build.id
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+
+
+def test_what_passes_is_tried_again_and_not_for_ever(
+    database: Engine, made: Made, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_queue, "LONGEST_WAIT", 0)
+    errors: list[Exception] = [TimeoutError(), Unavailable("the store is away"), ConnectionError("reset")]
+
+    def pass_by(_: Workplace) -> None:
+        if errors:
+            raise errors.pop()
+
+    made.before["cluster/0/000000"] = pass_by
+    first = open_build(database, BUILD, CONTENT, store)
+    start(database, tmp_path, first.id).work_until_done()
+    assert state(database, first.id) == ("published", None)
+    assert made.runs.count("cluster/0/000000") == 4
+    assert "cluster/0/000000 is tried again: ConnectionError: reset" in log(database, first.id)
+
+    def away(_: Workplace) -> None:
+        raise Unavailable("the store is away")
+
+    made.before["cluster/0/000000"] = away
+    second = open_build(database, replace(BUILD, version="2"), {**CONTENT, "k": 4}, store)
+    start(database, tmp_path, second.id).work_until_done()
+    assert state(database, second.id) == ("failed", "the store is away")
+    assert made.runs.count("cluster/0/000000") == 4 + worker.TRIES
+    assert queue(database) == []
+
+
+def test_a_lost_shard_is_made_again(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
+    losses = iter(["harvest/0/000001"])
+
+    def read(workplace: Workplace) -> None:
+        for name in losses:
+            workplace.manifest.lose(workplace.made[name])
+            raise LostShard(name, f"{name} is damaged")
+
+    made.before["cluster/0/000001"] = read
+    build = open_build(database, BUILD, CONTENT, store)
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert made.runs[-4:] == ["cluster/0/000001", "harvest/0/000001", "cluster/0/000001", "publish"]
+
+
+def test_jobs_of_the_dead_and_of_lost_answers_are_taken(
+    database: Engine, made: Made, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker has been silent for a minute; and a job is said to be this worker's, which knows nothing of it."""
+    monkeypatch.setattr(shard_queue, "LOOK", 0.1)
+    build = open_build(database, BUILD, CONTENT, store)
+    dead = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '60 s') RETURNING id"
+    take = "SELECT args->>'shard' FROM procrastinate_fetch_job_v2(NULL, :worker)"
+    with database.begin() as connection:
+        worker_id = connection.execute(text(dead)).scalar_one()
+        assert connection.execute(text(take), {"worker": worker_id}).scalar_one() == "plan"
+
+    def lose_answer(workplace: Workplace) -> None:
+        own = "SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing'"
+        with database.begin() as connection:
+            own_id = connection.execute(text(own)).scalar_one()
+            connection.execute(text(take), {"worker": own_id})
+
+    made.before["harvest/0/000000"] = lose_answer
+    made.pause = 0.2
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert log(database, build.id) == [
+        "plan: its worker fell silent, it is made again",
+        "harvest/0/000001: the database's answer was lost, it is made again",
+    ]
+    assert queue(database) == []
+
+
+def test_a_worker_that_was_struck_off_registers_anew(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
+    """As a laptop that slept finds it."""
+
+    def strike_off(_: Workplace) -> None:
+        with database.begin() as connection:
+            connection.execute(text("DELETE FROM procrastinate_workers"))
+
+    made.before = dict.fromkeys(["plan", "harvest/0/000001", "publish"], strike_off)
+    build = open_build(database, BUILD, CONTENT, store)
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert queue(database) == []
+
+
+def test_a_job_that_got_lost_is_found_again(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
+    """The queue is a hint: without it the manifest says what is missing."""
+    build = open_build(database, BUILD, CONTENT, store)
+
+    def clear(_: Workplace) -> None:
+        with database.begin() as connection:
+            connection.execute(text("DELETE FROM procrastinate_jobs WHERE status = 'todo'"))
+
+    made.before["harvest/0/000000"] = clear
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert len(made.runs) == len(set(made.runs))
+    with database.begin() as connection:
+        connection.execute(text("UPDATE builds SET state = 'running', finished_at = NULL"))
+    advance(database, build.id, [])  # published in the manifest, and its worker died before it could say so
+    assert state(database, build.id) == ("published", None)
+
+
+def test_shards_that_two_builds_have_in_common_are_made_once(
+    database: Engine, made: Made, store: str, tmp_path: Path
+) -> None:
+    first = open_build(database, BUILD, CONTENT, store)
+    start(database, tmp_path, first.id).work_until_done()
+    second = open_build(database, replace(BUILD, version="2"), {**CONTENT, "lexicon": "other@1"}, store)
+    start(database, tmp_path, second.id).work_until_done()
+    assert state(database, second.id) == ("published", None)
+    assert made.runs.count("plan") == made.runs.count("cluster/0/000001") == 1
+    assert made.runs.count("publish") == 2
+    elsewhere = open_build(database, replace(BUILD, version="3"), CONTENT, f"{store}-other")
+    other = open_build(database, replace(BUILD, version="4"), {**CONTENT, "k": 4}, store)
+    assert Manifest(database, elsewhere.id).shards() == Manifest(database, other.id).shards() == {}
+    for build in (elsewhere, other):
+        cancel_build(database, build.id)
+    files = {path.name for path in Path(store).rglob("*.safetensors")}
+    (Path(store) / "thesis.txt").write_text("do not remove")
+    fresh = open_build(database, replace(BUILD, version="5"), CONTENT, store, fresh=True)
+    assert Manifest(database, fresh.id).shards() == {}
+    assert files
+    assert [path.name for path in Path(store).rglob("*") if path.is_file()] == ["thesis.txt"]
+
+
+@contextmanager
+def terminating(engine: Engine) -> Iterator[None]:
+    """Ends every connection of the database again and again."""
+    done = threading.Event()
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    def terminate() -> None:
+        while not done.wait(0.15):
+            with engine.connect() as connection:
+                connection.execute(end)
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_connections_that_are_ended_again_and_again(
+    database: Engine, settings: Settings, made: Made, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_queue, "LOOK", 0.3)
+    made.pause = 0.1
+    build = open_build(database, BUILD, CONTENT, store)
+    with opened(settings) as other, terminating(other):
+        assert start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+
+
+def test_a_database_that_fails_over(made: Made, store: str, tmp_path: Path) -> None:
+    """Its server is stopped at once in the middle of a shard, and started again while the shard is to be registered."""
+    home = Path(tempfile.mkdtemp(prefix="sensedict-test-"))
+    home.chmod(0o755)
+    try:
+        with opened(Settings(home=home, database_url=embedded.start(home / "postgres"))) as database:
+            schema.migrate(database)
+            starts = threading.Timer(1, embedded.start, [home / "postgres"])
+
+            def fail_over(_: Workplace) -> None:
+                embedded.stop(home / "postgres")
+                starts.start()
+
+            made.before["harvest/0/000001"] = fail_over
+            build = open_build(database, BUILD, CONTENT, store)
+            assert start(database, tmp_path, build.id).work_until_done()
+            starts.join()
+            assert state(database, build.id) == ("published", None)
+            assert len(made.runs) == len(set(made.runs))
+    finally:
+        embedded.stop(home / "postgres")
+        shutil.rmtree(home, ignore_errors=True)
