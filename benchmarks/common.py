@@ -51,13 +51,18 @@ def write(name: str, rows: Sequence[Row]) -> Path:
     return path
 
 
-def alternate(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> tuple[float, float]:
+def alternate(
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float]:
     """Seconds that each takes: the medians of several rounds, in which now the one and now the other comes first."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         turns = [(ours, seconds[0]), (peer, seconds[1])]
         for call, taken in turns if number % 2 == 0 else reversed(turns):
-            start = time.perf_counter()
+            start = clock()
             call()
-            taken.append(time.perf_counter() - start)
+            taken.append(clock() - start)
     return median(seconds[0]), median(seconds[1])
