@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
 from sensedict_server.queries.lexicons import list_lexicons
 from sensedict_server.settings import Settings
+from small_disk import small_disk
 from tiny_teacher import corpus, save_tiny_teacher
 
 
@@ -65,32 +65,27 @@ def test_a_dry_run_prints_the_plan_of_the_build_and_writes_nothing(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "64k") as place:
+        yield place
 
 
 def test_a_build_that_cannot_fit_is_refused(
-    database: Engine, settings: Settings, build: BuildSettings, small_disk: Path
+    database: Engine, settings: Settings, build: BuildSettings, disk: Path
 ) -> None:
-    message = rf"needs [\d.]+ [kM]B in {small_disk}/work, where 65\.5 kB are free: make room"
+    message = rf"needs [\d.]+ [kM]B in {disk}/work, where 65\.5 kB are free: make room"
     with pytest.raises(ConfigurationError, match=message):
-        build_dictionary(database, settings.files, build, small_disk / "work")
+        build_dictionary(database, settings.files, build, disk / "work")
     with pytest.raises(ConfigurationError, match=message):
-        pipeline.plan_build(database, settings.files, build, small_disk / "work", lambda line: None)
-    assert not list(small_disk.iterdir())
+        pipeline.plan_build(database, settings.files, build, disk / "work", lambda line: None)
+    assert not list(disk.iterdir())
     assert not (settings.files / "tiny@1").exists()
 
 
-def test_what_a_stopped_build_has_written_is_not_needed_again(small_disk: Path) -> None:
-    shard = small_disk / "work" / "harvest" / "000000000.safetensors"
+def test_what_a_stopped_build_has_written_is_not_needed_again(disk: Path) -> None:
+    shard = disk / "work" / "harvest" / "000000000.safetensors"
     shard.parent.mkdir(parents=True)
     shard.write_bytes(bytes(40_000))
-    check_disk({small_disk / "work": 60_000})
+    check_disk({disk / "work": 60_000})
     with pytest.raises(ConfigurationError, match=r"needs 60\.0 kB in .*/other, where 24\.6 kB are free"):
-        check_disk({small_disk / "other": 60_000})
+        check_disk({disk / "other": 60_000})

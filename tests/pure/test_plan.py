@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -16,12 +19,14 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from sensedict.errors import ConfigurationError
 from sensedict_server.build.build_command import build
 from sensedict_server.build.needs import check_disk, describe, needs_of
-from sensedict_server.build.plan import BuildPlan, BuildSettings
+from sensedict_server.build.plan import BuildPlan, BuildSettings, Mode
 from sensedict_server.build.planning import make_plan
 from sensedict_server.build.windows import WindowLog
+from sensedict_trainer.hashing import mix, sequence_key
 from sensedict_trainer.outline import Outline, load_outline, outline_of
+from sensedict_trainer.reservoir import keep
 from sensedict_trainer.teacher import load_teacher
-from sensedict_trainer.text import iter_windows
+from sensedict_trainer.text import TokenWindow, iter_windows, text_hash
 from sensedict_trainer.text_sources import read_documents
 from tiny_teacher import save_tiny_teacher
 
@@ -107,6 +112,80 @@ def test_keys_that_only_the_teacher_knows(letters: PreTrainedTokenizerBase, sett
     assert "hidden states: all 88; which keys they have is known after the pass (--key predicted)" in describe(
         plan, needs, predicted
     )
+
+
+def zipf_windows(tokens: int, vocabulary_size: int = 3000) -> Iterator[TokenWindow]:
+    generator = np.random.default_rng(0)
+    shares = np.cumsum(1 / np.arange(1, vocabulary_size + 1))
+    while tokens > 0:
+        drawn = np.searchsorted(shares, generator.random(int(generator.integers(8, 257))) * shares[-1])
+        yield TokenWindow(f"text {tokens}", drawn.astype(np.int32))
+        tokens -= len(drawn)
+
+
+def plan_in(memory: int, tokens: int, settings: BuildSettings) -> BuildPlan:
+    with WindowLog(memory // 8) as log:
+        log.fill(zipf_windows(tokens), settings.seed)
+        return make_plan(log, replace(settings, memory=memory), vocabulary_size=3000, dim=64)
+
+
+@pytest.mark.parametrize("mode", ["exact", "streaming"])
+def test_memory_decides_how_work_is_cut_and_not_what_is_kept(settings: BuildSettings, mode: Mode) -> None:
+    settings = replace(settings, cap=100, first=100, mode=mode)
+    large, small = (plan_in(memory, 150_000, settings) for memory in (10**9, 10**6))
+    for tensor, values in large.to_tensors().items():
+        assert values.tolist() == small.to_tensors()[tensor].tolist()
+    assert len(small.harvest) > len(large.harvest)
+    assert max(part.stored for part in small.harvest.values()) * (2 * 64 + 12) <= 10**6 / 2
+    assert max(part.states for part in small.cluster.values()) * (2 * 64 + 12) <= 10**6 / 4
+    for plan in (large, small):
+        assert sum(part.windows for part in plan.harvest.values()) == len(plan.lengths)
+        assert sum(part.tokens for part in plan.harvest.values()) == plan.tokens
+        assert sum(part.states for part in plan.cluster.values()) == plan.kept == plan.stored.sum()
+
+
+def test_the_sample_is_that_of_all_uses_at_once(settings: BuildSettings) -> None:
+    settings = replace(settings, cap=100)
+    plan = plan_in(10**6, 150_000, settings)
+    windows = list(zipf_windows(150_000))
+    keys = np.concatenate([window.ids[1:] for window in windows])
+    draws = np.concatenate(
+        [mix(sequence_key(settings.seed, window.id, "reservoir"), np.arange(len(window.ids) - 1)) for window in windows]
+    )
+    assert (draws <= plan.thresholds[keys]).tolist() == keep(keys, draws, 100).tolist()
+    assert plan.corpus_hash == text_hash(windows)
+
+
+def test_generations_of_a_stream(settings: BuildSettings) -> None:
+    """A key is settled where it first has so many uses, and what comes later is summed."""
+    settings = replace(settings, first=100, mode="streaming")
+    plan = plan_in(10**8, 150_000, settings)
+    windows = list(zipf_windows(150_000))
+    ends = np.cumsum([len(window.ids) for window in windows])
+    bounds = [int(np.searchsorted(ends, plan.tokens / part, side="right")) for part in (8, 4, 2, 1)]
+    uses = np.stack([np.bincount(np.concatenate([w.ids[1:] for w in windows[:end]]), minlength=3000) for end in bounds])
+    for key, settled in enumerate(plan.settled.tolist()):
+        if settled < 0:
+            assert uses[3, key] == 0
+        else:
+            assert settled == 3 or uses[settled, key] >= 100
+            assert settled == 0 or uses[settled - 1, key] < 100
+            assert plan.stored[key] == min(100, uses[settled, key])
+    later = sum(int(uses[3, key] - uses[settled, key]) for key, settled in enumerate(plan.settled) if settled >= 0)
+    assert sum(part.summed for part in plan.harvest.values()) == later
+    assert next(part.first_window for part in plan.harvest.values() if part.generation == 1) == bounds[0]
+
+
+def test_planning_takes_no_more_memory_for_more_text(settings: BuildSettings) -> None:
+    settings = replace(settings, cap=100)
+    peaks = []
+    for tokens in (250_000, 1_000_000):
+        tracemalloc.start()
+        plan_in(4_000_000, tokens, settings)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 8_000_000  # eight bytes a token
 
 
 def test_flops_of_a_real_pass_without_reading_weights(tmp_path: Path) -> None:
