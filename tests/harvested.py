@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, insert
 
 from sensedict_server.build.manifest import Manifest
-from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.plan import BuildSettings, ClusterPart, HarvestPart
 from sensedict_server.build.store import Store
+from sensedict_server.build.windows import Windows
 from sensedict_server.build.workplace import Workplace
 from sensedict_server.queries.builds import find_build
 from sensedict_server.tables import builds
@@ -168,9 +169,8 @@ class Harvester:
         for name, first, end in self.shards:
             ids = uses.tokens[first:end]
             lengths = np.array([len(window) for window in ids], dtype=np.int32)
-            files[name] = vars(
-                self.workplace.store.write(f"tokens/{name}", {"ids": np.concatenate(ids), "lengths": lengths})
-            )
+            written = Windows(first, np.concatenate(ids), lengths, draws[first:end]).to_tensors()
+            files[name] = vars(self.workplace.store.write(f"tokens/{name}", written))
         tensors = {
             "occurrences": np.bincount(uses.keys, minlength=self.vocabulary_size),
             "settled": self.settled(),
@@ -178,10 +178,12 @@ class Harvester:
         }
         facts = {
             "token_files": files,
-            "harvest": {name: {"first_window": first, "windows": end - first} for name, first, end in self.shards},
+            "harvest": {
+                name: vars(HarvestPart(int(name.split("/")[1]), first, end - first, 0, 0, 0, 0, 0))
+                for name, first, end in self.shards
+            },
             "cluster": {
-                name: {"first_token": first, "end_token": end, "generation": generation}
-                for name, generation, first, end in self.parts
+                name: vars(ClusterPart(generation, first, end, 0)) for name, generation, first, end in self.parts
             },
         }
         anew(self.workplace).add("plan", tensors, 1, 0.0, facts)
@@ -192,7 +194,9 @@ class Harvester:
         (first, end), generation = next(pair[1:] for pair in self.shards if pair[0] == name), int(name.split("/")[1])
         here = (uses.windows >= first) & (uses.windows < end)
         rows = np.flatnonzero(here & self.stored())
-        rows = rows[np.lexsort((uses.positions[rows], uses.windows[rows], uses.keys[rows]))]
+        settled = np.zeros(self.vocabulary_size) if self.workplace.settings.key == "predicted" else self.settled()
+        by = (uses.positions[rows], uses.windows[rows], uses.keys[rows], settled[uses.keys[rows]])
+        rows = rows[np.lexsort(by)]
         tensors = {
             "keys": uses.keys[rows],
             "windows": uses.windows[rows],
@@ -200,9 +204,12 @@ class Harvester:
             "vectors": uses.vectors[rows],
         }
         slices = {}
-        for cluster, settled, low, high in self.parts:
-            if settled >= generation:
-                start, stop = np.searchsorted(tensors["keys"], [low, high]).tolist()
+        for cluster, at, low, high in self.parts:
+            if at >= generation:
+                mine = np.flatnonzero(
+                    (settled[uses.keys[rows]] == at) & (tensors["keys"] >= low) & (tensors["keys"] < high)
+                )
+                start, stop = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
                 slices[cluster] = [start, stop, _checksum(tensors, start, stop)]
         facts: dict[str, Any] = {"slices": slices}
         if generation:

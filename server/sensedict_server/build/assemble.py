@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sensedict.errors import Corrupt
 from sensedict_server.build.contents import TokenSenses
+from sensedict_server.build.harvest import read_windows
 from sensedict_server.build.passages import PassageFile, passages
+from sensedict_server.build.plan import HarvestPart
 from sensedict_server.build.scratch import scratch_vectors
 from sensedict_server.build.slices import read_sums
+from sensedict_server.build.windows import Windows
 from sensedict_server.build.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -63,21 +65,16 @@ def assemble(workplace: Workplace, tokenizer: PreTrainedTokenizerBase, vocabular
     return Assembled(tokens, lone, found["clustered"])
 
 
-def corpus_windows(workplace: Workplace) -> Iterator[tuple[int, list[NDArray[np.int32]]]]:
-    """(number of the first window, tokens of each) of the corpus, a file of the plan at a time.
+def corpus_windows(workplace: Workplace) -> Iterator[Windows]:
+    """The corpus again, a file of the plan at a time.
 
     Raises:
         LostShard: a file is damaged; the plan was taken out of the manifest, for it is made with it.
         Unavailable: the store does not answer.
     """
-    facts = workplace.needed("plan").facts
-    for name, about in sorted(facts["harvest"].items(), key=lambda item: int(item[1]["first_window"])):
-        file = facts["token_files"][name]
-        try:
-            found = workplace.store.read(file["file"], file["sha256"])
-        except Corrupt as error:
-            raise workplace.lost("plan", error) from error
-        yield int(about["first_window"]), np.split(found["ids"], np.cumsum(found["lengths"], dtype=np.int64)[:-1])
+    parts = {name: HarvestPart(**part) for name, part in workplace.needed("plan").facts["harvest"].items()}
+    for name, part in sorted(parts.items(), key=lambda item: item[1].first_window):
+        yield read_windows(workplace, name, part)
         workplace.advance(0)
 
 
@@ -175,13 +172,14 @@ def _read_back(
     kept = PassageFile(len(found["owners"]), settings.contexts, workplace.files_root)
     windows, positions = (found[tensor][:, : settings.contexts] for tensor in ("member_windows", "member_positions"))
     hashes = np.zeros(len(found["near_windows"]), dtype=np.uint64)
-    for first, ids in corpus_windows(workplace):
+    for corpus in corpus_windows(workplace):
+        first, ids = corpus.first, [window.ids for window in corpus.split()]
         rows, columns = np.nonzero((windows >= first) & (windows < first + len(ids)))
         at = zip((windows[rows, columns] - first).tolist(), positions[rows, columns].tolist(), strict=True)
         shown = passages(tokenizer, ids, at, settings.key)
         kept.add(zip(rows.tolist(), columns.tolist(), strict=True), shown)
         near = np.flatnonzero((found["near_windows"] >= first) & (found["near_windows"] < first + len(ids)))
         prefixes = np.concatenate([prefix_hashes(window) for window in ids])
-        starts = np.cumsum([0, *map(len, ids)])[found["near_windows"][near] - first]
-        hashes[near] = state_hashes(prefixes[starts + found["near_positions"][near]], found["near_keys"][near])
+        places = corpus.starts[found["near_windows"][near] - first] + found["near_positions"][near]
+        hashes[near] = state_hashes(prefixes[places], found["near_keys"][near])
     return kept, lone_states(hashes, found["near_senses"])

@@ -169,13 +169,13 @@ def _own_states(workplace: Workplace, found: Assembled, tokenizer: PreTrainedTok
 
 def _training_windows(workplace: Workplace, tokenizer: PreTrainedTokenizerBase) -> Iterator[TokenWindow]:
     """The windows of the text that a student will be trained on."""
-    from sensedict_trainer.text import TokenWindow, iter_windows
+    from sensedict_trainer.text import iter_windows
     from sensedict_trainer.text_sources import read_documents
 
     settings = workplace.settings
     if not settings.training_text:
-        for _, windows in corpus_windows(workplace):
-            yield from (TokenWindow("", ids) for ids in windows)
+        for windows in corpus_windows(workplace):
+            yield from windows.split()
         return
     for window in iter_windows(read_documents(settings.training_text), tokenizer, settings.window):
         workplace.advance(0)

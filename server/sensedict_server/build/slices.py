@@ -149,7 +149,7 @@ def _chosen(
     if settings.key == "predicted":
         occurrences = np.bincount(keys - first, minlength=end - first).astype(np.int64)
         return keep(keys, mix(plan["window_keys"][windows], positions), settings.cap), occurrences
-    return plan["settled"][keys] == wanted["generation"], plan["occurrences"][first:end]
+    return np.ones(len(keys), dtype=np.bool_), plan["occurrences"][first:end]
 
 
 def _places(workplace: Workplace, name: str, start: int, stop: int, expected: int) -> _Slice:
