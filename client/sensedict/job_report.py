@@ -30,7 +30,7 @@ def print_job(job: wire.JobDetail) -> None:
     if job.error:
         click.echo(f"error: {printable(job.error)}")
     rows = [
-        (stage.name, _bar(stage), _counts(stage), f"{stage.shards}/{_or_unknown(stage.shards_total)}", stage.seconds)
+        (stage.name, _bar(stage), _counts(stage), f"{stage.shards}/{stage.shards_total}", stage.seconds)
         for stage in job.stages
     ]
     heads = ("stage", "", "done", "shards", "work")
@@ -90,8 +90,4 @@ def _bar(stage: wire.JobStage) -> str:
 
 
 def _counts(stage: wire.JobStage) -> str:
-    return f"{stage.done:,} of {_or_unknown(stage.total)} {stage.unit}"
-
-
-def _or_unknown(number: int | None) -> str:
-    return "?" if number is None else f"{number:,}"
+    return f"{stage.done:,} of {'?' if stage.total is None else f'{stage.total:,}'} {stage.unit}"

@@ -357,12 +357,14 @@ class JobPage(Model):
 class JobStage(Model):
     """A stage of a build: every shard of it is made before the next stage begins."""
 
-    name: str = Field(description="`plan`, `harvest/0`, `cluster/0`, `publish`; the number is of a generation")
+    name: str = Field(
+        description="`plan`, `harvest/0`, `cluster/0`, `publish`; the number is of a generation of the corpus"
+    )
     unit: str = Field(description="what `done` and `total` count")
     done: int
-    total: int | None = Field(description="null while there is no plan")
+    total: int | None = Field(description="null of a plan that is to read all that there is")
     shards: int = Field(description="those that are made")
-    shards_total: int | None
+    shards_total: int
     seconds: float = Field(description="of work, of all workers together")
 
 
@@ -379,7 +381,9 @@ class JobDetail(JobInfo):
 
     settings: dict[str, Any]
     stages: list[JobStage]
-    percent: float | None = Field(description="of what the stages count, all together; null while there is no plan")
+    percent: float | None = Field(
+        description="of the tokens that the teacher reads and the hidden states, together; null while there is no plan"
+    )
     workers: int = Field(description="that are at a shard of it now")
     rate: float | None = Field(description="of the stage that is running: its unit a second, all workers together")
     seconds_left: float | None = Field(description="of the stage that is running, at this rate")

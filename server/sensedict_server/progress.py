@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection
 
 from sensedict import wire
+from sensedict_server.build.stages import Stage, stages_of
 from sensedict_server.queries.builds import Build, Made, in_hand, log_of, made_of, plan_facts
-
-# Of the stages that are cut into shards; the others are a file each.
-_UNITS = {"harvest": "tok", "curves": "state", "cluster": "state"}
 
 
 @dataclass(frozen=True)
 class StageProgress:
-    """What is made of a stage, and of how much; the totals are None while there is no plan.
+    """What is made of a stage, and of how much.
 
     Attributes:
         name, unit: as `Stage` of the build has them.
-        done, total: in the unit.
+        done, total: in the unit; None of a plan that is to read all that there is.
         shards, shards_total: finished and all.
         seconds: of work, of all workers together.
     """
@@ -31,13 +28,13 @@ class StageProgress:
     done: int
     total: int | None
     shards: int
-    shards_total: int | None
+    shards_total: int
     seconds: float
 
     @property
     def finished(self) -> bool:
         """Whether all of it is made."""
-        return self.shards_total is not None and self.shards >= self.shards_total
+        return self.shards >= self.shards_total
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,8 @@ class Progress:
 
     @property
     def percent(self) -> float | None:
-        """Of tokens and hidden states together; None while there is no plan."""
-        counted = [stage for stage in self.stages if stage.total is not None and stage.unit != "file"]
+        """Of the tokens that the teacher reads and the hidden states together; None while there is no plan."""
+        counted = [stage for stage in self.stages if stage.total is not None and "/" in stage.name]
         total = sum(stage.total or 0 for stage in counted)
         return 100 * sum(stage.done for stage in counted) / total if total else None
 
@@ -83,8 +80,8 @@ def progress_of(connection: Connection, build: Build) -> Progress:
     """How far a build is."""
     facts = plan_facts(connection, build.id)
     made = made_of(connection, build.id)
-    sizes = {"plan": {"plan": 1}} if facts is None else _sizes(facts, build.settings.get("allocation") == "adaptive")
-    return Progress([_stage(name, shards, made) for name, shards in sizes.items()], in_hand(connection, build.id))
+    stages = stages_of(facts, build.settings.get("allocation") == "adaptive", build.settings.get("tokens"))
+    return Progress([_stage(stage, made.get(stage.name)) for stage in stages], in_hand(connection, build.id))
 
 
 def job_info(build: Build) -> wire.JobInfo:
@@ -113,32 +110,14 @@ def job_detail(connection: Connection, build: Build, log_lines: int) -> wire.Job
     )
 
 
-def _sizes(facts: Mapping[str, Any], adaptive: bool) -> dict[str, dict[str, int]]:
-    """The size of every shard by stage, in the order in which stages are worked on."""
-    sizes: dict[str, dict[str, int]] = {"plan": {"plan": 1}}
-    for generation in range(facts["generations"]):
-        sizes[f"harvest/{generation}"] = _of(facts["harvest"], f"harvest/{generation}/", "run_tokens")
-        clusters = _of(facts["cluster"], f"cluster/{generation}/", "states")
-        if adaptive:
-            curves = {name.replace("cluster", "curves", 1): size for name, size in clusters.items()}
-            sizes |= {f"curves/{generation}": curves, "allocate": {"allocate": 1}}
-        sizes[f"cluster/{generation}"] = clusters
-    return {**sizes, "publish": {"publish": 1}}
-
-
-def _of(shards: Mapping[str, Mapping[str, int]], stage: str, size: str) -> dict[str, int]:
-    return {name: found[size] for name, found in shards.items() if name.startswith(stage)}
-
-
-def _stage(name: str, sizes: Mapping[str, int], made: Mapping[str, Made]) -> StageProgress:
-    done = made.get(name)
-    unit = _UNITS.get(name.partition("/")[0], "file")
+def _stage(stage: Stage, made: Made | None) -> StageProgress:
+    done = made or Made(stage.name, 0, 0, 0.0, 0)
     return StageProgress(
-        name=name,
-        unit=unit,
-        done=0 if done is None else done.size if unit != "file" else done.shards,
-        total=sum(sizes.values()) if unit != "file" else len(sizes),
-        shards=0 if done is None else done.shards,
-        shards_total=len(sizes),
-        seconds=0.0 if done is None else done.seconds,
+        name=stage.name,
+        unit=stage.unit,
+        done=done.shards if stage.unit == "file" else done.size,
+        total=sum(stage.sizes.values()) or None,  # a plan is not always told how much it will read
+        shards=done.shards,
+        shards_total=len(stage.sizes),
+        seconds=done.seconds,
     )

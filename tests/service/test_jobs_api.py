@@ -83,6 +83,7 @@ version = "1"
 store = "/secret/tiny"
 """
 FACTS = {
+    "tokens": 400,
     "generations": 1,
     "harvest": {f"harvest/0/{n:06}": {"run_tokens": 100, "stored": 60} for n in range(3)},
     "cluster": {f"cluster/0/{n:06}": {"states": 50} for n in range(2)},
@@ -289,7 +290,7 @@ def harvesting(database: Engine, **values: Any) -> int:
     """A build whose plan and first shards of the harvest are made, and that one worker is at."""
     build_id = add_build(database, **values)
     manifest = Manifest(database, build_id)
-    manifest.add(shard("plan", size=1, **FACTS))
+    manifest.add(shard("plan", size=400, **FACTS))
     for name in ("harvest/0/000000", "harvest/0/000001"):
         manifest.add(shard(name, size=100))
     with database.begin() as connection:
@@ -315,7 +316,7 @@ def test_how_far_a_build_is(fresh: Planned) -> None:
     job = wire.JobDetail.model_validate_json(fresh.http.get(f"/v1/jobs/{build_id}").text)
     fields = ("name", "unit", "done", "total", "shards", "shards_total")
     assert [tuple(getattr(stage, field) for field in fields) for stage in job.stages] == [
-        ("plan", "file", 1, 1, 1, 1),
+        ("plan", "tok", 400, 400, 1, 1),
         ("harvest/0", "tok", 200, 300, 2, 3),
         ("cluster/0", "state", 0, 100, 0, 2),
         ("publish", "file", 0, 1, 0, 1),
@@ -379,7 +380,7 @@ def test_builds_of_a_service_from_the_command_line(fresh: Planned) -> None:
     with pytest.raises(JobNotFound, match="there is no job 999"):
         query(fresh, "job", "999")
     idle = query(fresh, "job", str(add_build(fresh.database, version="2")))
-    assert "at plan, 0 of 1 file; no worker is at it: `sensedict worker` starts one" in idle
+    assert "at plan, 0 of ? tok; no worker is at it: `sensedict worker` starts one" in idle
 
 
 def run(settings: Settings, *arguments: str) -> str:

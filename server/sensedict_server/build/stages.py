@@ -46,14 +46,23 @@ def stages(workplace: Workplace) -> list[Stage]:
     """The stages of a build in their order; before there is a plan, that alone is known."""
     with workplace.engine.connect() as connection:
         facts = plan_facts(connection, workplace.build.id)
-    settings = workplace.settings
+    return stages_of(facts, workplace.settings.allocation == "adaptive", workplace.settings.tokens)
+
+
+def stages_of(facts: Mapping[str, Any] | None, adaptive: bool, tokens: int | None = None) -> list[Stage]:
+    """The stages that the facts of a plan tell of; without them the plan alone.
+
+    Args:
+        adaptive: whether the numbers of senses are.
+        tokens: to be read, where that is known before the plan.
+    """
     if facts is None:
-        return [Stage("plan", {"plan": settings.tokens or 0}, "tok")]
+        return [Stage("plan", {"plan": tokens or 0}, "tok")]
     found = [Stage("plan", {"plan": int(facts["tokens"])}, "tok")]
     for generation in range(int(facts["generations"])):
         found.append(_stage(facts["harvest"], f"harvest/{generation}", "run_tokens", "tok"))
         clusters = _stage(facts["cluster"], f"cluster/{generation}", "states", "state")
-        if settings.allocation == "adaptive":
+        if adaptive:
             curves = {name.replace("cluster", "curves", 1): size for name, size in clusters.sizes.items()}
             found.append(Stage(f"curves/{generation}", curves, "state"))
             found.append(Stage("allocate", {"allocate": 1}, "file"))
