@@ -30,7 +30,7 @@ _SUM = 22  # beside a sum's vector: owner, ordinal, count, square
 _TEXT = 12  # beside a window's tokens: its length, and what draws are keyed by
 _LIBRARIES = 600_000_000  # bytes of memory: python, torch and transformers with nothing loaded
 _PASS = 32  # numbers that a pass holds of a token at once, a unit of D: the widest layer's, and residuals
-_WORD, _SHOWN = 400, 300  # bytes of memory of a word, and of a passage
+_WORD, _SHOWN = 400, 40  # bytes of memory of a word, and of where a passage stands
 
 
 @dataclass(frozen=True)
