@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.text_files import Document
-from sensedict_trainer.text_sources import check_sources, read_documents
+from sensedict_trainer.text_sources import read_documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +28,6 @@ __all__ = [
     "overlapping",
     "pad_windows",
     "read_documents",
-    "text_files",
     "text_hash",
 ]
 
@@ -49,11 +47,6 @@ class TokenWindow:
 
     id: str
     ids: NDArray[np.int32]
-
-
-def text_files(paths: Sequence[str | Path]) -> None:
-    """As `check_sources`."""
-    check_sources(paths)
 
 
 def iter_windows(
