@@ -205,6 +205,10 @@ def test_a_plan_is_started_by_its_name(fresh: Planned) -> None:
         queued = connection.execute(text("SELECT queue_name, args FROM procrastinate_jobs")).all()
     assert queued == [(f"build-{job.id}", {"build_id": job.id, "shard": "plan"})]
     assert fresh.http.get(started.headers["location"]).json() == again.json()
+    with fresh.database.begin() as connection:  # it was begun long ago
+        connection.execute(update(builds).values(version="20200131"))
+    late = fresh.http.post("/v1/jobs", json={"plan": "nightly"})
+    assert (late.status_code, late.json()["id"], late.json()["version"]) == (200, job.id, "20200131")
 
 
 @pytest.mark.parametrize(

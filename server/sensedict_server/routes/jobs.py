@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -87,6 +88,9 @@ def start(asked: Asked, plans: Plans, shared: SharedCatalogue, response: Respons
     plan = _planned(plans, validate_json(wire.JobRequest, asked.data).plan)
     settings = plan.at(datetime.now(UTC))
     with shared.engine.connect() as connection:
+        for build in list_builds(connection, "running"):
+            if build.plan == plan.name:  # begun on another day, perhaps
+                settings = replace(settings, version=build.version)
         running = running_build(connection, settings.name, settings.version)
         published = find_dictionary(connection, settings.name, settings.version)
     if running is None and published is not None:
