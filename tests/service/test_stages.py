@@ -172,6 +172,36 @@ def test_all_stages_make_a_dictionary(
         assert summed == sum(part["summed"] for part in shards["plan"].facts["harvest"].values()) > 0
 
 
+def test_what_comes_later_is_added_to_the_nearest_settled_sense(opened: Open, build: BuildSettings) -> None:
+    """One shard of the last generation, state by state."""
+    build = replace(build, mode="streaming")
+    workplace = opened(build)
+    go_on(workplace, until="cluster/3")
+    place = anew(workplace)
+    shard, plan = "harvest/3/000001", place.read("plan")
+    part = place.made["plan"].facts["harvest"][shard]
+    windows = windows_of(build)[part["first_window"] :][: part["windows"]]
+    senses: dict[int, NDArray[np.float32]] = {}
+    for name in (name for name in place.made if name.startswith("cluster/")):
+        found = place.read(name)
+        senses |= {int(w): found["vectors"][found["owners"] == w].astype(np.float32) for w in found["owners"]}
+    sums = {w: np.zeros_like(vectors) for w, vectors in senses.items()}
+    counts = {w: np.zeros(len(vectors), dtype=np.int64) for w, vectors in senses.items()}
+    keys, states = expected(build, windows, [np.arange(len(window.ids) - 1) for window in windows])
+    for key, state in zip(keys.tolist(), states, strict=True):
+        if plan["settled"][key] < 3:
+            nearest = np.square(state - senses[key]).sum(axis=1).argmin()
+            counts[key][nearest] += 1
+            sums[key][nearest] += state - senses[key][nearest]
+    written = place.read(shard)
+    at = list(zip(written["sum_owners"].tolist(), written["sum_ordinals"].tolist(), strict=True))
+    assert {place: int(n) for place, n in zip(at, written["sum_counts"], strict=True)} == {
+        (w, i): int(n) for w, some in counts.items() for i, n in enumerate(some) if n
+    }
+    for (w, ordinal), row in zip(at, written["sums"], strict=True):
+        assert np.abs(row - sums[w][ordinal]).max() < 0.02 * counts[w][ordinal]
+
+
 def damage(path: Path, how: str) -> None:
     content = path.read_bytes()
     path.unlink()

@@ -28,7 +28,7 @@ _POINT = 12  # a hidden state of a sense that is one point
 _CURVE = 112  # of a token, where the number of senses is adaptive
 _SUM = 22  # beside a sum's vector: owner, ordinal, count, square
 _TEXT = 12  # beside a window's tokens: its length, and what draws are keyed by
-_LIBRARIES = 600_000_000  # bytes of memory: python, torch and transformers with nothing loaded
+_LIBRARIES = 700_000_000  # bytes of memory: python, torch and transformers with nothing loaded
 _PASS = 32  # numbers that a pass holds of a token at once, a unit of D: the widest layer's, and residuals
 _WORD, _SHOWN = 400, 40  # bytes of memory of a word, and of where a passage stands
 
@@ -110,7 +110,11 @@ def _senses(
 
 
 def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses: int, words: int) -> int:
-    """Bytes of memory beside the teacher's weights, in the stage that takes most."""
+    """Bytes of memory beside the teacher's weights, in the stage that takes most.
+
+    While they are loaded, the files that they are read from are in memory too.
+    """
+    weights = outline.parameters * _ITEM[settings.dtype]
     state = 2 * outline.dim + PLACE_BYTES
     copies = 2 if settings.key == "predicted" else 1
     passed = settings.batch_size * settings.window * outline.dim * _PASS * 4
@@ -120,7 +124,7 @@ def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses:
     )
     cluster = 2 * max((part.states for part in plan.cluster.values()), default=0) * state
     publish = senses * (_SENSE + _SHOWN * settings.contexts) + words * _WORD
-    return _LIBRARIES + max(passed + harvest, cluster, publish)
+    return _LIBRARIES + max(weights, passed + harvest, cluster, publish)
 
 
 def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator[str]:
