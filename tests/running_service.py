@@ -48,6 +48,25 @@ def environment_of(settings: Settings) -> dict[str, str]:
     }
 
 
+def quick_workers(folder: Path, shard_seconds: float = 0.0) -> dict[str, str]:
+    """The environment in which builds are cut small, and the dead are noticed within a second.
+
+    Args:
+        folder: is made, for a module that Python reads first.
+        shard_seconds: that the writing of a shard takes longer: time to be killed in.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import time\n"
+        "from sensedict_server.build import planning, shard_queue, store\n"
+        "planning.SHARD_TOKENS, planning.SHARD_STATES = 400, 500\n"
+        "shard_queue.HEARTBEAT, shard_queue.SILENCE, shard_queue.LOOK, shard_queue.IDLE = 0.3, 1.0, 0.3, 0.1\n"
+        "write = store.Store.write\n"
+        f"store.Store.write = lambda *a: (time.sleep({shard_seconds}), write(*a))[1]\n"
+    )
+    return {"PYTHONPATH": str(folder)}
+
+
 @contextmanager
 def running_service(
     settings: Settings, log: Path, port: int | None = None, options: Sequence[str] = ()

@@ -38,6 +38,9 @@ COMMANDS = {
         "sensedict_server.build.build_command:build", "server,trainer", "Build a dictionary from a teacher and text."
     ),
     "jobs": _Command("sensedict_server.build.jobs_command:jobs", "server", "List, look at, cancel or remove builds."),
+    "worker": _Command(
+        "sensedict_server.build.worker_command:worker", "server,trainer", "Work for the builds of the database."
+    ),
     "train": _Command(
         "sensedict_trainer.train_command:train", "trainer", "Distil a student, with the dictionary or without."
     ),

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_server.build.check import check_name
-from sensedict_server.build.pipeline import check_settings
 from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.settings_check import check_settings
 
 _DATE = "{date}"
 _STORE = "store"

@@ -17,18 +17,20 @@ from sqlalchemy import Engine
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from running_service import SENSEDICT, environment_of
+from running_service import SENSEDICT, environment_of, quick_workers
 from sensedict import arrays
 from sensedict.errors import ConfigurationError, Conflict, InvalidInput, LexiconNotFound
 from sensedict.fileset import VECTORS
 from sensedict.snapshot import Snapshot
-from sensedict_server.build import harvest as stage
+from sensedict_server.build import planning
 from sensedict_server.build.centroids import token_texts
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
+from sensedict_server.build.store import Store, Stored
+from sensedict_server.queries.builds import builds_of, in_hand, shards_of
 from sensedict_server.queries.dictionaries import find_dictionary, list_sources
 from sensedict_server.settings import Settings
 from sensedict_trainer.cluster import cluster
@@ -65,6 +67,7 @@ def build(database: Engine, teacher_folder: Path, text: Path, tmp_path: Path) ->
         k=3,
         window=32,
         cap=60,
+        threads=1,
     )
 
 
@@ -117,7 +120,8 @@ def test_what_a_build_says_of_itself(
 ) -> None:
     lines: list[str] = []
     dictionary, _ = build_dictionary(database, settings.files, build, tmp_path / "work", say=lines.append)
-    assert "float32 on cpu" in lines[0]
+    assert lines[0].endswith("weights not read")
+    assert lines[1].startswith("corpus: ")
     listed = (tmp_path / "work" / "words-without-senses.tsv").read_text("utf-8").splitlines()
     assert listed[0] == "word\treason\ttokens"
     counted = [line for line in lines if line.startswith("words without senses: ")]
@@ -209,7 +213,7 @@ def command(build: BuildSettings, work: Path) -> list[str]:
         build.lexicon,
     ]
     line += ["--name", build.name, "--version", build.version, "--k", str(build.k), "--window", str(build.window)]
-    return [*line, "--cap", str(build.cap), "--work", str(work)]
+    return [*line, "--cap", str(build.cap), "--threads", str(build.threads), "--work", str(work)]
 
 
 def test_a_build_leaves_sources_out(database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path) -> None:
@@ -226,64 +230,75 @@ def test_a_build_leaves_sources_out(database: Engine, settings: Settings, build:
     assert "cannot leave out 'moby': pairs@1 has the sources typed:pairs (not stated), opposites" in wrong.stderr
 
 
-@pytest.mark.parametrize("stage_of_death", ["harvest", "centroids"])
 def test_killed_with_9_and_started_again(
-    database: Engine,
-    settings: Settings,
-    build: BuildSettings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stage_of_death: str,
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "SHARD_TOKENS", 400)
+    monkeypatch.setattr(planning, "SHARD_TOKENS", 400)
+    monkeypatch.setattr(planning, "SHARD_STATES", 500)
     build_dictionary(database, settings.files, replace(build, name="whole"), tmp_path / "whole")
     work = tmp_path / "work"
-    sitecustomize = tmp_path / "site"
-    sitecustomize.mkdir()
-    (sitecustomize / "sitecustomize.py").write_text(
-        "from sensedict_server.build import centroids, harvest\n"
-        "harvest.SHARD_TOKENS = 400\ncentroids.PART_STATES = 500\n"
-        "from sensedict_trainer import work\n"
-        "save = work.WorkFolder.save\n"
-        "import time\n"
-        "work.WorkFolder.save = lambda *a: (save(*a), time.sleep(0.1))[0]\n"  # time to be killed in
-    )
-    environment = {**environment_of(settings), "PYTHONPATH": str(sitecustomize)}
+    environment = {**environment_of(settings), **quick_workers(tmp_path / "site", shard_seconds=0.1)}
     process = subprocess.Popen(
         command(build, work), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while len(list(work.glob(f"{stage_of_death}/*.safetensors"))) < 2 and time.monotonic() < deadline:
+    while len(list(work.glob("harvest/0/*.safetensors"))) < 2 and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with database.connect() as connection:
         assert find_dictionary(connection, build.name, build.version) is None
-    finished = {path: path.stat().st_mtime_ns for path in work.glob("*/*.safetensors")}
+        assert [found.state for found in builds_of(connection, "tiny", "1")] == ["running"]
+    finished = {path: path.stat().st_mtime_ns for path in work.rglob("*.safetensors")}
     again = subprocess.run(command(build, work), env=environment, capture_output=True, text=True, check=True)
     assert "published tiny@1" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in finished} == finished  # what was done was not done again
     assert vectors_of(settings, "tiny@1") == vectors_of(settings, "whole@1")
 
 
-def test_a_work_folder_of_another_build_is_not_mixed_up(
+def test_told_to_stop_it_stops_and_goes_on(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "SHARD_TOKENS", 400)
+    write = Store.write
+
+    def stopping(store: Store, name: str, tensors: dict[str, np.ndarray]) -> Stored:
+        if name == "harvest/0/000002":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)  # until the main thread has heard
+        return write(store, name, tensors)
+
+    monkeypatch.setattr(Store, "write", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        build_dictionary(database, settings.files, build, tmp_path / "work")
+    monkeypatch.setattr(Store, "write", write)
+    with database.connect() as connection:
+        (stopped,) = builds_of(connection, "tiny", "1")
+        assert stopped.state == "running"
+        assert in_hand(connection, stopped.id) == []  # given back, not left to be noticed
+        made = shards_of(connection, stopped.id)
+    assert {"plan", "harvest/0/000000", "harvest/0/000001"} <= set(made) < {*made, "harvest/0/000004"}
+    dictionary, _ = build_dictionary(database, settings.files, build, tmp_path / "work")
+    assert dictionary.ref == "tiny@1"
+
+
+def test_a_folder_is_shared_by_builds_and_cleared_by_one(
     database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
 ) -> None:
-    build_dictionary(database, settings.files, build, tmp_path / "work")
-    other = replace(build, name="other", k=2)
-    with pytest.raises(ConfigurationError, match=r"k 3 there, 2 now.*--fresh"):
-        build_dictionary(database, settings.files, other, tmp_path / "work")
-    build_dictionary(database, settings.files, other, tmp_path / "work", fresh=True)
-    again = replace(other, name="again", antonym_types=("antonym",))  # what is not read from the folder may differ
-    _, made = build_dictionary(database, settings.files, again, tmp_path / "work")
+    """Equal but for the types that train as antonymy, a build makes nothing anew but words."""
+    work = tmp_path / "work"
+    build_dictionary(database, settings.files, build, work)
+    (work / "thesis.txt").write_text("do not remove")
+    shards = set(work.rglob("*.safetensors"))
+    again = replace(build, name="again", antonym_types=("antonym",))
+    _, made = build_dictionary(database, settings.files, again, work)
     assert made
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("do not remove")
-    with pytest.raises(ConfigurationError, match="something else than unfinished work"):
-        build_dictionary(database, settings.files, replace(build, name="third"), mine, fresh=True)
-    assert (mine / "thesis.txt").read_text() == "do not remove"
+    assert set(work.rglob("*.safetensors")) == shards
+    assert vectors_of(settings, "again@1") == vectors_of(settings, "tiny@1")
+    build_dictionary(database, settings.files, replace(build, name="other", k=2), work, fresh=True)
+    assert not shards & set(work.rglob("*.safetensors"))
+    assert (work / "thesis.txt").read_text() == "do not remove"
 
 
 @pytest.mark.parametrize(

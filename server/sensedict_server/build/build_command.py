@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
+
+if TYPE_CHECKING:
+    from sensedict_server.build.plan import BuildSettings
+
+_STOPPED = 130  # exit status
+_DATA_SET = "datasets:"
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _bytes(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no number of bytes: write e.g. 500MB or 2GB")
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 @click.command()
@@ -17,8 +34,8 @@ from sensedict_server.settings import Settings
     "--corpus",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Text: .txt or .jsonl, also .gz and .xz, or a folder of them. Repeatable.",
+    help="Text: .txt or .jsonl, also compressed, .parquet, wiki extracts, a folder of them, or "
+    "datasets:NAME[:CONFIG][#SPLIT]. Repeatable.",
 )
 @click.option("--lexicon", required=True, metavar="NAME@VERSION", help="Whose relations the dictionary has.")
 @click.option(
@@ -32,6 +49,15 @@ from sensedict_server.settings import Settings
 @click.option("--version", required=True, help="Version to publish it under.")
 @click.option("--tokens", type=click.IntRange(8), help="Tokens of the corpus to read.  [default: all]")
 @click.option("--k", default=10, show_default=True, type=click.IntRange(1), help="Most senses a token has.")
+@click.option("--adaptive", is_flag=True, help="Choose the number of senses of each token by its states.")
+@click.option(
+    "--k-most", default=50, show_default=True, type=click.IntRange(1), help="With --adaptive: most senses a token has."
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    help="With --adaptive: senses of all tokens together.  [default: as many as --k gives]",
+)
 @click.option(
     "--key",
     default="next",
@@ -39,7 +65,20 @@ from sensedict_server.settings import Settings
     type=click.Choice(["next", "predicted", "input"]),
     help="The token a hidden state is kept under: the one that follows, the one predicted, or the one read.",
 )
+@click.option(
+    "--layer", type=click.IntRange(1), help="Read states at the output of this layer.  [default: after the final norm]"
+)
 @click.option("--cap", default=2000, show_default=True, type=click.IntRange(1), help="Most hidden states a token.")
+@click.option(
+    "--mode",
+    default="exact",
+    show_default=True,
+    type=click.Choice(["exact", "streaming"]),
+    help="Cluster all kept states, or the --first of a token, whose means later states move.",
+)
+@click.option(
+    "--first", default=500, show_default=True, type=click.IntRange(1), help="In mode streaming: states clustered."
+)
 @click.option("--window", default=256, show_default=True, type=click.IntRange(8), help="Tokens a window.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of every random choice.")
 @click.option("--contexts", default=3, show_default=True, type=click.IntRange(0), help="Example passages a sense.")
@@ -58,6 +97,11 @@ from sensedict_server.settings import Settings
     help="Trains as antonymy; add reversal for do–undo. Repeatable.",
 )
 @click.option(
+    "--training-text",
+    multiple=True,
+    help="Text that a student will be trained on: says how often it finds its own states among the senses. Repeatable.",
+)
+@click.option(
     "--dtype",
     default="float32",
     show_default=True,
@@ -66,12 +110,22 @@ from sensedict_server.settings import Settings
 )
 @click.option("--device", default="cpu", show_default=True, help="Where the teacher runs, e.g. cuda.")
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Windows a forward pass.")
+@click.option("--threads", type=click.IntRange(1), help="Of every worker; decides the rounding.  [default: all cores]")
+@click.option(
+    "--memory",
+    default="2GB",
+    show_default=True,
+    callback=_bytes,
+    help="Most of a process beside the teacher's weights.",
+)
 @click.option(
     "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the finished parts; a stopped build goes on from there.  [default: build-NAME@VERSION]",
+    metavar="FOLDER|URL",
+    help="Where the finished parts are kept, e.g. s3://bucket/build; a stopped build goes on from there.  "
+    "[default: build-NAME@VERSION]",
 )
-@click.option("--fresh", is_flag=True, help="Throw away what an earlier build left in the work folder.")
+@click.option("--fresh", is_flag=True, help="Throw away what earlier builds left there.")
+@click.option("--queue", is_flag=True, help="Leave the work to `sensedict worker`: enter the build and end.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -80,35 +134,45 @@ from sensedict_server.settings import Settings
 )
 def build(
     teacher: str,
-    corpus: tuple[Path, ...],
+    corpus: tuple[str, ...],
     lexicon: str,
     without: tuple[str, ...],
     name: str,
     version: str,
     tokens: int | None,
     k: int,
+    adaptive: bool,
+    k_most: int,
+    budget: int | None,
     key: str,
+    layer: int | None,
     cap: int,
+    mode: str,
+    first: int,
     window: int,
     seed: int,
     contexts: int,
     synonym_type: tuple[str, ...],
     antonym_type: tuple[str, ...],
+    training_text: tuple[str, ...],
     dtype: str,
     device: str,
     batch_size: int,
-    work: Path | None,
+    threads: int | None,
+    memory: int,
+    work: str | None,
     fresh: bool,
+    queue: bool,
     dry_run: bool,
 ) -> None:
     """Build a dictionary: the teacher reads the corpus, its hidden states are clustered by token, words are composed.
 
     Its plan is printed first; a build that the disk has no room for is refused.
-    Stopped, or killed, and started again with the same options, it goes on where it was.
+    Stopped, or killed, and started again with the same options, it goes on where it was. Started twice, both work on
+    it, and so does every `sensedict worker` of the database.
     """
     from sensedict_server.build.lexicon import lexicon_without
-    from sensedict_server.build.pipeline import build_dictionary, plan_build
-    from sensedict_server.build.plan import BuildSettings
+    from sensedict_server.build.plan import BuildSettings, cores
 
     settings = Settings.from_environment()
     if without and not dry_run:
@@ -116,8 +180,8 @@ def build(
             lexicon = lexicon_without(database, lexicon, without).ref
         click.echo(f"lexicon: {lexicon}")
     build_settings = BuildSettings(
-        teacher=teacher,
-        corpus=tuple(map(str, corpus)),
+        teacher=_whole_path(teacher) if Path(teacher).is_dir() else teacher,
+        corpus=tuple(map(_whole_path, corpus)),
         lexicon=lexicon,
         name=name,
         version=version,
@@ -133,13 +197,46 @@ def build(
         dtype=dtype,
         device=device,
         batch_size=batch_size,
+        state_point="final_norm" if layer is None else f"layer:{layer}",
+        mode=mode,  # type: ignore[arg-type] # as above
+        first=first,
+        allocation="adaptive" if adaptive else "fixed",
+        k_most=k_most,
+        budget=budget,
+        training_text=tuple(map(_whole_path, training_text)),
+        threads=threads or cores(),
+        memory=memory,
     )
-    folder = work or Path(f"build-{name}@{version}")
+    _run(settings, build_settings, work or f"build-{name}@{version}", fresh, queue, dry_run)
+
+
+def _whole_path(source: str) -> str:
+    """A path that workers elsewhere understand; the name of a data set as it is."""
+    return source if source.startswith(_DATA_SET) else str(Path(source).absolute())
+
+
+def _run(settings: Settings, build: BuildSettings, work: str, fresh: bool, queue: bool, dry_run: bool) -> None:
+    from sensedict_server.build.pipeline import build_dictionary, enter_build, plan_build
+    from sensedict_server.build.shard_queue import quiet
+    from sensedict_server.queries.builds import Build
+
+    quiet()
     with migrated(settings) as database:
         if dry_run:
-            plan_build(database, settings.files, build_settings, folder, click.echo)
+            plan_build(database, settings.files, build, work, click.echo)
             return
-        dictionary, made = build_dictionary(database, settings.files, build_settings, folder, fresh, click.echo)
+        if queue:
+            entered = enter_build(database, build, work, fresh, click.echo)
+            if isinstance(entered, Build):
+                click.echo(f"job {entered.id}: workers make it, `sensedict jobs show {entered.id} --follow` shows it")
+                return
+            dictionary, made = entered, False
+        else:
+            try:
+                dictionary, made = build_dictionary(database, settings.files, build, work, fresh, click.echo)
+            except KeyboardInterrupt:
+                click.echo("stopped: the same command goes on where it was", err=True)
+                sys.exit(_STOPPED)
     if made:
         click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {settings.files / dictionary.ref}")
     else:

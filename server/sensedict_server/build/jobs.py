@@ -107,6 +107,13 @@ def nudge(engine: Engine, build_id: int) -> None:
 
 
 @patient
+def end_published(engine: Engine, build_id: int) -> None:
+    """End a build whose dictionary is there."""
+    with engine.begin() as connection:
+        _set_ended(connection, build_id, "published")
+
+
+@patient
 def fail_build(engine: Engine, build_id: int, error: str) -> bool:
     """End a build with an error, its other jobs too; False where it had ended already."""
     with engine.begin() as connection:
@@ -157,14 +164,21 @@ def _opened(
         if build_id is None:
             build_id = _new(connection, settings, content, store, plan)
         elif there is None:
-            going_on = {"state": "running", "error": None, "finished_at": None, "settings": settings.to_json()}
-            connection.execute(update(builds).where(builds.c.id == build_id).values(going_on))
+            _go_on(connection, build_id, settings)
         if not is_queued(connection, build_id, "todo", "doing"):
             _first_job(connection, build_id)
         found = find_build(connection, build_id)
     if found is None:
         raise JobNotFound(f"job {build_id} was removed while it was being opened")
     return found
+
+
+def _go_on(connection: Connection, build_id: int, settings: BuildSettings) -> None:
+    """Set a build running again; its text may have moved, but its plan was cut for so much memory."""
+    there = find_build(connection, build_id)
+    memory = {} if there is None else {name: there.settings[name] for name in ("memory",) if name in there.settings}
+    going_on = {"state": "running", "error": None, "finished_at": None, "settings": settings.to_json() | memory}
+    connection.execute(update(builds).where(builds.c.id == build_id).values(going_on))
 
 
 def _check_same(there: Build, settings: BuildSettings, content: Mapping[str, Any] | None) -> None:

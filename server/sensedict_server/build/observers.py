@@ -16,7 +16,7 @@ from sensedict_server.queries.builds import Build, made_of
 
 
 class Bars:
-    """A bar for each stage of one build on stderr: what all workers have made, and how far this one is in its shard.
+    """A bar for the stage that a build is in, on stderr: what all workers have made, and how far this one is with more.
 
     Args:
         say: told the lines that stages say.
@@ -24,43 +24,47 @@ class Bars:
 
     def __init__(self, engine: Engine, say: Callable[[str], object]) -> None:
         self._engine, self._say = engine, say
-        self._bars: dict[str, tqdm[None]] = {}
-        self._build_id: int | None = None
+        self._bar: tqdm[None] | None = None
+        self._build_id, self._stage = 0, ""
 
     def begin(self, build: Build, stage: Stage, shard: str) -> None:
-        """Go on with the stage's bar, or make it."""
-        self._build_id = build.id
-        if stage.name not in self._bars:
-            total = sum(stage.sizes.values())
+        """Go on with the stage's bar, or end that of the one before."""
+        if self._bar is None or stage.name != self._stage:
+            self.close()
+            self._build_id, self._stage = build.id, stage.name
             name = stage.name.removesuffix("/0")  # of one generation, as in most builds
-            self._bars[stage.name] = tqdm(total=total, desc=name, unit=stage.unit, unit_scale=True)
-        self._current = self._bars[stage.name]
+            total = sum(stage.sizes.values()) or None
+            self._bar = tqdm(total=total, desc=name, unit=stage.unit, unit_scale=True)
         self._show_made()
 
     def advance(self, units: int) -> None:
-        """Move the stage's bar."""
-        self._current.update(units)
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(units)
 
     def end(self, made: bool) -> None:
         """What counts is in the manifest."""
         self._show_made()
 
     def say(self, build: Build, line: str) -> None:
-        """Give the line on, above the bars."""
+        """Give the line on, above the bar."""
         with tqdm.external_write_mode(sys.stderr):
             self._say(line)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
-        for bar in self._bars.values():
-            bar.close()
+        """Leave the bar as the manifest has it."""
+        self._show_made()
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def _show_made(self) -> None:
+        if self._bar is None:
+            return
         with suppress(Unavailable), self._engine.connect() as connection:
-            made = made_of(connection, self._build_id or 0)
-            for name, bar in self._bars.items():
-                bar.n = made[name].size if name in made else 0
-                bar.refresh()
+            made = made_of(connection, self._build_id).get(self._stage)
+            self._bar.n = 0 if made is None else made.size
+            self._bar.refresh()
 
 
 class Lines:

@@ -25,7 +25,7 @@ Mode = Literal["exact", "streaming"]
 Allocation = Literal["fixed", "adaptive"]
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -78,7 +78,7 @@ class BuildSettings:
     k_most: int = 50
     budget: int | None = None
     training_text: tuple[str, ...] = ()
-    threads: int = field(default_factory=_cores)
+    threads: int = field(default_factory=cores)
     memory: int = 2_000_000_000
 
     def to_json(self) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from sqlalchemy import Engine
 
 from sensedict.errors import SenseDictError, Unavailable
 from sensedict_server.build.identity import content_of
-from sensedict_server.build.jobs import advance, fail_build, missing, set_content
+from sensedict_server.build.jobs import advance, end_published, fail_build, missing, set_content
 from sensedict_server.build.manifest import Manifest
 from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.publish_shard import published
+from sensedict_server.build.settings_check import check_sources_of
 from sensedict_server.build.shard_queue import ShardQueue
 from sensedict_server.build.stages import LostShard, Stage, Workplace, run, stages
 from sensedict_server.build.store import Store
@@ -120,9 +122,10 @@ class Worker:
     def _make_shard(self, context: JobContext, build: Build, shard: str) -> None:
         """Make the shard if its turn has come, and see what comes next."""
         if build.content is None:
-            content = content_of(BuildSettings.from_json(build.settings))
-            set_content(self._engine, build.id, content)
-            build = replace(build, content=content)
+            build = self._identified(build)
+            if published(self._engine, build.name, build.version, build.content or {}) is not None:
+                end_published(self._engine, build.id)
+                return
         place = self._place(context, build)
         known = stages(place)
         if shard in missing(known, self._names_made(build.id)):
@@ -137,6 +140,14 @@ class Worker:
             finally:
                 self._observer.end(made)
         advance(self._engine, build.id, stages(self._place(context, build)))
+
+    def _identified(self, build: Build) -> Build:
+        """The build with what decides its result, which is found out by whoever makes its plan."""
+        settings = BuildSettings.from_json(build.settings)
+        check_sources_of(self._engine, settings)
+        content = content_of(settings)
+        set_content(self._engine, build.id, content)
+        return replace(build, content=content)
 
     def _place(self, context: JobContext, build: Build) -> Workplace:
         def tick(units: int) -> None:
