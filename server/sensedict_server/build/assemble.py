@@ -21,7 +21,7 @@ from sensedict_server.build.workplace import Workplace
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_AT_ONCE = 4096  # vectors that are moved at once
+_AT_ONCE = 4096  # vectors that are moved, or passages that are cut, at once
 _OF_SENSES = ("owners", "counts", "inertia", "member_windows", "member_positions")
 _OF_STATES = ("near_senses", "near_keys", "near_windows", "near_positions")
 
@@ -174,10 +174,13 @@ def _read_back(
     hashes = np.zeros(len(found["near_windows"]), dtype=np.uint64)
     for corpus in corpus_windows(workplace):
         first, ids = corpus.first, [window.ids for window in corpus.split()]
-        rows, columns = np.nonzero((windows >= first) & (windows < first + len(ids)))
-        at = zip((windows[rows, columns] - first).tolist(), positions[rows, columns].tolist(), strict=True)
-        shown = passages(tokenizer, ids, at, settings.key)
-        kept.add(zip(rows.tolist(), columns.tolist(), strict=True), shown)
+        here = np.argwhere((windows >= first) & (windows < first + len(ids)))
+        for start in range(0, len(here), _AT_ONCE):
+            rows, columns = here[start : start + _AT_ONCE].T
+            at = zip((windows[rows, columns] - first).tolist(), positions[rows, columns].tolist(), strict=True)
+            shown = passages(tokenizer, ids, at, settings.key)
+            kept.add(zip(rows.tolist(), columns.tolist(), strict=True), shown)
+            workplace.advance(0)
         near = np.flatnonzero((found["near_windows"] >= first) & (found["near_windows"] < first + len(ids)))
         prefixes = np.concatenate([prefix_hashes(window) for window in ids])
         places = corpus.starts[found["near_windows"][near] - first] + found["near_positions"][near]
