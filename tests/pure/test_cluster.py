@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from sensedict_trainer.cluster import cluster, cluster_each
+from sensedict_trainer.cluster import _NARROW_SKETCH, Clusters, _signs, cluster, cluster_each
 
 
 def test_by_hand() -> None:
@@ -88,17 +92,104 @@ def test_inertia_is_scikit_learns(structured: bool) -> None:
     assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.03)
 
 
-@pytest.mark.parametrize("width", [32, 2048])
-def test_threads_do_not_change_the_clusters(width: int) -> None:
-    tokens = [torch.randn(n, width, generator=torch.Generator().manual_seed(n)) for n in (1, 5, 40, 200, 300)]
-    one, two = (cluster_each(tokens, 4, range(5), threads) for threads in (1, 2))
-    for a, b, x in zip(one, two, tokens, strict=True):
-        assert torch.equal(a.centroids, b.centroids)
-        assert torch.equal(a.labels, b.labels)
+def _same(a: Clusters, b: Clusters) -> bool:
+    return all(torch.equal(getattr(a, each.name), getattr(b, each.name)) for each in fields(Clusters))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("width", [8, 32, 576, 2048])
+def test_the_clusters_of_a_token_depend_neither_on_threads_nor_on_the_tokens_beside_it(width: int) -> None:
+    sizes = (1, 5, 33, 40, 40, 45, 100, 120, 200, 300, 0)
+    tokens = [torch.randn(n, width, generator=torch.Generator().manual_seed(i)) for i, n in enumerate(sizes)]
+    seeds = range(len(tokens))
+    one, two = (cluster_each(tokens, 4, seeds, threads) for threads in (1, 2))
+    alone = [cluster(x, 4, seed) for x, seed in zip(tokens, seeds, strict=True)]
+    back = cluster_each(tokens[::-1], 4, seeds[::-1], 1)[::-1]
+    for a, x, *others in zip(one, tokens, two, alone, back, strict=True):
+        assert all(_same(a, b) for b in others)
         assert int(a.counts.sum()) == len(x)
+        assert len(a.labels) == len(a.distances) == len(x)
 
 
-@pytest.mark.parametrize(("n", "width"), [(60, 300), (200, 300), (300, 2050)])
+def test_no_token_and_a_token_without_vectors() -> None:
+    assert cluster_each([], 4, [], 2) == []
+    none = cluster(torch.empty(0, 6, dtype=torch.float16), 4, seed=0)
+    assert none.centroids.shape == (0, 6)
+    assert [len(x) for x in (none.counts, none.inertia, none.labels, none.distances)] == [0, 0, 0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 320),
+    different=st.integers(1, 14),
+    k=st.integers(1, 12),
+    width=st.sampled_from([1, 3, 300, 2100]),
+    far=st.sampled_from([0.0, 3000.0]),
+    seed=st.integers(0, 99),
+)
+def test_there_are_k_clusters_or_as_many_as_vectors_are_different(
+    n: int, different: int, k: int, width: int, far: float, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    places = (far + torch.randn(different, width, generator=random)).half()
+    x = places[torch.randint(different, (n,), generator=random)]
+    found = cluster(x, k, seed)
+    different = len(torch.unique(x, dim=0))
+    assert len(found.counts) == min(k, different)
+    assert torch.equal(torch.bincount(found.labels), found.counts)
+    assert found.counts.tolist() == sorted(found.counts.tolist(), reverse=True)
+    if different < k:
+        assert torch.equal(found.centroids[found.labels], x.float())
+        assert not found.inertia.any()
+
+
+@pytest.mark.parametrize("n", [60, 400])
+def test_vectors_that_a_sketch_takes_for_equal_are_told_apart(n: int) -> None:
+    """Moved along what the sketch leaves out: equal sums of the coordinates that it adds, with their signs."""
+    width = 512
+    signs = _signs(width, torch.device("cpu"))
+    way = torch.zeros(width)
+    way[0], way[_NARROW_SKETCH] = signs[0], -signs[_NARROW_SKETCH]
+    x = torch.ones(width) + 8.0 * (torch.arange(n) % 6).unsqueeze(1) * way
+    found = cluster(x, 4, seed=0)
+    assert len(found.counts) == 4
+    nearest = torch.cdist(x, found.centroids).argmin(dim=1)
+    torch.testing.assert_close((x - found.centroids[nearest]).square().mean(dim=1), found.distances, rtol=0, atol=1e-4)
+    six = cluster(x, 6, seed=0)
+    assert len(six.counts) == 6
+    assert not six.distances.any()
+
+
+def test_vectors_that_differ_by_less_than_rounding_are_told_apart() -> None:
+    x = torch.full((50, 300), 1.0)
+    x[:, 0] += 1e3 * (torch.arange(50) % 2)
+    x[:20, 1] += 2**-23
+    found = cluster(x, 4, seed=0)
+    assert found.counts.tolist() == [15, 15, 10, 10]
+    assert torch.equal(found.centroids[found.labels], x)
+
+
+@pytest.mark.parametrize(("n", "width"), [(40, 300), (400, 300), (300, 2100)])
+def test_vectors_near_the_largest_float16(n: int, width: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    x = (65_000 * torch.sign(torch.randn(3, width, generator=random)))[torch.arange(n) % 3]
+    x = (x + torch.randn(n, width, generator=random)).half()
+    x[0] = 65_504.0
+    found = cluster(x, 4, seed=0)
+    assert len(found.counts) == 4
+    assert all(torch.isfinite(each).all() for each in (found.centroids, found.inertia, found.distances))
+    assert torch.equal(found.centroids[found.labels[0]], x[0].float())
+
+
+@pytest.mark.parametrize(("n", "width"), [(60, 300), (400, 300), (300, 2050)])
 def test_wide_vectors_whatever_the_way(n: int, width: int) -> None:
     """By the Gram matrix and by a sketch: groups found, distances right, copies of a vector as one."""
     random = torch.Generator().manual_seed(n)
@@ -117,7 +208,7 @@ def test_wide_vectors_whatever_the_way(n: int, width: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_float_dtype_is_clustered_in_float32(dtype: torch.dtype) -> None:
-    x = torch.randn(150, 300, generator=torch.Generator().manual_seed(0)).to(dtype)
+    x = torch.randn(400, 300, generator=torch.Generator().manual_seed(0)).to(dtype)
     for few in (x, x[:60], x[:3]):
         found, same = cluster(few, 4, seed=0), cluster(few.float(), 4, seed=0)
         assert found.centroids.dtype == torch.float32

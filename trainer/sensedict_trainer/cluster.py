@@ -1,21 +1,31 @@
-"""k-means of one token's hidden states: a greedy k-means++ start, then Lloyd (DSKD §3.1)."""
+"""k-means of tokens' hidden states: a greedy k-means++ start, then Lloyd (DSKD §3.1).
+
+Tokens of few vectors are clustered by their Gram matrices, many at once; a token of many by coordinates, on its own.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from sensedict_trainer.lloyd import Gram, Rows, each, means, one_hot, plus_plus, refined, settled
+
 _LONGEST = 100  # iterations; scikit-learn's default is 300 and it rarely takes more than 30
-_FEW = 8  # iterations on all coordinates after those on a sketch have settled
-_GRAM = 128  # vectors at most, for which their Gram matrix is cheaper than coordinates
-_WIDE, _SKETCH, _NARROW_SKETCH = 2048, 512, 128  # coordinates
-_BLOCK = 64  # vectors, which with their centroids stay in the cache
+_FEW = 4  # iterations on all coordinates after those on a sketch have settled
+_SETTLED = 0.005  # of the vectors: when fewer move, a sketch has no more to say
+_WIDE, _SKETCH, _NARROW_SKETCH = 2048, 256, 128  # coordinates
+_GRAM, _WIDE_GRAM, _GPU_GRAM = 256, 128, 2048  # vectors at most, for which a Gram matrix is cheaper than coordinates
+_TOGETHER, _GPU_TOGETHER = 1 << 20, 1 << 28  # numbers of a batch
+_BLOCK = 1 << 18  # numbers that stay in the cache
+_CLOSE = 1 / 16  # of a vector's squared length: nearer to its centroid, a distance is computed from differences
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Clusters:
     """Clusters by falling count, ties by their first member.
 
     Attributes:
-        centroids: (k, D) float32, k at most what was asked for.
+        centroids: (k, D) float32; k is what was asked for, or the number of different vectors where that is less.
         counts: (k,) int64, at least 1 each.
         inertia: (k,) float32, mean ‖h − c‖² / D over the members.
         labels: (n,) int64, the cluster of each vector.
@@ -38,33 +48,17 @@ class Clusters:
 
 
 def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
-    """Cluster vectors into at most k groups; n ≤ k vectors are kept as they are, equal ones become one.
+    """Cluster vectors into k groups, fewer where fewer are different; n ≤ k vectors are kept as they are.
 
     Args:
-        vectors: (n, D), finite, any float dtype; n ≥ 1. Computed in float32.
+        vectors: (n, D), finite, any float dtype. Computed in float32.
         k: most clusters.
         seed: of the start; the same seed gives the same clusters on one device class.
 
     >>> cluster(torch.tensor([[0.0], [1.0], [10.0]]), k=2, seed=0).counts.tolist()
     [2, 1]
     """
-    if vectors.dtype == torch.float64:
-        vectors = vectors.float()
-    if len(vectors) <= k:
-        x = vectors.float()
-        centroids = torch.unique(x, dim=0)
-        distances, labels = _assign_exactly(x, centroids)
-        return _in_order(centroids, labels, distances)
-    mean = vectors.mean(dim=0, dtype=torch.float32)
-    # Distances by the Gram matrix lose digits when the mean is far from 0, as hidden states' is.
-    x = vectors - mean
-    centroids, labels = _centroids(x, k, seed)
-    distances = _distances(x, centroids, labels)
-    centroids = centroids + mean
-    alone = torch.bincount(labels, minlength=len(centroids))[labels] == 1
-    centroids[labels[alone]] = vectors[alone].float()  # to the last bit, which the mean took away
-    distances[alone] = 0
-    return _in_order(centroids, labels, distances)
+    return cluster_each([vectors], k, [seed], 1)[0]
 
 
 def cluster_each(tokens: Sequence[Tensor], k: int, seeds: Sequence[int], threads: int) -> list[Clusters]:
@@ -73,170 +67,213 @@ def cluster_each(tokens: Sequence[Tensor], k: int, seeds: Sequence[int], threads
     Threads are started for wide vectors only: of narrow ones the products are so short that threads wait for the
     interpreter. Each should have one of torch's own, which its caller sees to.
     """
-    if not tokens or threads == 1 or tokens[0].shape[1] < _WIDE:
-        return [cluster(x, k, seed) for x, seed in zip(tokens, seeds, strict=True)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda pair: cluster(pair[0], k, pair[1]), zip(tokens, seeds, strict=True)))
+    rooms = threading.local()
 
+    def work(batch: list[int]) -> list[Clusters]:
+        room = rooms.__dict__.setdefault("room", _Room())
+        return _cluster([tokens[i] for i in batch], k, [seeds[i] for i in batch], room)
 
-def _centroids(x: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(≤ k, D) centroids of centred x and (n,) the nearest of each vector, the cheapest way for the shape."""
-    n, width = x.shape
-    sketch = _SKETCH if width >= _WIDE else _NARROW_SKETCH
-    if n <= min(_GRAM, width):
-        _, labels = _lloyd(_Gram(x @ x.T), k, seed)
-    elif width >= 2 * sketch:
-        _, labels = _lloyd(_Rows(_sketched(x, sketch)), k, seed)
-        return _settled(_Rows(x), labels, _FEW)
+    batches = _batches(tokens, k)
+    if threads == 1 or len(batches) < 2 or tokens[0].shape[1] < _WIDE:
+        found = [work(batch) for batch in batches]
     else:
-        return _lloyd(_Rows(x), k, seed)
-    return _settled(_Rows(x), labels, 1)
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(work, batches))
+    by_token = {i: one for batch, ones in zip(batches, found, strict=True) for i, one in zip(batch, ones, strict=True)}
+    return [by_token[i] for i in range(len(tokens))]
 
 
-class _Rows:
-    """Vectors by their coordinates."""
+class _Room:
+    """Memory that a thread uses again and again: to have the system clear fresh pages takes as long as to fill them."""
 
-    def __init__(self, x: Tensor) -> None:
-        self._x = x
+    def __init__(self) -> None:
+        self._flat = torch.empty(0)
 
-    @cached_property
-    def squares(self) -> Tensor:
-        """(n,) squared lengths."""
-        return self._x.square().sum(dim=1)
-
-    def distances(self, rows: Tensor) -> Tensor:
-        """(len(rows), n) squared distances of some of the vectors to all."""
-        sums = self.squares[rows].unsqueeze(1) + self.squares
-        return sums.sub_(self._x[rows] @ self._x.T, alpha=2).clamp_(min=0)
-
-    def means(self, members: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """(k, D) means of clusters, and (n, k) squared distances of all vectors to them, short of ‖x‖².
-
-        The mean is a product with the one-hot matrix, in a fixed order of addition: index_add_ has none on a GPU.
-        """
-        found = (members.T @ self._x).div_(counts.unsqueeze(1))
-        return found, torch.addmm(found.square().sum(dim=1), self._x, found.T, alpha=-2)
+    def take(self, *shape: int, device: torch.device) -> Tensor:
+        """Numbers of that shape, not cleared, until the next call."""
+        size = math.prod(shape)
+        if self._flat.numel() < size or self._flat.device != device:
+            self._flat = torch.empty(size, device=device)
+        return self._flat[:size].view(shape)
 
 
-class _Gram:
-    """Vectors by their inner products alone, (n, n): as exact, and cheaper than coordinates for few wide vectors."""
-
-    def __init__(self, gram: Tensor) -> None:
-        self.squares = gram.diagonal()
-        self._gram = gram
-        self._distances = torch.sub(self.squares.unsqueeze(1) + self.squares, gram, alpha=2).clamp_(min=0)
-
-    def distances(self, rows: Tensor) -> Tensor:
-        """As of `_Rows`."""
-        return self._distances[rows]
-
-    def means(self, members: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """As of `_Rows`, but each mean by its products with all vectors, (k, n)."""
-        found = (self._gram @ members).div_(counts)  # (n, k)
-        squares = (found * members).sum(dim=0).div_(counts)
-        return found.T, torch.sub(squares, found, alpha=2)
-
-
-def _lloyd(x: _Rows | _Gram, k: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Means and (n,) labels after Lloyd's iterations from a greedy k-means++ start."""
-    return _settled(x, _plus_plus(x, k, seed), _LONGEST)
-
-
-def _settled(x: _Rows | _Gram, labels: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Means and (n,) the nearest of each vector after at most `most` of Lloyd's iterations from these labels.
-
-    An emptied cluster takes the vector farthest from its mean.
-    """
-    k = int(labels.max()) + 1
-    rows = torch.eye(k, device=labels.device)
-    members = rows[labels]  # (n, k)
-    counts = members.sum(dim=0).clamp_(min=1)
-    for _ in range(most):
-        means, scores = x.means(members, counts)
-        nearest, found = scores.min(dim=1)
-        if torch.equal(found, labels):
-            break
-        labels = found
-        members = rows[labels]
-        counts = members.sum(dim=0)
-        if not counts.all():
-            empty = torch.nonzero(counts == 0).flatten()
-            farthest = (nearest + x.squares).argsort(descending=True, stable=True)[: len(empty)]
-            repaired = labels.clone()
-            repaired[farthest] = empty
-            members = rows[repaired]
-            counts = members.sum(dim=0).clamp_(min=1)
-    return means, labels
-
-
-def _plus_plus(x: _Rows | _Gram, k: int, seed: int) -> Tensor:
-    """(n,) the nearest of each vector in a greedy k-means++ start.
-
-    Of a few candidates drawn by distance, the one that lowers the inertia most is taken each time; fewer than k where
-    fewer vectors are different.
-
-    Source: Arthur, Vassilvitskii 2007; the greedy form and its 2 + ln k candidates are scikit-learn's.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    squares = x.squares
-    n, trials = len(squares), 2 + int(math.log(k))
-    first = torch.randint(n, (1,), generator=generator).to(squares.device)
-    draws = torch.rand((k - 1, trials), generator=generator, dtype=torch.float64).to(squares.device)
-    chosen = [first]
-    nearest = x.distances(first)[0]  # (n,)
-    for draw in draws:
-        cumulated = nearest.cumsum(0, dtype=torch.float64)
-        total = float(cumulated[-1])
-        if total <= 0:
-            break
-        candidates = torch.searchsorted(cumulated, draw * total).clamp_(max=n - 1)
-        closer = torch.minimum(nearest, x.distances(candidates))  # (trials, n)
-        best = closer.sum(dim=1).argmin()
-        chosen.append(candidates[best].unsqueeze(0))
-        nearest = closer[best]
-    return x.distances(torch.cat(chosen)).argmin(dim=0)
-
-
-def _sketched(x: Tensor, width: int) -> Tensor:
-    """(n, width) count-sketch: coordinates a width apart are added with signs that keep distances on average.
-
-    Source: Charikar, Chen, Farach-Colton 2002. The signs are always the same.
-    """
-    signs = torch.randint(2, x.shape[1:], generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1).to(x)
-    found = x[:, :width] * signs[:width]
-    for part, sign in zip(torch.split(x[:, width:], width, dim=1), torch.split(signs[width:], width), strict=True):
-        found[:, : len(sign)].addcmul_(part, sign)
+def _batches(tokens: Sequence[Tensor], k: int) -> list[list[int]]:
+    """Places of tokens that are clustered together, the largest first: all of one padded size."""
+    sizes: defaultdict[int, list[int]] = defaultdict(list)
+    for i, x in enumerate(tokens):
+        sizes[_padded(x, k)].append(i)
+    found = []
+    for size in sorted(sizes, reverse=True):
+        x = tokens[sizes[size][0]]
+        together = _GPU_TOGETHER if x.is_cuda else _TOGETHER
+        most = together // max(1, size * max(size, x.shape[1])) if size <= _most_by_gram(x) else 1
+        most = max(1, most)
+        found += [sizes[size][at : at + most] for at in range(0, len(sizes[size]), most)]
     return found
 
 
-def _distances(x: Tensor, centroids: Tensor, labels: Tensor) -> Tensor:
-    """(n,) ‖h − c‖² / D to each one's own centroid, from differences."""
-    parts = zip(torch.split(x, _BLOCK), torch.split(labels, _BLOCK), strict=True)
-    return torch.cat([torch.sub(part, centroids[own]).square_().mean(dim=1) for part, own in parts])
+def _most_by_gram(x: Tensor) -> int:
+    if x.is_cuda:
+        return _GPU_GRAM
+    return _WIDE_GRAM if x.shape[1] >= _WIDE else min(_GRAM, x.shape[1])
 
 
-def _assign_exactly(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance ‖h − c‖² / D to the nearest centroid and its number, from differences."""
-    distances, labels = torch.cdist(x, centroids, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
-    return distances.square() / x.shape[1], labels
+def _padded(x: Tensor, k: int) -> int:
+    """The size that a token is padded to; 0 where nothing has to be clustered."""
+    n = len(x)
+    if n <= k:
+        return 0
+    step = max(16, (1 << n.bit_length()) // 16)
+    return -(-n // step) * step if n <= _most_by_gram(x) else n
 
 
-def _in_order(centroids: Tensor, labels: Tensor, distances: Tensor) -> Clusters:
-    """Drop what has no member, then sort by falling count."""
-    counts = torch.bincount(labels, minlength=len(centroids))
-    firsts = torch.full_like(counts, len(labels)).scatter_reduce_(
-        0, labels, torch.arange(len(labels), device=labels.device), reduce="amin"
-    )
-    keys = zip((-counts).tolist(), firsts.tolist(), range(len(counts)), strict=True)
-    order = [i for count, _, i in sorted(keys) if count]
-    place = torch.zeros_like(counts)
-    place[order] = torch.arange(len(order), device=place.device)
-    labels = place[labels]
-    sums = torch.zeros(len(order), dtype=torch.float64, device=labels.device).index_add_(0, labels, distances.double())
+def _cluster(tokens: list[Tensor], k: int, seeds: Sequence[int], room: _Room) -> list[Clusters]:
+    """Of one batch."""
+    if len(tokens[0]) <= k:
+        return [_kept(x) for x in tokens]
+    by_gram = len(tokens[0]) <= _most_by_gram(tokens[0])
+    found = _by_gram(tokens, k, seeds, room) if by_gram else [_by_coordinates(tokens[0], k, seeds[0], room)]
+    return [one if len(one.counts) == k else _mended(x, one, k) for x, one in zip(tokens, found, strict=True)]
+
+
+def _by_gram(tokens: list[Tensor], k: int, seeds: Sequence[int], room: _Room) -> list[Clusters]:
+    """By inner products alone: as exact, and cheaper than coordinates for few wide vectors."""
+    n, width, device = _padded(tokens[0], k), tokens[0].shape[1], tokens[0].device
+    x = room.take(len(tokens), n, width, device=device)
+    for b, token in enumerate(tokens):
+        x[b, : len(token)].copy_(token)
+        x[b, len(token) :].zero_()
+    sizes = torch.tensor([len(token) for token in tokens], device=device)
+    pads = torch.arange(n, device=device) >= sizes.unsqueeze(1)
+    # Squared lengths lose digits when the mean is far from 0, as hidden states' is.
+    centred = x - (x.sum(dim=1) / sizes.unsqueeze(1)).unsqueeze(1)
+    centred.masked_fill_(pads.unsqueeze(2), 0)
+    space = Gram(centred @ centred.mT)
+    labels, nearest, members = settled(space, plus_plus(space, k, seeds, pads), k, _LONGEST, pads)
+    centroids = means(x, members, members.sum(dim=1))
+    distances = _distances(x, centroids, labels, nearest, space.squares)
+    return _in_order(centroids, labels, distances, [len(token) for token in tokens])
+
+
+def _by_coordinates(token: Tensor, k: int, seed: int, room: _Room) -> Clusters:
+    """By Lloyd's iterations on a sketch, then on all coordinates; on all from the start where they are few.
+
+    A count-sketch: coordinates a width apart are added with signs that keep distances on average. Signs change no
+    distance of the vectors themselves, and are the same for all.
+
+    Source: Charikar, Chen, Farach-Colton 2002.
+    """
+    n, width = token.shape
+    sketched = _SKETCH if width >= _WIDE else _NARROW_SKETCH
+    signs = _signs(width, token.device)
+    offset = token[:: max(1, n // 64)].float().mean(dim=0)  # near the mean is enough to keep digits
+    x = room.take(1, n, width, device=token.device)
+    squares = torch.empty(1, n, device=token.device)
+    sketch = torch.empty(1, n, sketched, device=token.device) if width >= 2 * sketched else None
+    block = max(1, _BLOCK // width)
+    for at in range(0, n, block):
+        here = x[0, at : at + block]
+        here.copy_(token[at : at + block]).sub_(offset).mul_(signs)
+        torch.linalg.vector_norm(here, dim=1, out=squares[0, at : at + block])
+        if sketch is not None:
+            _sketch(here, out=sketch[0, at : at + block])
+    squares.square_()
+    rows, pads = Rows(x, squares), torch.zeros(1, n, dtype=torch.bool, device=token.device)
+    if sketch is None:
+        labels, nearest, members = settled(rows, plus_plus(rows, k, [seed], pads), k, _LONGEST, pads)
+        centroids = means(x, members, members.sum(dim=1))
+    else:
+        rough = Rows(sketch, torch.linalg.vector_norm(sketch, dim=2).square_())
+        labels, *_ = settled(rough, plus_plus(rough, k, [seed], pads), k, _LONGEST, pads, int(_SETTLED * n))
+        labels, nearest, centroids = (one.unsqueeze(0) for one in refined(x[0], squares[0], labels[0], k, _FEW))
+    distances = _distances(x, centroids, labels, nearest, squares)
+    (found,) = _in_order(centroids * signs + offset, labels, distances, [n])
+    alone = torch.nonzero(found.counts[found.labels] == 1).flatten()
+    found.centroids[found.labels[alone]] = token[alone].float()  # to the last bit, which the offset took away
+    return found
+
+
+@lru_cache
+def _signs(width: int, device: torch.device) -> Tensor:
+    draws = torch.randint(2, (width,), generator=torch.Generator().manual_seed(0))
+    return (2 * draws - 1).to(device, torch.float32)
+
+
+def _sketch(x: Tensor, out: Tensor) -> None:
+    """Add coordinates a width apart."""
+    width = out.shape[1]
+    whole = x.shape[1] // width * width
+    torch.sum(x[:, :whole].view(len(x), -1, width), dim=1, out=out)
+    out[:, : x.shape[1] - whole].add_(x[:, whole:])
+
+
+def _distances(x: Tensor, centroids: Tensor, labels: Tensor, nearest: Tensor, squares: Tensor) -> Tensor:
+    """(B, n) ‖h − c‖² / D to each one's own centroid: `nearest` and ‖h‖², or differences where digits would go."""
+    found = (nearest + squares).clamp_(min=0)
+    close = torch.nonzero((found < squares * _CLOSE).flatten()).flatten()
+    owners = labels + centroids.shape[1] * each(labels)
+    for rows in torch.split(close, 64):
+        own = centroids.flatten(0, 1)[owners.view(-1)[rows]]
+        found.view(-1)[rows] = own.sub_(x.flatten(0, 1)[rows]).square_().sum(dim=1)
+    return found.div_(x.shape[2])
+
+
+def _in_order(centroids: Tensor, labels: Tensor, distances: Tensor, sizes: Sequence[int]) -> list[Clusters]:
+    """Of each token: what has no member is dropped, the rest sorted by falling count."""
+    members = one_hot(labels, centroids.shape[1])
+    n = members.shape[1]
+    counts = members.sum(dim=1).long()  # (B, k)
+    firsts = torch.where(members > 0, torch.arange(n, device=labels.device).unsqueeze(1), n).amin(dim=1)
+    order = (counts * (n + 1) - firsts).argsort(dim=1, descending=True)
+    sums = (distances.double().unsqueeze(1) @ members.double()).squeeze(1)
+    inertia = (sums / counts.clamp(min=1)).float().gather(1, order)
+    labels = torch.nn.functional.pad(order.argsort(dim=1), (0, 1)).gather(1, labels)
+    centroids = centroids[each(order), order]
+    counts = counts.gather(1, order)
+    kept = (counts > 0).sum(dim=1).tolist()
+    return [
+        Clusters(centroids[b, :m], counts[b, :m], inertia[b, :m], labels[b, :size], distances[b, :size])
+        for b, (m, size) in enumerate(zip(kept, sizes, strict=True))
+    ]
+
+
+def _kept(x: Tensor) -> Clusters:
+    """The different vectors as they are."""
+    x = x.float()
+    firsts = _firsts(x)
+    counts = Counter(firsts)
+    order = sorted(counts, key=lambda first: (-counts[first], first))
+    place = {first: number for number, first in enumerate(order)}
     return Clusters(
-        centroids=centroids[order],
-        counts=counts[order],
-        inertia=(sums / counts[order]).float(),
-        labels=labels,
-        distances=distances,
+        centroids=x[order],
+        counts=torch.tensor([counts[first] for first in order], dtype=torch.int64, device=x.device),
+        inertia=torch.zeros(len(order), device=x.device),
+        labels=torch.tensor([place[first] for first in firsts], dtype=torch.int64, device=x.device),
+        distances=torch.zeros(len(x), device=x.device),
     )
+
+
+def _firsts(x: Tensor) -> list[int]:
+    """Of each vector, the place of the first that is equal; (n, D) float32."""
+    seen: dict[bytes, int] = {}
+    return [seen.setdefault(row.tobytes(), i) for i, row in enumerate((x + 0.0).cpu().numpy())]  # −0 becomes 0
+
+
+def _mended(x: Tensor, found: Clusters, k: int) -> Clusters:
+    """Clusters of vectors of which rounding or a sketch told fewer than k apart.
+
+    Where at least k are different, the one farthest from its centroid becomes a centroid until there are k.
+    """
+    x = x.float()
+    if len(set(_firsts(x))) <= k:
+        return _kept(x)
+    centroids, labels, distances = found.centroids, found.labels, found.distances
+    while len(centroids) < k and bool(distances.any()):
+        centroids = torch.cat([centroids, x[distances.argmax()].unsqueeze(0)])
+        far = torch.cdist(x, centroids, compute_mode="donot_use_mm_for_euclid_dist")
+        distances, labels = far.min(dim=1)
+        used = torch.bincount(labels, minlength=len(centroids)) > 0
+        centroids, labels = centroids[used], (used.cumsum(0) - 1)[labels]
+    distances = distances.square() / x.shape[1]
+    (found,) = _in_order(centroids.unsqueeze(0), labels.unsqueeze(0), distances.unsqueeze(0), [len(x)])
+    return found
