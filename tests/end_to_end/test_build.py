@@ -23,7 +23,7 @@ from sensedict.errors import ConfigurationError, Conflict, InvalidInput, Lexicon
 from sensedict.fileset import VECTORS
 from sensedict.snapshot import Snapshot
 from sensedict_server.build import planning
-from sensedict_server.build.centroids import token_texts
+from sensedict_server.build.assemble import token_texts
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.pipeline import build_dictionary

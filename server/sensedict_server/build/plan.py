@@ -1,11 +1,10 @@
-"""The first stage of a build: tokenize and count, and choose by seed which hidden states will be kept."""
+"""What a build is made with and what it will do: settings, and the plan that is made of them and the corpus."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -15,10 +14,7 @@ from sensedict.errors import InvalidInput
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from sensedict_trainer.harvest import KeyPolicy
-    from sensedict_trainer.text import TokenWindow
 
 
 Mode = Literal["exact", "streaming"]
@@ -193,75 +189,3 @@ class BuildPlan:
             "corpus_hash": self.corpus_hash,
             "tokens": self.tokens,
         }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Windows of the corpus, and the positions whose hidden states are wanted.
-
-    Attributes:
-        windows: of the corpus, in order.
-        wanted: positions of each window, rising, int32.
-        occurrences: (V,) int64, uses of each key in the corpus; None where only the teacher knows the keys.
-        corpus_hash: sha256 over the windows' names and tokens.
-    """
-
-    windows: list[TokenWindow]
-    wanted: list[NDArray[np.int32]]
-    occurrences: NDArray[np.int64] | None
-    corpus_hash: str
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the corpus."""
-        return sum(len(window.ids) for window in self.windows)
-
-    @property
-    def run(self) -> list[int]:
-        """Windows that the teacher reads: those with a position that is wanted."""
-        return [i for i, positions in enumerate(self.wanted) if len(positions)]
-
-    @property
-    def kept(self) -> int:
-        """Hidden states that will be kept."""
-        return sum(map(len, self.wanted))
-
-
-def make_plan(settings: BuildSettings, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> Plan:
-    """Read the corpus and choose positions: of each key, at most `settings.cap` (DSKD §3.1).
-
-    Raises:
-        InvalidInput: a corpus that is empty or cannot be read; names file and line.
-    """
-    from sensedict_trainer.harvest import text_keys
-    from sensedict_trainer.reservoir import keep
-    from sensedict_trainer.text import cut_windows, read_documents, text_hash
-
-    windows = cut_windows(
-        read_documents([Path(path) for path in settings.corpus]), tokenizer, settings.window, settings.tokens
-    )
-    keys = [text_keys(window, settings.key) for window in windows]
-    known = [key for key in keys if key is not None]
-    if len(known) < len(windows):  # the cap is applied when the teacher has named the keys
-        wanted = [np.arange(len(window.ids), dtype=np.int32) for window in windows]
-        return Plan(windows, wanted, None, text_hash(windows))
-    flat = np.concatenate(known)
-    kept = keep(flat, priorities(settings.seed, windows, [np.arange(len(key)) for key in known]), settings.cap)
-    parts = np.split(kept, np.cumsum([len(key) for key in known])[:-1])
-    return Plan(
-        windows=windows,
-        wanted=[np.flatnonzero(part).astype(np.int32) for part in parts],
-        occurrences=np.bincount(flat, minlength=vocabulary_size).astype(np.int64),
-        corpus_hash=text_hash(windows),
-    )
-
-
-def priorities(
-    seed: int, windows: Sequence[TokenWindow], positions: Sequence[NDArray[np.integer]]
-) -> NDArray[np.uint64]:
-    """The priorities of positions of windows, one after another: lowest is kept first."""
-    from sensedict_trainer.hashing import mix, sequence_key
-
-    return np.concatenate(
-        [mix(sequence_key(seed, window.id, "reservoir"), at) for window, at in zip(windows, positions, strict=True)]
-    )
