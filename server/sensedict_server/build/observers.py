@@ -63,8 +63,7 @@ class Bars:
             return
         with suppress(Unavailable), self._engine.connect() as connection:
             made = made_of(connection, self._build_id).get(self._stage)
-            self._bar.n = 0 if made is None else made.size
-            self._bar.refresh()
+            self._bar.update((0 if made is None else made.size) - self._bar.n)
 
 
 class Lines:
