@@ -51,7 +51,7 @@ test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, ki
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
 
-bench-build: $(VENV)/.ready  ## k-means against scikit-learn, in one process and in two, half a minute
+bench-build: $(VENV)/.demo-ready  ## the stages of a build against named peers, a few minutes
 	$(BIN)/python benchmarks/build.py
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import harvest
 import kmeans
 from common import write
 
 if __name__ == "__main__":
-    write("build", [row for part in (kmeans,) for row in part.rows()])
+    write("build", [row for part in (harvest, kmeans) for row in part.rows()])
