@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from harvested import Harvester, Uses, V, anew, open_workplace, some_uses
 from sensedict import arrays
 from sensedict.errors import ConfigurationError, Conflict, Mismatch
+from sensedict.fileset import hash_file
 from sensedict_server.build.assemble import Assembled, assemble
 from sensedict_server.build.clusters import cluster_shard, seed_of
 from sensedict_server.build.identity import content_of
@@ -243,7 +244,7 @@ def test_published_twice(
     before = found_in(database)
     assert not len(parquet.read_table(settings.files / "tiny@1" / "contexts.parquet"))
     of_other = before.settings["build_report"]["own_states"]
-    assert of_other["text"] == [str(other)]
+    assert of_other["text"] == [["other.txt", hash_file(other).sha256]]
     windows = cut_windows(read_documents([str(other)]), teacher.tokenizer, 16)
     assert of_other["positions"] == sum(len(window.ids) - 1 for window in windows)
     publish_shard("publish", anew(made.workplace))

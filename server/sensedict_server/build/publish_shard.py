@@ -152,6 +152,7 @@ def _own_states(workplace: Workplace, found: Assembled, tokenizer: PreTrainedTok
     """How many training positions would find their own vector; None for senses that no student is trained with."""
     from sensedict_trainer.leak import count_leaks
     from sensedict_trainer.state_points import FINAL_NORM
+    from sensedict_trainer.text_sources import sources_hash
 
     settings = workplace.settings
     if settings.state_point != str(FINAL_NORM):
@@ -160,7 +161,7 @@ def _own_states(workplace: Workplace, found: Assembled, tokenizer: PreTrainedTok
     text = " ".join(settings.training_text) or "the corpus"
     workplace.say(f"training on {text}: {leaks.describe()[0]}")
     return {
-        "text": list(settings.training_text or settings.corpus),
+        "text": sources_hash(settings.training_text) or (workplace.build.content or {})["corpus"],
         "positions": int(leaks.positions.sum()),
         "own": int(leaks.leaking.sum()),
         "by_occurrences": [leaks.positions.tolist(), leaks.leaking.tolist()],
