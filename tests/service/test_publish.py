@@ -35,6 +35,7 @@ from sensedict.errors import (
 from sensedict.fileset import MANIFEST, VECTORS
 from sensedict.snapshot import Snapshot
 from sensedict_server import files
+from sensedict_server.build import publish as step
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.queries.dictionaries import find_dictionary
@@ -300,6 +301,24 @@ with opened(settings) as database:
 def publishing(settings: Settings) -> subprocess.Popen[bytes]:
     tests = str(Path(__file__).resolve().parents[1])
     return subprocess.Popen([sys.executable, "-c", PUBLISH, tests], env=environment_of(settings))
+
+
+def test_told_to_stop_in_the_middle(
+    database: Engine, settings: Settings, tiny_draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "_AT_ONCE", 5)
+    told: list[int] = []
+
+    def stop(senses: int) -> None:
+        told.append(senses)
+        if sum(told) >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(database, settings.files, tiny_draft, stop)
+    assert 20 <= sum(told) < len(tiny_draft.tokens.vectors)
+    nothing_is_left(database, settings)
+    assert publish(database, settings.files, tiny_draft).ref == "tiny@1"
 
 
 @pytest.mark.parametrize("table", ["contexts", "relation_sources"])

@@ -6,7 +6,7 @@ between the commit and the renaming of the folder, the dictionary is there and `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,16 @@ from sensedict_server.tables import (
     tokens,
 )
 
+_AT_ONCE = 4096  # senses that are copied between two reports of progress
 
-def publish(engine: Engine, files_root: Path, draft: Draft) -> Dictionary:
+
+def publish(
+    engine: Engine, files_root: Path, draft: Draft, advance: Callable[[int], object] = lambda senses: None
+) -> Dictionary:
     """Store the draft as a published dictionary, write its file set and move the alias `latest` to it.
+
+    Args:
+        advance: told the number of senses copied; what it raises ends the work, and nothing is published.
 
     Raises:
         InvalidInput: the draft is not whole; names the token, word or sense.
@@ -48,7 +55,7 @@ def publish(engine: Engine, files_root: Path, draft: Draft) -> Dictionary:
     with files.locked(files_root, ref), files.temporary(files_root, ref) as new:
         try:
             with engine.begin() as connection:
-                dictionary_id = _insert(connection, draft, new)
+                dictionary_id = _insert(connection, draft, new, advance)
                 _move_alias(connection, draft.name, dictionary_id)
         except IntegrityError as error:
             if isinstance(error.orig, psycopg.errors.UniqueViolation):  # published by another process meanwhile
@@ -62,14 +69,14 @@ def publish(engine: Engine, files_root: Path, draft: Draft) -> Dictionary:
         return found
 
 
-def _insert(connection: Connection, draft: Draft, new: Path) -> int:
+def _insert(connection: Connection, draft: Draft, new: Path, advance: Callable[[int], object]) -> int:
     """Write the draft's rows and files, and freeze the row; gives its id."""
     lexicon = _check_against_database(connection, draft)
     row = _row(draft)
     dictionary_id = connection.execute(insert(dictionaries).values(row).returning(dictionaries.c.id)).scalar_one()
     _copy_tokens(connection, dictionary_id, draft)
     _copy_words(connection, dictionary_id, draft)
-    _copy_senses(connection, dictionary_id, draft)
+    _copy_senses(connection, dictionary_id, draft, advance)
     _copy_contexts(connection, dictionary_id, draft)
     # Statistics for the planner: an embedded server may stop before its autovacuum comes by.
     connection.execute(text("ANALYZE tokens, dictionary_words, senses, contexts"))
@@ -190,14 +197,14 @@ def _copy_words(connection: Connection, dictionary_id: int, draft: Draft) -> Non
     )
 
 
-def _copy_senses(connection: Connection, dictionary_id: int, draft: Draft) -> None:
+def _copy_senses(connection: Connection, dictionary_id: int, draft: Draft, advance: Callable[[int], object]) -> None:
     token, word = draft.tokens, draft.words
 
     def rows() -> Iterable[Sequence[Any]]:
-        for owner, ordinal, row in _owned(token.offsets):
+        for owner, ordinal, row in _owned(token.offsets, advance):
             vector = HalfVector(token.vectors[row])
             yield (dictionary_id, row, owner, None, ordinal, int(token.counts[row]), float(token.inertia[row]), vector)
-        for owner, ordinal, row in _owned(word.offsets):
+        for owner, ordinal, row in _owned(word.offsets, advance):
             sense_id, word_id = len(token.vectors) + row, int(word.word_ids[owner])
             yield (dictionary_id, sense_id, None, word_id, ordinal, 0, 0.0, HalfVector(word.vectors[row]))
 
@@ -218,12 +225,16 @@ def _copy_senses(connection: Connection, dictionary_id: int, draft: Draft) -> No
     )
 
 
-def _owned(offsets: Any) -> Iterable[tuple[int, int, int]]:
+def _owned(offsets: Any, advance: Callable[[int], object]) -> Iterable[tuple[int, int, int]]:
     """(owner, ordinal inside it, row) of every row of a ragged array."""
     bounds = offsets.tolist()
+    told = 0
     for owner in range(len(bounds) - 1):
         for row in range(bounds[owner], bounds[owner + 1]):
             yield owner, row - bounds[owner], row
+        if bounds[owner + 1] - told >= _AT_ONCE:
+            advance(bounds[owner + 1] - told)
+            told = bounds[owner + 1]
 
 
 def _copy_contexts(connection: Connection, dictionary_id: int, draft: Draft) -> None:

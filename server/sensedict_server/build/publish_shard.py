@@ -108,7 +108,7 @@ def _publish(workplace: Workplace) -> Dictionary:
         },
     )
     try:
-        return publish(engine, workplace.files_root, draft)
+        return publish(engine, workplace.files_root, draft, lambda senses: workplace.advance(0))
     except Conflict:  # another worker published it meanwhile; from the same settings it is the same
         there = published(engine, build.name, build.version, content)
         if there is None:
