@@ -1,8 +1,12 @@
-"""k-means of many tokens' hidden states, against scikit-learn one token after another and in joblib's processes.
+"""k-means of tokens' hidden states against named peers: scikit-learn, in joblib's processes too, faiss, fastkmeans.
+
+Each has two threads of computation, whichever way of using them is its quickest: scikit-learn two of its own, faiss and
+fastkmeans two of one each, in Python's threads and in processes. faiss starts as we do, by k-means++, and has its 25
+iterations, as has fastkmeans, which starts from vectors drawn at random. Both are left out where not installed.
 
 Tokens have 11 to 2,000 vectors, spread like Zipf's law. The vectors are made: a token's senses lie in a space of few
-dimensions, with a little noise in all. `SENSEDICT_HARVEST` may name the folder `harvest` of a build's work folder
-(`sensedict build --work`), whose hidden states are then clustered too, for inertia alone.
+dimensions, with a little noise in all. `SENSEDICT_HARVEST` may name a folder with `keys` and `vectors` in files
+*.safetensors, as a build's harvest has them, whose hidden states are then clustered too, for inertia alone.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
@@ -33,15 +39,26 @@ _TOKENS = {576: 120, 4096: 40}
 _RANK = 48  # of a token's vectors, but for the noise
 
 Vectors = NDArray[np.float16]
+Method = Callable[[Sequence[Vectors]], list[float]]
 
 
 def rows() -> list[Row]:
-    """`kmeans-D vs scikit-learn` and `kmeans-D vs joblib` at D = 576 and 4,096, in vectors clustered a second."""
+    """`kmeans-D vs PEER` at D = 576 and 4,096 for each peer, in vectors clustered a second."""
     found = [row for dimension in _TOKENS for row in _compared(dimension)]
     folder = os.environ.get("SENSEDICT_HARVEST")
     if folder:
-        _print_inertia(f"states of {folder}", harvested(Path(folder)))
+        _print_inertia(f"states of {folder}", harvested(Path(folder)), peers())
     return found
+
+
+def peers() -> dict[str, Method]:
+    """The peers that are installed; says which are not."""
+    optional: dict[str, Method] = {"faiss": in_threads, "fastkmeans": partial(in_processes, one=_fastkmeans)}
+    missing = [name for name in optional if find_spec(name) is None]
+    if missing:
+        print(f"k-means: {' and '.join(missing)} not installed (extra `bench`): no rows", file=sys.stderr)
+    found: dict[str, Method] = {"scikit-learn": scikit_learn, "joblib": in_processes}
+    return found | {name: method for name, method in optional.items() if name not in missing}
 
 
 def made(dimension: int, tokens: int, seed: int = 0) -> list[Vectors]:
@@ -63,7 +80,7 @@ def made(dimension: int, tokens: int, seed: int = 0) -> list[Vectors]:
 
 def harvested(folder: Path) -> list[Vectors]:
     """Vectors of each token that has more than senses, (n, D), at most 2,000 each."""
-    shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    shards = [load_file(path) for path in sorted(folder.rglob("*.safetensors"))]
     keys = np.concatenate([shard["keys"] for shard in shards])
     vectors = np.concatenate([shard["vectors"] for shard in shards])[np.argsort(keys, kind="stable")]
     _, starts = np.unique(np.sort(keys), return_index=True)
@@ -79,21 +96,57 @@ def ours(tokens: Sequence[Vectors]) -> list[float]:
 def scikit_learn(tokens: Sequence[Vectors]) -> list[float]:
     """Inertia of each token by scikit-learn, one after another with two threads."""
     with threadpool_limits(WORKERS):
-        return [_theirs(x, seed) for seed, x in enumerate(tokens)]
+        return [_scikit_learn(x, seed) for seed, x in enumerate(tokens)]
 
 
-def in_processes(tokens: Sequence[Vectors]) -> list[float]:
-    """Inertia of each token by scikit-learn in two processes of one thread each, which joblib sees to."""
+def in_processes(tokens: Sequence[Vectors], one: Callable[[Vectors, int], float] | None = None) -> list[float]:
+    """Inertia of each token in two processes of one thread each, which joblib sees to; by scikit-learn if not told."""
     jobs = joblib.Parallel(n_jobs=WORKERS)
-    found: list[float] = jobs(joblib.delayed(_theirs)(x, seed) for seed, x in enumerate(tokens))
+    found: list[float] = jobs(joblib.delayed(one or _scikit_learn)(x, seed) for seed, x in enumerate(tokens))
     return found
 
 
-def _theirs(x: Vectors, seed: int) -> float:
+def in_threads(tokens: Sequence[Vectors]) -> list[float]:
+    """Inertia of each token by faiss, in two threads that have one of faiss's each."""
+    import faiss
+
+    with ThreadPoolExecutor(WORKERS, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(_faiss, tokens, range(len(tokens))))
+
+
+def _scikit_learn(x: Vectors, seed: int) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = KMeans(SENSES, n_init=1, random_state=seed).fit(x.astype(np.float32))
     return float(found.inertia_) / x.size
+
+
+def _faiss(x: Vectors, seed: int) -> float:
+    import faiss
+
+    vectors = x.astype(np.float32)
+    found = faiss.Kmeans(
+        x.shape[1],
+        SENSES,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=_MOST,
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+    )
+    found.train(vectors)
+    distances, _ = found.index.search(vectors, 1)
+    return float(distances.mean(dtype=np.float64)) / x.shape[1]
+
+
+def _fastkmeans(x: Vectors, seed: int) -> float:
+    from fastkmeans import FastKMeans
+
+    torch.set_num_threads(1)
+    vectors = x.astype(np.float32)
+    found = FastKMeans(x.shape[1], SENSES, gpu=False, seed=seed)
+    found.train(vectors)
+    own = found.centroids[found.predict(vectors)]
+    return float(np.square(vectors - own).mean(dtype=np.float64))
 
 
 def _compared(dimension: int) -> list[Row]:
@@ -101,29 +154,30 @@ def _compared(dimension: int) -> list[Row]:
     total = sum(len(x) for x in tokens)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    found = []
-    peers: dict[str, Callable[[Sequence[Vectors]], list[float]]]
-    peers = {"scikit-learn": scikit_learn, "joblib": in_processes}
-    in_processes(tokens[-WORKERS:])  # starts the processes, which stay
+    found, methods = [], peers()
     try:
-        for name, peer in peers.items():
+        for name, peer in methods.items():
+            ours(tokens[-WORKERS:])
+            peer(tokens[-WORKERS:])  # starts processes, which stay, and imports
             mine, theirs = alternate(partial(ours, tokens), partial(peer, tokens), ROUNDS)
             found.append(Row(f"kmeans-{dimension} vs {name}", total / mine, total / theirs, "vectors/s", COMMAND))
-        _print_inertia(f"made, D = {dimension}", tokens)
+        _print_inertia(f"made, D = {dimension}", tokens, methods)
     finally:
         torch.set_num_threads(before)
     return found
 
 
-def _print_inertia(name: str, tokens: Sequence[Vectors]) -> None:
-    """Both mean inertias over the tokens, and the mean of their ratio."""
-    mine, theirs = ours(tokens), scikit_learn(tokens)
-    ratio = fmean(a / b for a, b in zip(mine, theirs, strict=True))
-    print(
-        f"k-means {name}: {len(tokens)} tokens, inertia {fmean(mine):.5f} ours, {fmean(theirs):.5f} scikit-learn, "
-        f"ratio {fmean(mine) / fmean(theirs):.4f}, mean ratio {ratio:.4f}",
-        file=sys.stderr,
-    )
+def _print_inertia(name: str, tokens: Sequence[Vectors], methods: dict[str, Method]) -> None:
+    """The mean inertia over the tokens, and of each peer the mean of the ratio of ours to its own."""
+    mine = ours(tokens)
+    print(f"k-means {name}: {len(tokens)} tokens, inertia {fmean(mine):.5f}", file=sys.stderr)
+    for peer, method in methods.items():
+        theirs = method(tokens)
+        ratio = fmean(a / b for a, b in zip(mine, theirs, strict=True))
+        print(
+            f"  {peer}: inertia {fmean(theirs):.5f}, ratio {fmean(mine) / fmean(theirs):.4f}, mean ratio {ratio:.4f}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":
