@@ -19,7 +19,11 @@ _context.set_forkserver_preload(
         "torch",
         "transformers.models.auto.modeling_auto",
         "transformers.models.llama.modeling_llama",
+        "pandas",
+        "sensedict_trainer.cluster",
+        "sensedict_trainer.harvest",
         "sensedict_trainer.outline",
+        "sensedict_trainer.text_sources",
         "sensedict_server.build.worker",
     ]
 )

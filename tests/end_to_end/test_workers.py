@@ -66,6 +66,11 @@ def dictionary_of(database: Engine, name: str) -> Dictionary | None:
         return find_dictionary(connection, name, "1")
 
 
+def files_made(database: Engine, build: Build) -> dict[str, str]:
+    with database.connect() as connection:
+        return {name: shard.file for name, shard in shards_of(connection, build.id).items()}
+
+
 def left_in_queue(database: Engine) -> int:
     with database.connect() as connection:
         return int(connection.execute(text("SELECT count(*) FROM procrastinate_jobs")).scalar_one())
@@ -94,14 +99,14 @@ def test_workers_killed_at_random_lose_nothing(
     kept: dict[str, str] = {}
     killed = 0
     for _ in range(KILLS):
+        wait_for(lambda before=kept: len(files_made(database, entered)) > len(before), log)  # type: ignore[misc]
         for worker in workers:  # has come to its work
             wait_for(lambda pid=worker.pid: f"worker {socket.gethostname()}:{pid}\n" in log.read_text("utf-8"), log)  # type: ignore[misc]
-        time.sleep(choice.uniform(0.1, 1.0))
+        time.sleep(choice.uniform(0.0, 0.6))
         doomed = choice.randrange(2)
         workers[doomed].kill()
         workers[doomed].join()
-        with database.connect() as connection:
-            files = {name: shard.file for name, shard in shards_of(connection, entered.id).items()}
+        files = files_made(database, entered)
         assert kept.items() <= files.items()  # what was made stays made
         kept = files
         killed += "publish" not in kept
@@ -119,7 +124,7 @@ def test_workers_killed_at_random_lose_nothing(
         lines = [line.message for line in log_of(connection, ended.id)]
     assert ended.state == "published"
     assert ended.content == undisturbed.settings["build"]
-    assert [line for line in lines if "its worker fell silent" in line]
+    assert [line for line in lines if "its worker fell silent" in line], log.read_text("utf-8") + "\n".join(lines)
     assert left_in_queue(database) == 0
 
 
