@@ -24,13 +24,15 @@ from sensedict.fileset import VECTORS
 from sensedict.snapshot import Snapshot
 from sensedict_server.build import planning
 from sensedict_server.build.assemble import token_texts
+from sensedict_server.build.identity import content_of
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
-from sensedict_server.build.pipeline import build_dictionary
+from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.pipeline import build_dictionary, enter_build
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
 from sensedict_server.build.store import Store, Stored
-from sensedict_server.queries.builds import builds_of, in_hand, shards_of
+from sensedict_server.queries.builds import Build, Shard, builds_of, in_hand, shards_of
 from sensedict_server.queries.dictionaries import find_dictionary, list_sources
 from sensedict_server.settings import Settings
 from sensedict_trainer.cluster import cluster
@@ -199,6 +201,23 @@ def test_the_cap_and_the_seed_decide(
     assert np.abs(same).max() < 0.02  # another batch, other rounding
     with Snapshot.open(settings.files / "d@1") as snapshot:
         assert snapshot.identity.senses < 6 * snapshot.identity.vocabulary_size
+
+
+def test_builds_share_what_is_made_of_equal_content_alone(
+    database: Engine, build: BuildSettings, text: Path, tmp_path: Path
+) -> None:
+    """How many windows run at once rounds otherwise, and `memory` decides which are in a shard."""
+    content = content_of(build)
+    for same in ({"device": "cuda"}, {"training_text": (str(text),)}):
+        assert content_of(replace(build, **same)) == content  # type: ignore[arg-type]
+    for differs in ({"batch_size": 3}, {"memory": 3_000_000_000}, {"threads": 2}):
+        assert content_of(replace(build, **differs)) != content  # type: ignore[arg-type]
+    first = enter_build(database, build, tmp_path / "work")
+    assert isinstance(first, Build)
+    Manifest(database, first.id).add(Shard("plan", "plan.00.safetensors", 1, "", 1, 0.1, "host:1"))
+    for version, change, shared in (("2", {"memory": 3_000_000_000}, set()), ("3", {"device": "cuda"}, {"plan"})):
+        other = enter_build(database, replace(build, version=version, **change), tmp_path / "work")  # type: ignore[arg-type]
+        assert set(Manifest(database, other.id).shards()) == shared
 
 
 def command(build: BuildSettings, work: Path) -> list[str]:

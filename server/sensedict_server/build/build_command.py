@@ -109,14 +109,20 @@ def _bytes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     help="Of the teacher's weights as run.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where the teacher runs, e.g. cuda.")
-@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Windows a forward pass.")
+@click.option(
+    "--batch-size",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Windows a forward pass; decides the rounding.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Of every worker; decides the rounding.  [default: all cores]")
 @click.option(
     "--memory",
     default="2GB",
     show_default=True,
     callback=_bytes,
-    help="Most of a process beside the teacher's weights.",
+    help="Most of a process beside the teacher's weights; decides how the work is cut.",
 )
 @click.option(
     "--work",

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sensedict_server.build.plan import BuildSettings
 
-# Where a build runs and what it is called do not decide what is in it.
-NOT_CONTENT = ("name", "version", "device", "batch_size", "memory")
+# Where a build runs, what it is called and what it reports do not decide what is in it. `batch_size` does, by rounding,
+# and so does `memory`: it decides which windows and tokens each shard holds, and with that the order of sums.
+NOT_CONTENT = ("name", "version", "device", "training_text")
 # What is read when a dictionary is put together, and by nothing before.
 NOT_IN_SHARDS = ("lexicon", "synonym_types", "antonym_types")
 
 
 def content_of(settings: BuildSettings) -> dict[str, Any]:
-    """The settings but for where they run, with hashes in place of names of teacher and text; JSON values.
+    """The settings but for `NOT_CONTENT`, with hashes in place of names of teacher and text; JSON values.
 
     Raises:
         ConfigurationError: there is no such teacher.

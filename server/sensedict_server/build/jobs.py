@@ -174,10 +174,8 @@ def _opened(
 
 
 def _go_on(connection: Connection, build_id: int, settings: BuildSettings) -> None:
-    """Set a build running again; its text may have moved, but its plan was cut for so much memory."""
-    there = find_build(connection, build_id)
-    memory = {} if there is None else {name: there.settings[name] for name in ("memory",) if name in there.settings}
-    going_on = {"state": "running", "error": None, "finished_at": None, "settings": settings.to_json() | memory}
+    """Set a build running again; its text may have moved."""
+    going_on = {"state": "running", "error": None, "finished_at": None, "settings": settings.to_json()}
     connection.execute(update(builds).where(builds.c.id == build_id).values(going_on))
 
 

@@ -55,7 +55,7 @@ def build_dictionary(
     if isinstance(there, Dictionary):
         return there, False
     bars = Bars(engine, say)
-    worker = Worker(engine, files_root, bars, there.id, settings.device, settings.batch_size)
+    worker = Worker(engine, files_root, bars, there.id, settings.device)
     try:
         if not worker.work_until_done():
             raise KeyboardInterrupt

@@ -45,9 +45,10 @@ class BuildSettings:
         contexts: example passages stored a sense; 0 for none.
         synonym_types, antonym_types: types of relations that training takes for synonymy and antonymy.
         training_text: text that a student will be trained on, whose own states among the senses are to be reported.
-        device, batch_size: where and how the teacher runs; the result does not depend on them but for rounding.
-        threads: of torch in every worker: another number rounds otherwise.
-        memory: most bytes of a process beside the teacher's weights, for what grows with the corpus.
+        device: where the teacher runs.
+        batch_size: windows a forward pass; threads: of torch in every worker. Another number rounds otherwise.
+        memory: most bytes of a process beside the teacher's weights, for what grows with the corpus; decides how the
+            work is cut.
     """
 
     teacher: str

@@ -52,7 +52,7 @@ class Worker:
 
     Args:
         build_id: the only build that it works for; None for all.
-        device, batch_size: where and how the teacher runs here; None as the build's settings say.
+        device: where the teacher runs here; None as the build's settings say.
 
     Attributes:
         failures: by build, what a shard raised that this worker ended it with.
@@ -65,11 +65,10 @@ class Worker:
         observer: Observer,
         build_id: int | None = None,
         device: str | None = None,
-        batch_size: int | None = None,
     ) -> None:
         self.failures: dict[int, Exception] = {}
         self._engine, self._files_root, self._observer = engine, files_root, observer
-        self._build_id, self._device, self._batch_size = build_id, device, batch_size
+        self._build_id, self._device = build_id, device
         self._queue = ShardQueue(engine, self._make, build_id)
 
     @property
@@ -164,7 +163,7 @@ class Worker:
             store=Store(build.store),
             worker=self.name,
             device=settings.device if self._device is None else self._device,
-            batch_size=settings.batch_size if self._batch_size is None else self._batch_size,
+            batch_size=settings.batch_size,
             advance=tick,
             say=lambda line: self._say(build, line),
         )

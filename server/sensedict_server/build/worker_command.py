@@ -10,9 +10,8 @@ from sensedict_server.settings import Settings
 
 @click.command()
 @click.option("--device", help="Where the teacher runs here, e.g. cuda:0.  [default: as the build says]")
-@click.option("--batch-size", type=click.IntRange(1), help="Windows a forward pass here.  [default: as the build says]")
 @click.option("--once", is_flag=True, help="End when no build is running.")
-def worker(device: str | None, batch_size: int | None, once: bool) -> None:
+def worker(device: str | None, once: bool) -> None:
     """Work for the builds of the database: any number of these, on any machines that reach database, store and text.
 
     Ctrl-C stops within a batch and gives the shard back; the second one kills, and others take the shard after half
@@ -25,7 +24,7 @@ def worker(device: str | None, batch_size: int | None, once: bool) -> None:
     settings = Settings.from_environment()
     quiet()
     with migrated(settings) as database:
-        at_work = Worker(database, settings.files, Lines(click.echo), device=device, batch_size=batch_size)
+        at_work = Worker(database, settings.files, Lines(click.echo), device=device)
         click.echo(f"worker {at_work.name}")
         if once:
             at_work.work_until_done()
