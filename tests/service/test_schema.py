@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
+from procrastinate.schema import SchemaManager
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
@@ -97,6 +99,48 @@ def test_tables_are_the_migrated_schema(database: Engine) -> None:
         }
         assert ours <= checks
         assert {check for check in checks if check.startswith("ck_")} <= ours
+
+
+QUEUE = {  # all but the order of a table's columns: those that a migration adds come last
+    "columns": """
+        SELECT c.oid::regclass::text, c.relkind, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
+            pg_get_expr(adbin, adrelid)
+        FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid
+            LEFT JOIN pg_attrdef ON (adrelid, adnum) = (c.oid, attnum)
+        WHERE relname LIKE 'procrastinate%' AND relkind IN ('r', 'c', 'v') AND attnum > 0 AND NOT attisdropped""",
+    "sequences": """
+        SELECT sequencename, data_type::text, start_value, max_value, increment_by, cycle FROM pg_sequences
+        WHERE sequencename LIKE 'procrastinate%'""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE conrelid::regclass::text LIKE 'procrastinate%'""",
+    "indexes": "SELECT indexdef FROM pg_indexes WHERE tablename LIKE 'procrastinate%'",
+    "functions": "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname LIKE 'procrastinate%'",
+    "triggers": """
+        SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger
+        WHERE tgrelid::regclass::text LIKE 'procrastinate%' AND NOT tgisinternal""",
+    "enums": "SELECT enumtypid::regtype::text, array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum GROUP BY 1",
+}
+
+
+def _queue(database: Engine) -> dict[str, list[str]]:
+    with database.connect() as connection:
+        return {what: sorted(str(row) for row in connection.execute(text(query))) for what, query in QUEUE.items()}
+
+
+def test_the_queue_is_that_of_the_procrastinate_installed(database: Engine) -> None:
+    """Where this fails procrastinate is newer: a migration of ours must run its new ones, up to the newest."""
+    shipped = max(path.name for path in Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    assert shipped == "03.04.00_50_post_add_retry_failed_job_procedure.sql"
+    migrated = _queue(database)
+    schema.migrate(database, "0003")
+    assert not any(_queue(database).values())
+    with closing(database.raw_connection()) as raw:
+        raw.cursor().execute(SchemaManager.get_schema())
+        raw.commit()
+    whole = _queue(database)
+    assert all(whole.values())
+    assert migrated == whole
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Builds with the manifest of their shards and their log, and the tables of procrastinate, whose queue runs them."""
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 from procrastinate.schema import SchemaManager
@@ -9,6 +11,9 @@ revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+
+# What procrastinate adds after it belongs to a later migration of ours: 0004 is one queue, whatever is installed.
+LAST_OF_QUEUE = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 REMOVE_QUEUE = """
 DO $$
@@ -32,7 +37,21 @@ END $$
 
 
 def upgrade() -> None:
-    """Make the tables; procrastinate's own SQL is that of the installed version, which is pinned."""
+    """Make the tables of builds and those of the queue."""
+    _make_builds()
+    _make_build_shards()
+    _make_build_log()
+    _make_queue()
+
+
+def downgrade() -> None:
+    """Remove builds and the queue; shards in stores stay."""
+    for table in ("build_log", "build_shards", "builds"):
+        op.drop_table(table)
+    _run(REMOVE_QUEUE)
+
+
+def _make_builds() -> None:
     op.create_table(
         "builds",
         sa.Column("id", sa.BigInteger, nullable=False, autoincrement=True),
@@ -54,6 +73,9 @@ def upgrade() -> None:
     op.create_index(
         "uq_builds_running", "builds", ["name", "version"], unique=True, postgresql_where=sa.text("state = 'running'")
     )
+
+
+def _make_build_shards() -> None:
     op.create_table(
         "build_shards",
         sa.Column("build_id", sa.BigInteger, nullable=False),
@@ -73,6 +95,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("build_id", "shard", name="pk_build_shards"),
         comment="The manifest: what is made of a build, whoever made it; the first to add a shard wins",
     )
+
+
+def _make_build_log() -> None:
     op.create_table(
         "build_log",
         sa.Column("id", sa.BigInteger, nullable=False, autoincrement=True),
@@ -85,14 +110,13 @@ def upgrade() -> None:
         comment="What happened to builds",
     )
     op.create_index("ix_build_log_build_id_id", "build_log", ["build_id", "id"])
-    _run(SchemaManager.get_schema())
 
 
-def downgrade() -> None:
-    """Remove builds and the queue; shards in stores stay."""
-    for table in ("build_log", "build_shards", "builds"):
-        op.drop_table(table)
-    _run(REMOVE_QUEUE)
+def _make_queue() -> None:
+    """By procrastinate's own migrations: its whole schema, in one file, is that of the version that is installed."""
+    for path in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql")):
+        if path.name <= LAST_OF_QUEUE:
+            _run(path.read_text("utf-8"))
 
 
 def _run(script: str) -> None:
