@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from sensedict_trainer.cluster import _NARROW_SKETCH, Clusters, _signs, cluster, cluster_each
+from sensedict_trainer.lloyd import Gram, Rows, settled
 
 
 def test_by_hand() -> None:
@@ -35,13 +36,27 @@ def test_no_more_vectors_than_clusters_are_kept_as_they_are() -> None:
     assert cluster(x[:1], k=1, seed=0).counts.tolist() == [1]
 
 
-def test_a_cluster_of_one_is_that_vector_to_the_last_bit() -> None:
-    x = torch.randn(60, 8, generator=torch.Generator().manual_seed(1)) / 3
+@pytest.mark.parametrize(("n", "width"), [(60, 8), (60, 300), (400, 300)])
+def test_a_cluster_of_one_is_that_vector_to_the_last_bit(n: int, width: int) -> None:
+    x = torch.randn(n, width, generator=torch.Generator().manual_seed(1)) / 3
     x[17] += 50.0
     found = cluster(x, k=4, seed=0)
-    (alone,) = torch.nonzero(found.counts == 1).flatten().tolist()
+    alone = int(found.labels[17])
+    assert int(found.counts[alone]) == 1
     assert torch.equal(found.centroids[alone], x[17])
     assert float(found.inertia[alone]) == 0.0
+
+
+def test_an_emptied_cluster_takes_the_vector_farthest_from_its_mean() -> None:
+    x = torch.tensor([[[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0], [5.0, 40.0], [0.0, 0.0]]])
+    pads = torch.tensor([[False] * 5 + [True]])
+    labels = torch.tensor([[0, 0, 2, 2, 2, 3]])  # none has 1; 3 is of a padded vector
+    for space in (Rows(x, x.square().sum(dim=2)), Gram(x @ x.mT)):
+        found, nearest, members = settled(space, labels, 3, 20, pads)
+        assert found[0, 4:].tolist() == [1, 3]
+        assert sorted(found[0, :4].tolist()) == [0, 0, 2, 2]
+        assert members.sum(dim=1).tolist() == [[2, 1, 2]]
+        torch.testing.assert_close((nearest + space.squares)[0, :5], torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]))
 
 
 def test_equal_vectors_are_one_cluster_whatever_k_is() -> None:
