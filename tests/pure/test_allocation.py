@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensedict.errors import InvalidInput
-from sensedict_trainer.allocation import allocate, curve, grid
+from sensedict_trainer.allocation import allocate, curve, grid, pooled, sample
 
 NAN = float("nan")
 
@@ -124,3 +124,27 @@ def test_states_without_groups_gain_nothing_from_more_senses() -> None:
 def test_a_curve_is_the_mean_square_over_the_dimension() -> None:
     states = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float16)
     assert curve(states, [1], seed=0).tolist() == [12.5]
+
+
+def test_at_most_a_hundred_tokens_of_about_as_many_states_are_measured() -> None:
+    kept = np.repeat([1, 2, 3, 4, 7, 8, 2000], [500, 300, 300, 30, 30, 500, 5])
+    marked = sample(kept, seed=0)
+    assert [int(marked[(kept >= low) & (kept <= high)].sum()) for low, high in ((1, 1), (2, 3), (4, 7), (8, 8))] == [
+        0,  # a single state leaves nothing to measure
+        100,
+        60,
+        100,
+    ]
+    assert marked[kept == 2000].all()
+    assert (sample(kept, seed=0) == marked).all()
+    assert (sample(kept, seed=1) != marked).any()
+
+
+def test_a_token_has_the_mean_curve_of_its_class() -> None:
+    kept = np.array([1, 2, 4, 6, 7, 5, 8])
+    curves = np.full((7, 3), NAN)
+    curves[2] = [4.0, 2.0, NAN]  # 4 states: halves of 2
+    curves[3] = [8.0, 4.0, 3.0]
+    found = pooled(curves, kept, [1, 2, 3])
+    # Level 6; at 2 senses (2 + 4) / (4 + 8) of it, at 3 senses 3 / 8.
+    np.testing.assert_allclose(found, [[NAN] * 3, [NAN] * 3, [6, 3, NAN], *[[6, 3, 2.25]] * 3, [NAN] * 3])

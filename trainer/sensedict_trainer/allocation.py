@@ -1,7 +1,9 @@
 """How many senses each token gets, where the size of the whole dictionary is given (DSKD leaves it to future work).
 
 What is lowered is the corpus' total of squared distances: over all tokens, occurrences × expected ‖h − c‖² / D of a use
-to its nearest sense. `curve` estimates the second factor for a few numbers of senses, `allocate` spends the budget.
+to its nearest sense. `curve` measures the second factor for a few numbers of senses, on a `sample` of the tokens;
+`pooled` takes it from there to all tokens, and `allocate` spends the budget. `docs/adaptive-k.md` has the experiment
+that chose this criterion.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from torch import Tensor
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.cluster import cluster
+from sensedict_trainer.hashing import mix, sequence_key
+from sensedict_trainer.reservoir import keep
 
 _NUMBERS = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 128)
+_MEASURED = 100  # tokens of a class
 
 
 def grid(most: int) -> tuple[int, ...]:
@@ -56,6 +61,44 @@ def curve(states: Tensor, numbers: Sequence[int], seed: int) -> NDArray[np.float
     return found
 
 
+def sample(kept: NDArray[np.integer], seed: int) -> NDArray[np.bool_]:
+    """Mark the tokens whose curves are to be measured: by seed, at most 100 of those with about as many states.
+
+    Args:
+        kept: (V,) states of each token.
+        seed: of the choice.
+    """
+    priorities = mix(sequence_key(seed, "tokens", "curves"), np.arange(len(kept)))
+    return keep(_classes(kept), priorities, _MEASURED) & (kept > 1)
+
+
+def pooled(curves: NDArray[np.floating], kept: NDArray[np.integer], numbers: Sequence[int]) -> NDArray[np.float64]:
+    """Give each token the mean curve of the measured tokens with about as many states, from n up to 2 n.
+
+    One token's own curve is so noisy that tokens allocated by it fit unseen text worse.
+
+    Args:
+        curves: (V, G), see `curve`; rows of NaN for tokens that were not measured.
+        kept: (V,) states of each token.
+        numbers: G of them, rising.
+
+    Returns:
+        (V, G), NaN where half of a token's states are fewer than k. Values beyond the first are the first one's times a
+        mean ratio, since of a class not all tokens have states enough for each k.
+    """
+    found = np.full(curves.shape, np.nan)
+    classes = _classes(kept)
+    for number in np.unique(classes[~np.isnan(curves[:, 0])]).tolist():
+        own = curves[classes == number]
+        level = np.nanmean(own[:, 0])
+        for column in range(len(numbers)):
+            some = own[~np.isnan(own[:, column])]
+            if len(some):
+                found[classes == number, column] = level * (some[:, column].mean() / some[:, 0].mean())
+    found[np.asarray(numbers) > (kept[:, None] + 1) // 2] = np.nan
+    return found
+
+
 def allocate(
     occurrences: NDArray[np.integer], curves: NDArray[np.floating], numbers: Sequence[int], budget: int
 ) -> NDArray[np.int64]:
@@ -69,7 +112,7 @@ def allocate(
 
     Args:
         occurrences: (V,) uses of each token in the corpus.
-        curves: (V, G), see `curve`; NaN where k is more than the token can have.
+        curves: (V, G), see `pooled`; NaN where k is more than the token can have.
         numbers: G rising numbers of senses, of which the first is 1.
         budget: senses of all tokens together.
 
@@ -97,6 +140,12 @@ def allocate(
     found = np.ones(tokens, dtype=np.int64)
     np.add.at(found, token, taken)
     return found
+
+
+def _classes(kept: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(V,) whole part of the binary logarithm of n."""
+    exponents: NDArray[np.int32] = np.frexp(kept)[1]
+    return exponents.astype(np.int64)
 
 
 def _gains(curves: NDArray[np.floating], numbers: Sequence[int]) -> NDArray[np.float64]:
