@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sensedict.errors import SenseDictError
 from sensedict.paths import package_path
 from sensedict_trainer.gguf import convert_gguf
-from sensedict_trainer.harvest import harvest_into, text_keys
+from sensedict_trainer.harvest import harvest_into
 from sensedict_trainer.reservoir import keep
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import TokenWindow, iter_windows, pad_windows
@@ -66,7 +66,7 @@ def rows() -> list[Row]:
 
 def places(windows: Sequence[TokenWindow]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
     """The positions of each window that a build keeps, and their rows among all, by key as in a build's shards."""
-    keys = [key for window in windows if (key := text_keys(window, "next")) is not None]
+    keys = [window.ids[1:] for window in windows]
     flat = np.concatenate(keys)
     kept = keep(flat, np.random.default_rng(0).integers(2**63, size=len(flat)).astype(np.uint64), CAP)
     ends = np.cumsum([len(key) for key in keys])[:-1]

@@ -20,9 +20,12 @@ from sensedict_server.build.windows import Windows
 from sensedict_server.build.workplace import Workplace
 from sensedict_server.queries.builds import find_build
 from sensedict_server.tables import builds
+from sensedict_trainer.harvest import KeyPolicy, harvest_into
 from sensedict_trainer.hashing import mix, sequence_key
 from sensedict_trainer.reservoir import keep
 from sensedict_trainer.streaming import accumulate, settled_at
+from sensedict_trainer.teacher import Teacher
+from sensedict_trainer.text import TokenWindow
 
 V, D, WINDOWS, LONG = 24, 12, 60, 16  # of `some_uses`
 
@@ -63,6 +66,24 @@ def some_uses(policy: str = "next", seed: int = 0) -> Uses:
         windows=np.repeat(np.arange(WINDOWS, dtype=np.int32), LONG - 1),
         positions=np.tile(np.arange(LONG - 1, dtype=np.int32), WINDOWS),
         vectors=vectors.astype(np.float16),
+    )
+
+
+def real_uses(teacher: Teacher, windows: Sequence[TokenWindow], policy: KeyPolicy) -> Uses:
+    """A teacher's states at every position of some windows that has a key."""
+    tokens = [window.ids for window in windows]
+    wanted = [np.arange(len(ids) - (policy == "next"), dtype=np.int32) for ids in tokens]
+    sizes = [len(at) for at in wanted]
+    vectors = np.empty((sum(sizes), teacher.dim), dtype=np.float16)
+    predicted = np.empty(sum(sizes), dtype=np.int32)
+    slots = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    harvest_into(teacher, windows, wanted, slots, vectors, 8, predicted=predicted)
+    return Uses(
+        tokens=tokens,
+        keys=predicted if policy == "predicted" else np.concatenate([ids[policy == "next" :] for ids in tokens]),
+        windows=np.repeat(np.arange(len(windows), dtype=np.int32), sizes),
+        positions=np.concatenate(wanted),
+        vectors=vectors,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sensedict.errors import NotFinite
-from sensedict_trainer.harvest import harvest, harvest_into
+from sensedict_trainer.harvest import harvest_into
 from sensedict_trainer.state_points import StatePoint
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import TokenWindow
@@ -85,23 +85,16 @@ def test_a_batch_holds_the_tokens_of_so_many_full_windows(teacher: Teacher, wind
         lambda _module, _args, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
     try:
-        wanted = [np.arange(len(window.ids)) for window in windows]
-        found = [harvest(teacher, windows, wanted, "input", 2) for _ in range(2)]
+        wanted = [np.arange(n) for n in LENGTHS]
+        slots = np.split(np.arange(sum(LENGTHS)), np.cumsum(LENGTHS)[:-1])
+        found = [np.zeros((sum(LENGTHS), teacher.dim), dtype=np.float16) for _ in range(2)]
+        for out in found:
+            harvest_into(teacher, windows, wanted, slots, out, 2)
+        harvest_into(teacher, windows, [at[:0] for at in wanted], [at[:0] for at in slots], out[:0], 2)  # runs nothing
     finally:
         hook.remove()
     assert shapes[: len(shapes) // 2] == [(2, 32), (2, 30), (5, 12)]
-    assert found[0].vectors.tobytes() == found[1].vectors.tobytes()
-
-
-def test_a_harvest_names_key_window_and_position(teacher: Teacher, windows: list[TokenWindow]) -> None:
-    wanted = _wanted(windows)
-    wanted = [at[at < len(window.ids) - 1] for at, window in zip(wanted, windows, strict=True)]  # the last has no next
-    found = harvest(teacher, windows, wanted, "next", 3)
-    where = list(zip(found.windows.tolist(), found.positions.tolist(), strict=True))
-    assert where == [(i, int(p)) for i, at in enumerate(wanted) for p in at]
-    assert found.keys.tolist() == [int(windows[i].ids[p + 1]) for i, p in where]
-    nothing = harvest(teacher, windows, [at[:0] for at in wanted], "next", 3)
-    assert nothing.vectors.shape == (0, teacher.dim)
+    assert found[0].tobytes() == found[1].tobytes()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 7e4])

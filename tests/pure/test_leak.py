@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from harvested import real_uses
 from sensedict_trainer.cluster import cluster_each
-from sensedict_trainer.harvest import KEY_POLICIES, KeyPolicy, harvest
+from sensedict_trainer.harvest import KeyPolicy
 from sensedict_trainer.leak import Leaks, count_leaks, find_leaks, lone_states, prefix_hashes, state_hashes
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import Document, TokenWindow, cut_windows
@@ -72,11 +75,11 @@ def cut(teacher: Teacher, texts: list[str]) -> list[TokenWindow]:
     return cut_windows((Document(f"s{i}", text) for i, text in enumerate(texts)), teacher.tokenizer, 24)
 
 
-@pytest.mark.parametrize("policy", KEY_POLICIES)
+@pytest.mark.parametrize("policy", get_args(KeyPolicy))
 def test_against_a_search_over_the_vectors(teacher: Teacher, policy: KeyPolicy) -> None:
     """The dictionary's text and the training text share some documents, and the beginnings of others."""
-    texts, likely = corpus(90), greedy(teacher)
-    windows, training = [*cut(teacher, texts[:60]), likely], [*cut(teacher, texts[40:]), likely]
+    texts, likely = corpus(36), greedy(teacher)
+    windows, training = [*cut(teacher, texts[:24]), likely], [*cut(teacher, texts[16:]), likely]
     senses, lone = senses_of(teacher, windows, policy)
     expected = [nearest_is_equal(teacher, window, senses) for window in training]
     found = [find_leaks(window.ids, lone) for window in training]
@@ -102,11 +105,9 @@ def senses_of(
     teacher: Teacher, windows: list[TokenWindow], policy: KeyPolicy
 ) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.uint64]]:
     """Senses (k, D) by key, and the hashes of those that are one state."""
-    wanted = [np.arange(len(window.ids) - 1) for window in windows]
-    got = harvest(teacher, windows, wanted, policy, batch_size=8)
-    hashes = np.concatenate(
-        [state_hashes(prefix_hashes(window.ids[:-1]), got.keys[got.windows == i]) for i, window in enumerate(windows)]
-    )
+    got = real_uses(teacher, windows, policy)
+    prefixes = [prefix_hashes(window.ids)[got.positions[got.windows == i]] for i, window in enumerate(windows)]
+    hashes = state_hashes(np.concatenate(prefixes), got.keys)
     senses: dict[int, NDArray[np.float32]] = {}
     lone = []
     for key in np.unique(got.keys).tolist():

@@ -13,7 +13,7 @@ import torch
 from sqlalchemy import Engine
 from transformers import PreTrainedTokenizerBase
 
-from harvested import Harvester, Uses, V, anew, open_workplace, some_uses
+from harvested import Harvester, V, anew, open_workplace, real_uses, some_uses
 from sensedict import arrays
 from sensedict.errors import ConfigurationError, Conflict, Mismatch
 from sensedict.fileset import hash_file
@@ -30,7 +30,6 @@ from sensedict_server.build.workplace import LostShard
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.settings import Settings
 from sensedict_trainer.cluster import cluster
-from sensedict_trainer.harvest import harvest
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import cut_windows, read_documents
 from tiny_teacher import corpus, save_tiny_teacher
@@ -168,9 +167,7 @@ def a_build(
     )
     chosen = replace(chosen, **{"cap": 40, **changed})
     windows = cut_windows(read_documents(chosen.corpus), teacher.tokenizer, chosen.window)
-    wanted = [np.arange(len(w.ids) - (chosen.key == "next"), dtype=np.int32) for w in windows]
-    states = harvest(teacher, windows, wanted, chosen.key, 8)
-    uses = Uses([window.ids for window in windows], states.keys, states.windows, states.positions, states.vectors)
+    uses = real_uses(teacher, windows, chosen.key)
     lines: list[str] = []
     workplace = open_workplace(database, folder, chosen, content_of(chosen))
     workplace = replace(workplace, files_root=settings.files, say=lines.append)

@@ -27,7 +27,7 @@ from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
 from sensedict_server.build.stages import LostShard, Workplace, run, stages
 from sensedict_server.queries.dictionaries import find_dictionary
-from sensedict_trainer.harvest import KeyPolicy, text_keys
+from sensedict_trainer.harvest import KeyPolicy
 from sensedict_trainer.hashing import mix, sequence_key
 from sensedict_trainer.reservoir import keep
 from sensedict_trainer.teacher import load_teacher
@@ -113,16 +113,15 @@ def test_the_harvest_holds_the_states_of_a_bottom_k_sample_of_each_key(
 
 def sample(build: BuildSettings, windows: list[TokenWindow]) -> list[NDArray[np.int64]]:
     """Positions of each window that are kept, chosen in memory all at once."""
-    keys = [text_keys(window, build.key) for window in windows]
-    known = [some for some in keys if some is not None]
-    if not known:
+    if build.key == "predicted":
         return [np.arange(len(window.ids)) for window in windows]
+    keys = [window.ids[build.key == "next" :] for window in windows]
     draws = [
         mix(sequence_key(build.seed, window.id, "reservoir"), np.arange(len(some)))
-        for window, some in zip(windows, known, strict=True)
+        for window, some in zip(windows, keys, strict=True)
     ]
-    chosen = keep(np.concatenate(known), np.concatenate(draws), build.cap)
-    return [np.flatnonzero(some) for some in np.split(chosen, np.cumsum([len(some) for some in known])[:-1])]
+    chosen = keep(np.concatenate(keys), np.concatenate(draws), build.cap)
+    return [np.flatnonzero(some) for some in np.split(chosen, np.cumsum([len(some) for some in keys])[:-1])]
 
 
 def expected(
@@ -135,8 +134,8 @@ def expected(
     for window, some in zip(windows, positions, strict=True):
         with torch.inference_mode():
             out = teacher.model(torch.from_numpy(window.ids[None].astype(np.int64)), output_hidden_states=True)
-        own = text_keys(window, build.key)
-        keys.append((out.logits[0].argmax(dim=-1).numpy() if own is None else own)[some])
+        likeliest = out.logits[0].argmax(dim=-1).numpy()
+        keys.append({"next": window.ids[1:], "input": window.ids, "predicted": likeliest}[build.key][some])
         vectors.append(out.hidden_states[layer][0, torch.from_numpy(some)].numpy())
     return np.concatenate(keys).astype(np.int32), np.concatenate(vectors)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,36 +15,8 @@ from sensedict_trainer.state_points import FINAL_NORM, StatePoint
 from sensedict_trainer.teacher import Teacher, logit_rows
 from sensedict_trainer.text import TokenWindow, pad_windows
 
+# A state is kept under the token that comes next, the one that the teacher finds likeliest there, or its own.
 KeyPolicy = Literal["next", "predicted", "input"]
-KEY_POLICIES: tuple[KeyPolicy, ...] = ("next", "predicted", "input")
-
-
-@dataclass(frozen=True)
-class Harvest:
-    """Hidden states with where they were read.
-
-    Attributes:
-        vectors: (m, D) float16, after the final norm.
-        keys: (m,) int32, the token under which each is kept.
-        windows: (m,) int32, place of its window among those given.
-        positions: (m,) int32, place in the window.
-    """
-
-    vectors: NDArray[np.float16]
-    keys: NDArray[np.int32]
-    windows: NDArray[np.int32]
-    positions: NDArray[np.int32]
-
-
-def text_keys(window: TokenWindow, policy: KeyPolicy) -> NDArray[np.int32] | None:
-    """The key of each position as the text alone gives it; None where the teacher decides.
-
-    Position i is kept under the token that follows it (`next`; the last position has none), or under its own
-    (`input`). `predicted`, the token that the teacher finds likeliest there, is known after the pass alone.
-    """
-    if policy == "next":
-        return window.ids[1:]
-    return window.ids if policy == "input" else None
 
 
 @torch.inference_mode()
@@ -116,41 +87,6 @@ def _batches(
         stop = start + max(1, room // len(windows[order[start]].ids))
         yield order[start:stop]
         start = stop
-
-
-def harvest(
-    teacher: Teacher,
-    windows: Sequence[TokenWindow],
-    wanted: Sequence[NDArray[np.integer]],
-    policy: KeyPolicy,
-    batch_size: int,
-    advance: Callable[[int], object] = lambda tokens: None,
-) -> Harvest:
-    """Hidden states at the wanted positions, by window and position; see `harvest_into`.
-
-    Args:
-        windows: at least one.
-        policy: under which key a state is kept.
-
-    Raises:
-        NotFinite: a hidden state is NaN, infinite or too large for float16; names window and position.
-    """
-    ends = np.cumsum([len(at) for at in wanted])
-    slots = np.split(np.arange(ends[-1]), ends[:-1])
-    vectors = np.empty((ends[-1], teacher.dim), dtype=np.float16)
-    keys = np.empty(ends[-1], dtype=np.int32)
-    predicted = keys if policy == "predicted" else None
-    harvest_into(teacher, windows, wanted, slots, vectors, batch_size, advance, predicted)
-    for window, at, rows in zip(windows, wanted, slots, strict=True):
-        found = text_keys(window, policy)
-        if found is not None:
-            keys[rows] = found[at]
-    return Harvest(
-        vectors=vectors,
-        keys=keys,
-        windows=np.repeat(np.arange(len(windows), dtype=np.int32), [len(at) for at in wanted]),
-        positions=np.concatenate(wanted).astype(np.int32),
-    )
 
 
 def _predicted(teacher: Teacher, states: Tensor) -> NDArray[np.int32]:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from sensedict.errors import ConfigurationError
-from sensedict_trainer.teacher import Teacher
 from sensedict_trainer.teacher_folder import folder_of
 
 if TYPE_CHECKING:
@@ -47,11 +46,6 @@ class Outline:
             sum(length * self.token_flops + length * length * self.pair_flops for length in lengths)
             + headed * self.head_flops
         )
-
-
-def outline_of(teacher: Teacher) -> Outline:
-    """The outline of a teacher that is loaded."""
-    return _outline(teacher.model, teacher.tokenizer, teacher.summary)
 
 
 def load_outline(name_or_folder: str) -> Outline:
