@@ -40,6 +40,8 @@ until_status() {  # until_status CODE WHAT URL: within 60 s
 }
 up() { docker compose up --detach --wait --wait-timeout 180 api >"$scratch/up.log" 2>&1 || { cat "$scratch/up.log" >&2; return 1; }; }
 
+check "the workers' file is one that compose takes" \
+  docker compose --file docker-compose.yml --file docker-compose.build.yml config --quiet
 docker compose build --quiet
 up
 docker compose ps --all

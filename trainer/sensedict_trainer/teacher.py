@@ -16,6 +16,8 @@ from sensedict_trainer.teacher_folder import check_folder, folder_of, weights_ha
 from sensedict_trainer.teacher_folder import fingerprint_of as fingerprint_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from sensedict.source import Identity
@@ -181,35 +183,13 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         ConfigurationError: no such folder or name, no weights, no tokenizer, a pickle, weights that hold NaN, or more
             of them than the devices have room for.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # ours say what a user waits for
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
     if device != AUTO:
         _check_device(device)
     folder = folder_of(name_or_folder)
     check_folder(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=DTYPES[dtype],
-            device_map=AUTO if device == AUTO else None,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except Exception as error:  # a broken folder makes the libraries raise all kinds, tokenizers a bare Exception
-        raise ConfigurationError(
-            f"the teacher {name_or_folder!r} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
-    if loading["missing_keys"]:
-        missing = sorted(loading["missing_keys"])
-        raise ConfigurationError(
-            f"the teacher {name_or_folder!r} lacks {len(missing)} of its weights, e.g. {missing[0]}: the file is "
-            "damaged or belongs to another architecture"
-        )
+    model, tokenizer = _read(name_or_folder, folder, DTYPES[dtype], spread=device == AUTO)
     if device == AUTO:
         check_room(name_or_folder, model)
     else:
@@ -227,6 +207,28 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
         dtype=DTYPES[dtype],
         device=model.get_input_embeddings().weight.device,
     )
+
+
+def _read(name: str, folder: Path, dtype: torch.dtype, spread: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model and its tokenizer, in main memory or, to be `spread`, on all devices."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # ours say what a user waits for
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, device_map=AUTO if spread else None, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:  # a broken folder makes the libraries raise all kinds, tokenizers a bare Exception
+        raise ConfigurationError(f"the teacher {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    if loading["missing_keys"]:
+        missing = sorted(loading["missing_keys"])
+        raise ConfigurationError(
+            f"the teacher {name!r} lacks {len(missing)} of its weights, e.g. {missing[0]}: the file is damaged or "
+            "belongs to another architecture"
+        )
+    return model, tokenizer
 
 
 def check_room(name: str, model: PreTrainedModel) -> None:

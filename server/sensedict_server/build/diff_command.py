@@ -60,26 +60,13 @@ def diff(
 
     OLD and NEW are NAME@VERSION in the database, or folders of file sets. A map that was published never changes.
     """
-    from tqdm import tqdm
-
-    from sensedict_trainer.drift import changes
-    from sensedict_trainer.drift_files import (
-        check_comparable,
-        check_plot_path,
-        map_bytes,
-        read_version,
-        write_plot,
-    )
+    from sensedict_trainer.drift_files import check_plot_path, map_bytes, write_plot
 
     if plot is not None:
         check_plot_path(plot)
     if publishing:
         _check_publishable(old, new)
-    places = _folders(old, new)
-    notes = check_comparable(_identity(places[0]), _identity(places[1]), words_only)
-    before, after = (read_version(place, words_only) for place in places)
-    found = changes(before.senses, after.senses, moved, lambda owners: tqdm(owners, disable=None, leave=False))
-    summary = {**_summary(before, after, found, moved, notes), "words_only": words_only}
+    found, summary = _compare(_folders(old, new), moved, words_only)
     about = {name: value for name, value in summary.items() if name != "most_moved"}
     content = map_bytes(found, about)
     if map_path is not None:
@@ -93,6 +80,19 @@ def diff(
     if publishing:
         made = _publish(about, content)
         click.echo("the id map is published" if made else "the same id map is published already", err=True)
+
+
+def _compare(places: tuple[Path, Path], moved: float, words_only: bool) -> tuple[SenseChanges, dict[str, Any]]:
+    """What became of each sense, and what is said about it."""
+    from tqdm import tqdm
+
+    from sensedict_trainer.drift import changes
+    from sensedict_trainer.drift_files import check_comparable, read_version
+
+    notes = check_comparable(_identity(places[0]), _identity(places[1]), words_only)
+    before, after = (read_version(place, words_only) for place in places)
+    found = changes(before.senses, after.senses, moved, lambda owners: tqdm(owners, disable=None, leave=False))
+    return found, {**_summary(before, after, found, moved, notes), "words_only": words_only}
 
 
 def _check_publishable(old: str, new: str) -> None:
