@@ -206,6 +206,7 @@ class Harvester:
             "cluster": {
                 name: vars(ClusterPart(generation, first, end, 0)) for name, generation, first, end in self.parts
             },
+            "hash": f"{self.cuts} {self.ranges}",
         }
         anew(self.workplace).add("plan", tensors, 1, 0.0, facts)
 

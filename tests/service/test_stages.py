@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from harvested import anew, open_workplace
-from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, Mismatch, NotFinite
+from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, Mismatch, NotFinite, Unavailable
 from sensedict_server.build import planning
 from sensedict_server.build.identity import content_of
 from sensedict_server.build.jobs import missing
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
+from sensedict_server.build.manifest import Manifest
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
 from sensedict_server.build.stages import LostShard, Workplace, run, stages
+from sensedict_server.queries.builds import Shard
 from sensedict_server.queries.dictionaries import find_dictionary
 from sensedict_trainer.harvest import KeyPolicy
 from sensedict_trainer.hashing import mix, sequence_key
@@ -77,6 +79,25 @@ def go_on(workplace: Workplace, until: str = "") -> None:
             return
         for shard in left:
             run(shard, anew(workplace))
+
+
+def go_on_patiently(workplace: Workplace) -> int:
+    """As `go_on`, where shards are lost; gives how many attempts at a shard came to nothing."""
+    vain = 0
+    while left := missing(stages(workplace), workplace.manifest.shards()):
+        for shard in left:
+            try:
+                run(shard, anew(workplace))
+            except LostShard:
+                vain += 1
+                break
+        assert vain < 20
+    return vain
+
+
+def clusters_of(workplace: Workplace) -> dict[str, str]:
+    """sha256 of each shard of clusters."""
+    return {name: made.sha256 for name, made in anew(workplace).made.items() if name.startswith("cluster/")}
 
 
 def states_of(workplace: Workplace) -> dict[str, NDArray[Any]]:
@@ -166,7 +187,7 @@ def test_all_stages_make_a_dictionary(
     assert made.senses >= len(owners)  # and those of words
     assert set(owners.tolist()) == set(keys.tolist())
     if build.mode == "streaming":
-        summing = [name for name, made in shards.items() if "sums" in made.facts]
+        summing = [name for name in shards if name.startswith("harvest/") and "sums" in anew(workplace).read(name)]
         summed = sum(int(anew(workplace).read(name)["sum_counts"].sum()) for name in summing)
         assert summed == sum(part["summed"] for part in shards["plan"].facts["harvest"].values()) > 0
 
@@ -260,6 +281,97 @@ def test_a_place_that_loses_everything_is_named_at_the_third_time(opened: Open, 
 def files_of(workplace: Workplace) -> set[str]:
     root = Path(workplace.build.store)
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_files_that_are_gone_together_are_made_again_together(opened: Open, build: BuildSettings) -> None:
+    workplace = opened(build)
+    go_on(workplace, until="cluster")
+    made = anew(workplace).made
+    gone = [name for name in made if name.startswith("harvest/")][:6]
+    for name in gone:
+        damage(Path(workplace.build.store) / made[name].file, "gone")
+    with pytest.raises(LostShard, match="is made again, and 5 more whose files are gone"):
+        run("cluster/0/000000", anew(workplace))
+    assert missing(stages(workplace), workplace.manifest.shards()) == gone
+    assert go_on_patiently(workplace) == 0
+
+
+@pytest.mark.parametrize("reader", ["cluster/0/000000", "curves/0/000000", "allocate", "publish", "harvest/0/000000"])
+def test_whoever_misses_the_plan_has_it_made_again(opened: Open, build: BuildSettings, reader: str) -> None:
+    workplace = opened(replace(build, allocation="adaptive" if reader[0] in "ca" else "fixed", k_most=5))
+    go_on(workplace, until=reader.partition("/")[0])
+    workplace.manifest.lose(anew(workplace).made["plan"])
+    with pytest.raises(LostShard) as raised:
+        run(reader, anew(workplace))
+    assert raised.value.name == "plan"
+
+
+def test_a_plan_that_is_made_again_and_cut_otherwise(
+    opened: Open, build: BuildSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made of other windows or tokens under the same name is not taken for what is meant now."""
+    workplace = opened(build)
+    go_on(workplace, until="publish")
+    before = files_of(workplace)
+    workplace.manifest.lose(anew(workplace).made["plan"])
+    monkeypatch.setattr(planning, "SHARD_TOKENS", 700)
+    monkeypatch.setattr(planning, "SHARD_STATES", 300)
+    run("plan", anew(workplace))
+    assert set(workplace.manifest.shards()) == {"plan"}
+    assert {file for file in files_of(workplace) & before if not file.startswith(("plan", "tokens"))} == set()
+    assert go_on_patiently(workplace) == 0
+    other = opened(replace(build, version="2"))
+    go_on(other)
+    assert clusters_of(workplace) == clusters_of(other)
+
+
+def test_a_plan_that_is_made_again_while_a_shard_of_the_old_one_is_being_made(
+    opened: Open, build: BuildSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan_again(_units: int) -> None:
+        if "plan" in workplace.manifest.shards() and planning.SHARD_TOKENS == 500:
+            workplace.manifest.lose(anew(workplace).made["plan"])
+            monkeypatch.setattr(planning, "SHARD_TOKENS", 700)
+            run("plan", anew(workplace))
+
+    workplace = opened(build)
+    go_on(workplace, until="harvest")
+    run("harvest/0/000001", replace(workplace, advance=plan_again))
+    assert "harvest/0/000001" in workplace.manifest.shards()
+    assert go_on_patiently(workplace) == 1
+    other = opened(replace(build, version="2"))
+    go_on(other)
+    assert clusters_of(workplace) == clusters_of(other)
+
+
+def test_what_is_lost_leaves_no_file_unless_another_build_has_it(opened: Open, build: BuildSettings) -> None:
+    workplace = opened(build)
+    go_on(workplace, until="cluster")
+    made = anew(workplace).made
+    other = replace(workplace, manifest=opened(replace(build, version="2")).manifest)
+    for name in ("plan", "harvest/0/000001"):
+        other.manifest.add(made[name])
+    tokens = {stored["file"] for stored in made["plan"].facts["token_files"].values()}
+    for place, left in ((workplace, True), (other, False)):
+        anew(place).lost(made["harvest/0/000001"], Corrupt("damaged"))
+        anew(place).lost(made["plan"], Corrupt("damaged"))
+        found = {made["plan"].file, made["harvest/0/000001"].file, *tokens} & files_of(workplace)
+        assert len(found) == (2 + len(tokens) if left else 0)
+
+
+def test_a_database_that_is_away_when_a_shard_is_added_leaves_no_file(
+    opened: Open, build: BuildSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_manifest: Manifest, _shard: Shard) -> bool:
+        raise Unavailable("the database cannot be reached")
+
+    workplace = opened(build)
+    go_on(workplace, until="harvest")
+    before = files_of(workplace)
+    monkeypatch.setattr(Manifest, "add", away)
+    with pytest.raises(Unavailable):
+        run("harvest/0/000000", anew(workplace))
+    assert files_of(workplace) == before
 
 
 def test_of_two_attempts_the_first_counts_and_the_second_leaves_no_file(opened: Open, build: BuildSettings) -> None:
@@ -374,6 +486,26 @@ def test_another_teacher_than_the_builds_is_refused(opened: Open, build: BuildSe
     save_tiny_teacher(folder, layers=1, seed=7)
     with pytest.raises(Mismatch, match="of here:1 is not the one that tiny@1 was begun with: weights"):
         run("harvest/0/000000", workplace)
+
+
+def test_a_teacher_whose_folder_was_written_anew_is_read_anew(
+    opened: Open, build: BuildSettings, tmp_path: Path
+) -> None:
+    """A worker that lives long has the old one in memory."""
+    folder = save_tiny_teacher(tmp_path / "here", layers=1)
+    one = opened(replace(build, teacher=str(folder)))
+    go_on(one, until="cluster")
+    save_tiny_teacher(folder, layers=1, seed=7)
+    other = opened(replace(build, teacher=str(folder), version="2"))
+    go_on(other, until="cluster")
+    shards = [anew(place).made["harvest/0/000000"].sha256 for place in (one, other)]
+    assert shards[0] != shards[1]
+    one.manifest.lose(anew(one).made["harvest/0/000000"])
+    with pytest.raises(Mismatch, match="is not the one that tiny@1 was begun with"):
+        run("harvest/0/000000", anew(one))
+    save_tiny_teacher(folder, layers=1)
+    run("harvest/0/000000", anew(one))
+    assert anew(one).made["harvest/0/000000"].sha256 == shards[0]
 
 
 def test_the_first_shard_of_a_process_tells_how_long_it_will_take(opened: Open, build: BuildSettings) -> None:

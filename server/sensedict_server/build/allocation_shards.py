@@ -45,7 +45,7 @@ def curve_shard(shard: str, workplace: Workplace) -> None:
             if end - passed >= _REPORTED or end == len(vectors):
                 workplace.advance(end - passed)
                 passed = end
-    first = workplace.made["plan"].facts["cluster"][of_clusters]["first_token"]
+    first = workplace.needed("plan").facts["cluster"][of_clusters]["first_token"]
     tensors = {
         "owners": tokens,
         "states": np.diff(bounds),
@@ -68,7 +68,7 @@ def allocate_shard(shard: str, workplace: Workplace) -> None:
 
     started = time.monotonic()
     settings = workplace.settings
-    of_clusters = sorted(workplace.made["plan"].facts["cluster"])
+    of_clusters = sorted(workplace.needed("plan").facts["cluster"])
     found = [workplace.read(name.replace("cluster", "curves", 1)) for name in of_clusters]
     owners, states, occurrences, curves = (
         np.concatenate([part[name] for part in found]) for name in ("owners", "states", "occurrences", "curves")

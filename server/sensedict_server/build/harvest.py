@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sensedict.errors import Corrupt, Mismatch
 from sensedict_server.build.plan import BuildSettings, ClusterPart, HarvestPart
 from sensedict_server.build.planning import kept, later
-from sensedict_server.build.sums import SettledSenses
+from sensedict_server.build.slices import STATES
+from sensedict_server.build.sums import SUMS, SettledSenses
 from sensedict_server.build.windows import Windows
 from sensedict_server.build.workplace import Workplace
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 _CHECKED = 64  # tokens on which the teacher's head is compared with its logits
 _SUMMED_AT_ONCE = 16_384  # hidden states that are summed at once, where the mode is `streaming`
-_ROWS = ("keys", "windows", "positions", "vectors")
-_SUMS = ("sum_owners", "sum_ordinals", "sum_counts", "sum_squares", "sums")
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,15 @@ def harvest_shard(shard: str, workplace: Workplace) -> None:
     chosen = _choose(read_windows(workplace, shard, part), part, settings, plan)
     point = parse_state_point(settings.state_point)
     with _threads(settings.threads):
-        teacher = _teacher(workplace)
+        teacher = _loaded(workplace).teacher
         point.check(teacher.layers, settings.key)
         _begin(workplace, teacher, chosen, point)
         tensors, sums = _run(workplace, teacher, chosen, point, part, plan["settled"])
     facts = {"corpus_hash": workplace.needed("plan").facts["corpus_hash"]}
     parts = {name: ClusterPart(**found) for name, found in workplace.needed("plan").facts["cluster"].items()}
-    facts |= {"slices": _slices(parts, plan["settled"], tensors["keys"], [tensors[name] for name in _ROWS])}
+    facts |= {"slices": _slices(parts, plan["settled"], tensors["keys"], [tensors[name] for name in STATES])}
     if sums:
-        facts |= {"sums": _slices(parts, plan["settled"], sums["sum_owners"], [sums[name] for name in _SUMS])}
+        facts |= {"sums": _slices(parts, plan["settled"], sums["sum_owners"], [sums[name] for name in SUMS])}
     workplace.add(shard, tensors | sums, part.run_tokens, time.monotonic() - started, facts)
 
 
@@ -97,7 +96,7 @@ def read_windows(workplace: Workplace, shard: str, part: HarvestPart) -> Windows
     try:
         tensors = workplace.store.read(found["file"], found["sha256"])
     except Corrupt as error:
-        raise workplace.lost("plan", error) from error
+        raise workplace.lost(workplace.needed("plan"), error) from error
     return Windows.from_tensors(part.first_window, tensors)
 
 
@@ -219,22 +218,24 @@ class _Loaded:
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, dtype: str, device: str) -> _Loaded:
+def _read_teacher(name: str, dtype: str, device: str, fingerprint: str | None) -> _Loaded:
+    """The teacher, anew when other weights are wanted: a folder may be written over."""
     from sensedict_trainer.teacher import load_teacher
 
     return _Loaded(load_teacher(name, dtype, device))
 
 
-def _teacher(workplace: Workplace) -> Teacher:
+def _loaded(workplace: Workplace) -> _Loaded:
     """The teacher of the build, loaded once in a process."""
-    settings, content = workplace.settings, workplace.build.content
-    teacher = _loaded(settings.teacher, settings.dtype, workplace.device).teacher
-    if content is not None and content["teacher"] != teacher.fingerprint:
+    settings, wanted = workplace.settings, (workplace.build.content or {}).get("teacher")
+    loaded = _read_teacher(settings.teacher, settings.dtype, workplace.device, wanted)
+    if wanted not in (None, loaded.teacher.fingerprint):
+        _read_teacher.cache_clear()  # the folder may be mended
         raise Mismatch(
             f"the teacher {settings.teacher!r} of {workplace.worker} is not the one that {workplace.build.ref} was "
-            f"begun with: weights {teacher.fingerprint} here, {content['teacher']} there"
+            f"begun with: weights {loaded.teacher.fingerprint} here, {wanted} there"
         )
-    return teacher
+    return loaded
 
 
 def _begin(workplace: Workplace, teacher: Teacher, chosen: _Chosen, point: StatePoint) -> None:
@@ -242,7 +243,7 @@ def _begin(workplace: Workplace, teacher: Teacher, chosen: _Chosen, point: State
     from sensedict_trainer.harvest import harvest_into
     from sensedict_trainer.text import pad_windows
 
-    begun = _loaded(workplace.settings.teacher, workplace.settings.dtype, workplace.device).begun
+    begun = _loaded(workplace).begun
     if workplace.build.id in begun:
         return
     windows, wanted, _ = _split(chosen, chosen.slots, 0, len(chosen.keys))

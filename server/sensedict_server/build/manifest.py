@@ -8,7 +8,8 @@ from sqlalchemy import Engine, insert, or_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sensedict_server.patience import patient
-from sensedict_server.queries.builds import Shard, shards_of
+from sensedict_server.queries.builds import Shard
+from sensedict_server.queries.shards import harvests_for, is_shared, made_shards, stale_shards
 from sensedict_server.tables import build_log, build_shards
 
 
@@ -21,9 +22,21 @@ class Manifest:
 
     @patient
     def shards(self) -> dict[str, Shard]:
-        """All that is made, by name."""
+        """All that is made, by name; facts without `slices` and `sums`, which `harvests_for` gives."""
         with self.engine.connect() as connection:
-            return shards_of(connection, self.build_id)
+            return made_shards(connection, self.build_id)
+
+    @patient
+    def harvests_for(self, shard: str, fact: str) -> dict[str, Shard]:
+        """See `sensedict_server.queries.shards`."""
+        with self.engine.connect() as connection:
+            return harvests_for(connection, self.build_id, shard, fact)
+
+    @patient
+    def is_shared(self, file: str) -> bool:
+        """Whether another build has the file too."""
+        with self.engine.connect() as connection:
+            return is_shared(connection, self.build_id, file)
 
     @patient
     def add(self, shard: Shard) -> bool:
@@ -51,6 +64,16 @@ class Manifest:
         )
         with self.engine.begin() as connection:
             return int(connection.execute(statement).scalar_one_or_none() or 0)
+
+    @patient
+    def drop_stale(self) -> list[Shard]:
+        """Take out what was made for another plan than the one that is there now; gives it."""
+        with self.engine.begin() as connection:
+            stale = stale_shards(connection, self.build_id)
+            which = build_shards.c.file.in_([shard.file for shard in stale.values()])
+            here = build_shards.c.build_id == self.build_id
+            connection.execute(update(build_shards).where(here, which).values(file=None))
+        return list(stale.values())
 
     @patient
     def log(self, worker: str, message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -182,11 +184,15 @@ class BuildPlan:
         }
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of it; JSON values."""
-        return {
+        """What the manifest says of it; JSON values. `hash` is of all of them and of the tensors."""
+        found: dict[str, Any] = {
             "harvest": {name: vars(part) for name, part in self.harvest.items()},
             "cluster": {name: vars(part) for name, part in self.cluster.items()},
             "generations": self.generations,
             "corpus_hash": self.corpus_hash,
             "tokens": self.tokens,
         }
+        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
+        for tensor in self.to_tensors().values():
+            digest.update(np.ascontiguousarray(tensor).data)
+        return {**found, "hash": digest.hexdigest()}

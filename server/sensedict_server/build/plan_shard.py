@@ -51,6 +51,8 @@ def plan_shard(shard: str, workplace: Workplace) -> None:
                 workplace.advance(0)
             facts = plan.facts() | {"token_files": {name: vars(file) for name, file in files.items()}}
             made = workplace.add(shard, plan.to_tensors(), plan.tokens, time.monotonic() - started, facts)
+            if made:  # a plan that was lost may have been cut otherwise
+                workplace.drop_stale()
         finally:
             for file in () if made else files.values():
                 workplace.store.remove(file.file)

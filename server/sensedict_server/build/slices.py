@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict.errors import Corrupt
-from sensedict_server.build.workplace import Workplace
+from sensedict_server.build.store import Rows
+from sensedict_server.build.sums import SUMS
+from sensedict_server.build.workplace import LostShard, Workplace
+from sensedict_server.queries.builds import Shard
 
 if TYPE_CHECKING:
     from sensedict_trainer.streaming import Sums
 
 _BLOCK = 32 << 20  # bytes of vectors that are read at once
 _PLACES = ("keys", "windows", "positions")
-_SUMS = ("sum_owners", "sum_ordinals", "sum_counts", "sum_squares", "sums")
+STATES = (*_PLACES, "vectors")  # arrays of a shard of the harvest
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,16 @@ class States:
 
 @dataclass(frozen=True)
 class _Slice:
-    """Rows `start .. stop` of a harvest shard, where their checksum has come to after keys, windows and positions."""
+    """Rows `start .. stop` of a harvest shard; `expected` is the crc32 over those of all arrays, one after another."""
 
-    shard: str
+    shard: Shard
     start: int
     stop: int
     expected: int
-    checksum: int
-    places: Mapping[str, NDArray[np.int32]]
+
+    def rows(self, tensor: str) -> Rows:
+        """Of one array."""
+        return Rows(self.shard.file, tensor, self.start, self.stop)
 
 
 def read_states(shard: str, workplace: Workplace) -> States:
@@ -69,17 +74,19 @@ def read_states(shard: str, workplace: Workplace) -> States:
         LostShard: a shard of the harvest is damaged; it was taken out of the manifest.
         Unavailable: the store does not answer.
     """
-    wanted = workplace.made["plan"].facts["cluster"][shard]
-    slices = [_places(workplace, name, *found) for name, found in _slices(workplace, shard, "slices")]
-    keys, windows, positions = (
-        np.concatenate([np.zeros(0, dtype=np.int32), *(part.places[name] for part in slices)]) for name in _PLACES
-    )
+    wanted = workplace.needed("plan").facts["cluster"][shard]
+    slices = _slices(workplace, shard, "slices")
+    read = iter(_read(workplace, [(part.shard, part.rows(tensor)) for part in slices for tensor in _PLACES]))
+    places = [[next(read) for _ in _PLACES] for _ in slices]
+    checksums = [_checksum(some) for some in places]
+    none = np.zeros(0, dtype=np.int32)
+    keys, windows, positions = (np.concatenate([none, *(some[i] for some in places)]) for i in range(3))
     chosen, occurrences = _chosen(workplace, wanted, keys, windows, positions)
     rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(keys[rows], kind="stable")]  # shards are in the order of the corpus
     place = np.full(len(keys), -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
-    vectors = _vectors(workplace, slices, place, len(rows))
+    vectors = _vectors(workplace, slices, checksums, place, len(rows))
     return States(keys[rows], windows[rows], positions[rows], vectors, occurrences)
 
 
@@ -100,33 +107,40 @@ def read_sums(shard: str, workplace: Workplace, owners: NDArray[np.int32]) -> Su
     from sensedict_trainer.streaming import Sums, merge
 
     later: Sums | None = None
-    for name, (start, stop, expected) in _slices(workplace, shard, "sums"):
-        checksum, found = 0, {}
-        for tensor in _SUMS:
-            found[tensor] = _rows(workplace, name, tensor, start, stop)
-            checksum = zlib.crc32(found[tensor].data, checksum)
-        _verify(workplace, name, (start, stop), checksum, expected)
+    for part in _slices(workplace, shard, "sums"):
+        found = dict(zip(SUMS, _read(workplace, [(part.shard, part.rows(tensor)) for tensor in SUMS]), strict=True))
+        _verify(workplace, part, _checksum(found.values()))
         rows = np.searchsorted(owners, found["sum_owners"]) + found["sum_ordinals"]
-        part = Sums(
+        summed = Sums(
             senses=torch.from_numpy(rows.astype(np.int64)),
             counts=torch.from_numpy(found["sum_counts"].copy()),
             sums=torch.from_numpy(found["sums"].copy()),
             squares=torch.from_numpy(found["sum_squares"].copy()),
         )
-        later = part if later is None else merge([later, part])
+        later = summed if later is None else merge([later, summed])
         workplace.advance(0)
     return later
 
 
-def _slices(workplace: Workplace, shard: str, fact: str) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """(harvest shard, (start, stop, checksum)) of those with rows for the shard, in the order of the corpus."""
-    windows = workplace.made["plan"].facts["harvest"]
+def _slices(workplace: Workplace, shard: str, fact: str) -> list[_Slice]:
+    """What shards of the harvest have of a shard of clusters, in the order of the corpus.
+
+    Raises:
+        LostShard: one of them is not there, or is of another plan.
+    """
+    windows = workplace.needed("plan").facts["harvest"]
+    made = workplace.manifest.harvests_for(shard, fact)
+    found = []
     for name in sorted(windows, key=lambda name: int(windows[name]["first_window"])):
         if (_generation(name) > _generation(shard)) == (fact == "slices"):
             continue  # states are kept until a token's senses are settled, sums made from then on
-        found = workplace.needed(name).facts.get(fact, {}).get(shard)
-        if found is not None and found[0] < found[1]:
-            yield name, tuple(found)
+        if name not in made:
+            raise LostShard(name, f"{name} of {workplace.build.ref} is not there; it is made again")
+        workplace.check_plan(made[name])
+        start, stop, expected = made[name].facts["rows"] or (0, 0, 0)
+        if start < stop:
+            found.append(_Slice(made[name], start, stop, expected))
+    return found
 
 
 def _generation(shard: str) -> int:
@@ -152,43 +166,67 @@ def _chosen(
     return np.ones(len(keys), dtype=np.bool_), plan["occurrences"][first:end]
 
 
-def _places(workplace: Workplace, name: str, start: int, stop: int, expected: int) -> _Slice:
-    checksum, places = 0, {}
-    for tensor in _PLACES:
-        places[tensor] = _rows(workplace, name, tensor, start, stop)
-        checksum = zlib.crc32(places[tensor].data, checksum)
-    return _Slice(name, start, stop, expected, checksum, places)
-
-
 def _vectors(
-    workplace: Workplace, slices: Sequence[_Slice], place: NDArray[np.int64], count: int
+    workplace: Workplace, slices: Sequence[_Slice], checksums: Sequence[int], place: NDArray[np.int64], count: int
 ) -> NDArray[np.float16]:
-    """(count, D) the vectors of all slices, each at its place; −1 for those that are not wanted."""
-    some = next(iter(workplace.made["plan"].facts["harvest"]))
-    width = _rows(workplace, some, "vectors", 0, 0).shape[1]
-    vectors = np.empty((count, width), dtype=np.float16)
-    step, row = max(1, _BLOCK // (2 * width)), 0
-    for part in slices:
-        checksum = part.checksum
-        for start in range(part.start, part.stop, step):
-            block = _rows(workplace, part.shard, "vectors", start, min(start + step, part.stop))
-            checksum = zlib.crc32(block.data, checksum)
+    """(count, D) the vectors of all slices, each at its place; −1 for those that are not wanted.
+
+    Args:
+        checksums: what those of the slices have come to before the vectors.
+    """
+    some_shard = workplace.needed(next(iter(workplace.needed("plan").facts["harvest"])))
+    (like,) = _read(workplace, [(some_shard, Rows(some_shard.file, "vectors", 0, 0))])
+    vectors = np.empty((count, like.shape[1]), dtype=np.float16)
+    reached, row = list(checksums), 0
+    for some in _batches(slices, max(1, _BLOCK // (2 * like.shape[1]))):
+        blocks = _read(workplace, [(slices[i].shard, part) for i, part in some])
+        for (i, part), block in zip(some, blocks, strict=True):
+            reached[i] = zlib.crc32(block.data, reached[i])
             into = place[row : row + len(block)]
             vectors[into[into >= 0]] = block[into >= 0]
             row += len(block)
-            workplace.advance(0)
-        _verify(workplace, part.shard, (part.start, part.stop), checksum, part.expected)
+            if part.stop == slices[i].stop:
+                _verify(workplace, slices[i], reached[i])
+        workplace.advance(0)
     return vectors
 
 
-def _rows(workplace: Workplace, name: str, tensor: str, start: int, stop: int) -> NDArray[Any]:
-    try:
-        return workplace.store.rows(workplace.made[name].file, tensor, start, stop)
-    except Corrupt as error:
-        raise workplace.lost(name, error) from error
+def _batches(slices: Sequence[_Slice], most: int) -> Iterator[list[tuple[int, Rows]]]:
+    """The vectors of all slices in their order, `most` rows at once: (number of the slice, rows of it)."""
+    batch: list[tuple[int, Rows]] = []
+    room = most
+    for i, part in enumerate(slices):
+        start = part.start
+        while start < part.stop:
+            stop = min(part.stop, start + room)
+            batch.append((i, Rows(part.shard.file, "vectors", start, stop)))
+            room -= stop - start
+            start = stop
+            if not room:
+                yield batch
+                batch, room = [], most
+    if batch:
+        yield batch
 
 
-def _verify(workplace: Workplace, name: str, rows: tuple[int, int], checksum: int, expected: int) -> None:
-    if checksum != expected:
-        error = Corrupt(f"rows {rows[0]} to {rows[1]} of {workplace.made[name].file} are not those that were written")
-        raise workplace.lost(name, error)
+def _read(workplace: Workplace, wanted: Sequence[tuple[Shard, Rows]]) -> list[NDArray[Any]]:
+    """Rows of shards of the harvest, asked for together."""
+    found = []
+    for (shard, _), rows in zip(wanted, workplace.store.rows([rows for _, rows in wanted]), strict=True):
+        if isinstance(rows, Corrupt):
+            raise workplace.lost(shard, rows) from rows
+        found.append(rows)
+    return found
+
+
+def _checksum(tensors: Iterable[NDArray[Any]]) -> int:
+    checksum = 0
+    for tensor in tensors:
+        checksum = zlib.crc32(tensor.data, checksum)
+    return checksum
+
+
+def _verify(workplace: Workplace, part: _Slice, checksum: int) -> None:
+    if checksum != part.expected:
+        rows = f"rows {part.start} to {part.stop} of {part.shard.file}"
+        raise workplace.lost(part.shard, Corrupt(f"{rows} are not those that were written"))

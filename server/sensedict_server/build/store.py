@@ -6,8 +6,9 @@ import errno
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import fsspec
@@ -27,6 +28,16 @@ _BLOCK = 16 << 20  # bytes handed to a file system at once
 _SCRATCH = ".tmp"
 _OURS = re.compile(rf"\.[0-9a-f]{{8}}\.safetensors({re.escape(_SCRATCH)})?$")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_KNOWN = 4096  # files of a store whose headers are remembered
+# What a place says that may answer in a while: an object store that is busy, or broke down inside, is EBUSY, EREMOTEIO.
+_PASSING = tuple(
+    getattr(errno, name)
+    for name in (
+        *("EAGAIN", "EBUSY", "EIO", "EREMOTEIO", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED"),
+        *("ENETDOWN", "ENETUNREACH", "EHOSTUNREACH", "EPIPE", "ESTALE"),
+    )
+    if hasattr(errno, name)
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,22 @@ class Stored:
     file: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows `start .. stop` of one array of a file."""
+
+    file: str
+    tensor: str
+    start: int
+    stop: int
+
+
+@lru_cache(maxsize=16)
+def _layouts(url: str) -> dict[str, dict[str, arrays.Place]]:
+    """Where arrays lie in the files of a store, as far as this process has looked; no name is used twice."""
+    return {}
 
 
 class Store:
@@ -58,7 +85,7 @@ class Store:
             raise ConfigurationError(f"the store {url} cannot be opened: {error}") from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._files, LocalFileSystem)
-        self._layouts: dict[str, dict[str, arrays.Place]] = {}
+        self._layouts = _layouts(self.url)
 
     @property
     def folder(self) -> str | None:
@@ -95,26 +122,33 @@ class Store:
         except MalformedBody as error:
             raise Corrupt(f"{self._name(file)} is damaged: {error}") from error
 
-    def rows(self, file: str, tensor: str, start: int, stop: int) -> NDArray[Any]:
-        """The rows `start .. stop` of one array, and no more bytes than theirs; they are not verified.
+    def rows(self, wanted: Sequence[Rows]) -> list[NDArray[Any] | Corrupt]:
+        """Rows of arrays, and no more bytes than theirs, asked for side by side where the place can; not verified.
+
+        Returns:
+            Of each its rows; or what is wrong: the file is gone or cut short, has another header, or no such rows.
 
         Raises:
-            Corrupt: the file is gone or cut short, has another header, or no such rows.
             Unavailable: the place does not answer.
         """
-        place = self._layout(file).get(tensor)
-        if place is None or not place.shape or not 0 <= start <= stop <= place.shape[0]:
-            raise Corrupt(f"{self._name(file)} has no rows {start} to {stop} of {tensor!r}")
-        shape = (stop - start, *place.shape[1:])
-        width = int(np.prod(place.shape[1:], dtype=np.int64)) * place.dtype.itemsize
-        data = self._range(file, place.begin + start * width, place.begin + stop * width)
-        return np.frombuffer(data, place.dtype).reshape(shape)
+        damaged = self._look_into([part.file for part in wanted])
+        places = [damaged.get(part.file) or self._place(part) for part in wanted]
+        there = [(part, at) for part, at in zip(wanted, places, strict=True) if isinstance(at, arrays.Place)]
+        read = iter(self._ranges([(part.file, at.begin, at.end) for part, at in there]))
+        return [_array(next(read), at) if isinstance(at, arrays.Place) else at for at in places]
 
     def exists(self, file: str) -> bool:
-        """Whether the file is there."""
+        """Whether the file is there.
+
+        Raises:
+            Unavailable: the place does not answer.
+        """
         self._files.invalidate_cache()
-        found: bool = self._asked(file, "looked for", lambda: self._files.exists(self._path(file)))
-        return found
+        try:
+            self._asked(file, "looked for", lambda: self._files.info(self._path(file)))
+        except Corrupt:
+            return False
+        return True
 
     def remove(self, file: str) -> None:
         """Remove a file; one that is gone is none."""
@@ -156,43 +190,94 @@ class Store:
         except FileNotFoundError:
             return
 
-    def _layout(self, file: str) -> dict[str, arrays.Place]:
-        if file not in self._layouts:
-            head: bytes = self._asked(file, "read", lambda: self._files.cat_file(self._path(file), 0, _HEAD))
+    def _look_into(self, files: Sequence[str]) -> dict[str, Corrupt]:
+        """Read the headers of files that are not known yet; gives what is wrong with some."""
+        new = [file for file in dict.fromkeys(files) if file not in self._layouts]
+        if len(self._layouts) + len(new) > _KNOWN:
+            self._layouts.clear()
+            new = list(dict.fromkeys(files))
+        damaged: dict[str, Corrupt] = {}
+        for file, head in zip(new, self._ranges([(file, 0, _HEAD) for file in new], whole=False), strict=True):
             try:
-                length = arrays.header_bytes(head)
-                if length > len(head):
-                    head += self._range(file, len(head), length)
-                self._layouts[file] = arrays.layout(head[:length])
-            except MalformedBody as error:
-                raise Corrupt(f"{self._name(file)} is damaged: {error}") from error
-        return self._layouts[file]
+                if isinstance(head, Corrupt):
+                    raise head
+                self._layouts[file] = self._layout(file, head)
+            except Corrupt as error:
+                damaged[file] = error
+        return damaged
 
-    def _range(self, file: str, begin: int, end: int) -> bytes:
-        if begin == end:
-            return b""
-        data: bytes = self._asked(file, "read", lambda: self._files.cat_file(self._path(file), begin, end))
-        if len(data) != end - begin:
-            raise Corrupt(f"{self._name(file)} is cut short: {len(data)} of the bytes {begin} to {end} are there")
-        return data
+    def _place(self, part: Rows) -> arrays.Place | Corrupt:
+        """Where rows lie in a file whose header is known."""
+        array = self._layouts[part.file].get(part.tensor)
+        if array is None or not array.shape or not 0 <= part.start <= part.stop <= array.shape[0]:
+            return Corrupt(f"{self._name(part.file)} has no rows {part.start} to {part.stop} of {part.tensor!r}")
+        width = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
+        shape = (part.stop - part.start, *array.shape[1:])
+        return arrays.Place(array.dtype, shape, array.begin + part.start * width, array.begin + part.stop * width)
+
+    def _layout(self, file: str, head: bytes) -> dict[str, arrays.Place]:
+        try:
+            length = arrays.header_bytes(head)
+            if length > len(head):
+                (rest,) = self._ranges([(file, len(head), length)])
+                if isinstance(rest, Corrupt):
+                    raise rest
+                head += rest
+            return arrays.layout(head[:length])
+        except MalformedBody as error:
+            raise Corrupt(f"{self._name(file)} is damaged: {error}") from error
+
+    def _ranges(self, wanted: Sequence[tuple[str, int, int]], whole: bool = True) -> list[bytes | Corrupt]:
+        """Bytes `begin .. end` of files, or what is wrong with one.
+
+        Args:
+            whole: a file that ends before is cut short.
+        """
+        asked = [(self._path(file), begin, end) for file, begin, end in wanted if begin < end]
+        paths, begins, ends = ([part[i] for part in asked] for i in range(3))
+        answers = iter(self._files.cat_ranges(paths, begins, ends, on_error="return") if asked else [])
+        found: list[bytes | Corrupt] = []
+        for file, begin, end in wanted:
+            data = next(answers) if begin < end else b""
+            try:
+                if isinstance(data, Exception):  # asked for again alone, as often as any
+                    data = self._asked(file, "read", partial(self._files.cat_file, self._path(file), begin, end))
+                if whole and len(data) != end - begin:
+                    raise Corrupt(f"{self._name(file)} is cut short: {len(data)} of bytes {begin} to {end} are there")
+                found.append(data)
+            except Corrupt as error:
+                found.append(error)
+        return found
 
     def _asked(self, file: str, what: str, ask: Callable[[], T]) -> T:
         """What the place answers, asked again while it does not."""
         again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((TimeoutError, ConnectionError)),
+            retry=tenacity.retry_if_exception(self._may_pass),
             wait=tenacity.wait_exponential(multiplier=0.05, max=5.0),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             reraise=True,
         )
         try:
             return again(ask)
-        except (TimeoutError, ConnectionError) as error:
-            reason = str(error) or type(error).__name__
-            raise Unavailable(f"{self._name(file)} could not be {what} in {ATTEMPTS} tries: {reason}") from error
         except FileNotFoundError as error:
             raise Corrupt(f"{self._name(file)} is gone") from error
-        except OSError as error:
-            fix = "make room and start the build again" if error.errno in _FULL else "name another --store or mend it"
+        except Exception as error:
+            if self._may_pass(error):
+                reason = str(error) or type(error).__name__
+                raise Unavailable(f"{self._name(file)} could not be {what} in {ATTEMPTS} tries: {reason}") from error
+            if not isinstance(error, OSError):
+                raise
+            fix = "make room and start the build again" if error.errno in _FULL else "name another --work or mend it"
             raise ConfigurationError(
                 f"{self._name(file)} cannot be {what}: {error.strerror or error}; {fix}"
             ) from error
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Whether the place may answer in a while. Not every file system makes OSErrors of what its network says."""
+        if isinstance(error, OSError):
+            return isinstance(error, TimeoutError | ConnectionError) or error.errno in _PASSING
+        return isinstance(error, Exception) and not self._local
+
+
+def _array(data: bytes | Corrupt, place: arrays.Place) -> NDArray[Any] | Corrupt:
+    return data if isinstance(data, Corrupt) else np.frombuffer(data, place.dtype).reshape(place.shape)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from sensedict_server.build.workplace import Workplace
 
+SUMS = ("sum_owners", "sum_ordinals", "sum_counts", "sum_squares", "sums")  # arrays of a shard of the harvest
+
 
 class SettledSenses:
     """Senses of some keys, to each of which the states nearest to it are added up; memory holds 6·D bytes a sense.

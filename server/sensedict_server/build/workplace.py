@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from sensedict.errors import Corrupt
+from sensedict.errors import Corrupt, SenseDictError, Unavailable
 from sensedict_server.build.manifest import Manifest
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.store import Store
@@ -61,18 +62,38 @@ class Workplace:
 
     @cached_property
     def made(self) -> Mapping[str, Shard]:
-        """All that was made when this was first asked, by name."""
+        """All that was made when this was first asked, by name; facts without `slices` and `sums`."""
         return self.manifest.shards()
 
     def needed(self, name: str) -> Shard:
-        """A shard that was made before.
+        """A shard that was made before, for the plan that is there.
 
         Raises:
-            LostShard: it was, and another reader found it damaged.
+            LostShard: another reader found it damaged; or it was made for a plan that was lost. It is to be made again.
         """
         if name not in self.made:
             raise LostShard(name, f"{name} of {self.build.ref} is not there; it is made again")
-        return self.made[name]
+        shard = self.made[name]
+        if name != "plan":
+            self.check_plan(shard)
+        return shard
+
+    def check_plan(self, shard: Shard) -> None:
+        """Let pass a shard that was made for the plan that is there: in another one its name may mean something else.
+
+        Raises:
+            LostShard: it was made for another; all such are to be made again.
+        """
+        if shard.facts.get("plan") != self.needed("plan").facts["hash"]:
+            self.drop_stale()
+            raise LostShard(
+                shard.name, f"{shard.name} of {self.build.ref} is of a plan that was lost; it is made again"
+            )
+
+    def drop_stale(self) -> None:
+        """Take out of the manifest, and of the store, what was made for another plan than the one that is there now."""
+        for shard in self.manifest.drop_stale():
+            self._remove(shard)
 
     def read(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays of a shard that was made.
@@ -85,17 +106,51 @@ class Workplace:
         try:
             return self.store.read(shard.file, shard.sha256)
         except Corrupt as error:
-            raise self.lost(name, error) from error
+            raise self.lost(shard, error) from error
 
-    def lost(self, name: str, error: Corrupt) -> Corrupt:
-        """What to raise when a file of a shard was found damaged; the manifest no longer has the shard."""
-        times = self.manifest.lose(self.made[name])
+    def lost(self, shard: Shard, error: Corrupt) -> Corrupt:
+        """What to raise when a file of a shard was found damaged; the manifest no longer has the shard.
+
+        Files are seldom lost alone: shards of the same stage whose files are gone are taken out with it, so that all
+        are made again at once.
+        """
+        times = self._lose(shard)
         if times >= LOSSES:
             return Corrupt(
-                f"{name} of {self.build.ref} was damaged {times} times: {error.detail}; the place {self.store.url} "
-                "loses what is written to it, name another store"
+                f"{shard.name} of {self.build.ref} was damaged {times} times: {error.detail}; the place "
+                f"{self.store.url} loses what is written to it, name another store"
             )
-        return LostShard(name, f"{error.detail}; {name} is made again")
+        more = 0
+        with suppress(Unavailable):
+            for other in self._gone_beside(shard):
+                self._lose(other)
+                more += 1
+        beside = f", and {more} more whose files are gone" if more else ""
+        return LostShard(shard.name, f"{error.detail}; {shard.name} is made again{beside}")
+
+    def _gone_beside(self, shard: Shard) -> Iterator[Shard]:
+        """The other shards of a stage whose files are gone."""
+        stage = shard.name.rpartition("/")[0]
+        for other in self.made.values():
+            if stage and other.name.startswith(f"{stage}/") and other.name != shard.name:
+                self.advance(0)
+                if not self.store.exists(other.file):
+                    yield other
+
+    def _lose(self, shard: Shard) -> int:
+        """Take a shard out of the manifest and of the store; gives how often that happened to it."""
+        times = self.manifest.lose(shard)
+        self._remove(shard)
+        return times
+
+    def _remove(self, shard: Shard) -> None:
+        """Remove the files of a shard that is lost, unless another build has taken them over; as far as that can be."""
+        if self.manifest.is_shared(shard.file):
+            return
+        tokens = shard.facts.get("token_files", {}).values()  # of a plan
+        for file in (shard.file, *(stored["file"] for stored in tokens)):
+            with suppress(SenseDictError):
+                self.store.remove(file)
 
     def add(
         self, name: str, tensors: Mapping[str, NDArray[Any]], size: int, seconds: float, facts: Mapping[str, Any]
@@ -105,9 +160,15 @@ class Workplace:
         Raises:
             ConfigurationError, Unavailable: it cannot be written.
         """
+        if name != "plan":
+            facts = {**facts, "plan": self.needed("plan").facts["hash"]}
         stored = self.store.write(name, tensors)
         shard = Shard(name, stored.file, stored.bytes, stored.sha256, size, seconds, self.worker, facts)
-        if self.manifest.add(shard):
-            return True
-        self.store.remove(stored.file)
-        return False
+        added = False
+        try:
+            added = self.manifest.add(shard)
+        finally:
+            if not added:  # another attempt was first, or the database is away
+                with suppress(SenseDictError):
+                    self.store.remove(stored.file)
+        return added
