@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_server.build.check import check_name
+from sensedict_server.build.places import is_whole_source, is_whole_store, is_whole_teacher, store_place
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.settings_check import check_settings
 
@@ -29,11 +30,13 @@ class NamedPlan:
     Attributes:
         settings: of the build; `{date}` in its version stands for the day on which it is started.
         store: folder or URL of its shards, which every worker reaches.
+        threads: that the configuration names; None leaves them to whoever starts the plan first.
     """
 
     name: str
     settings: BuildSettings
     store: str
+    threads: int | None = None
 
     def at(self, moment: datetime) -> BuildSettings:
         """The settings of the build that is started then; the day is UTC's."""
@@ -70,8 +73,10 @@ def _plan(name: str, table: object, faults: list[str]) -> NamedPlan | None:
     try:
         check_name("plan", name)
         if not found:
+            found += _relative(table)
+        if not found:
             values = {key: value for key, value in _values(table).items() if key != _STORE}
-            plan = NamedPlan(name, BuildSettings(**values), table[_STORE])
+            plan = NamedPlan(name, BuildSettings(**values), store_place(table[_STORE]), values.get("threads"))
             check_settings(plan.at(datetime.now(UTC)))
             return plan
     except InvalidInput as error:
@@ -94,6 +99,18 @@ def _faults(table: Mapping[str, Any]) -> Iterator[str]:
     for key in _required():
         if key not in table:
             yield f"{key} is missing"
+
+
+def _relative(table: Mapping[str, Any]) -> Iterator[str]:
+    """Places that mean others in another folder: the service and its workers do not run in one."""
+    texts = [(key, place) for key in ("corpus", "training_text") for place in table.get(key, ())]
+    for key, place, is_whole in (
+        (_STORE, table[_STORE], is_whole_store),
+        ("teacher", table["teacher"], is_whole_teacher),
+        *((key, place, is_whole_source) for key, place in texts),
+    ):
+        if not is_whole(place):
+            yield f"{key} is {place!r}, in whatever folder a worker runs: write the whole path"
 
 
 def _values(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from sqlalchemy import Engine, text
 from running_service import environment_of
 from sensedict.errors import Conflict, NotFinite
 from sensedict_server.build import planning, shard_queue
-from sensedict_server.build.jobs import cancel_build, open_build
+from sensedict_server.build.jobs import cancel_build
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
+from sensedict_server.build.opening import open_build
 from sensedict_server.build.pipeline import build_dictionary, enter_build
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source

@@ -42,6 +42,11 @@ def test_a_plan(tmp_path: Path) -> None:
     assert settings.seed == 0
 
 
+def test_a_store_is_named_as_builds_are_compared_by(tmp_path: Path) -> None:
+    text = GOOD.replace("s3://bucket/mine", f"file://{tmp_path}/x/../store/")
+    assert read_plans(file_of(tmp_path, text))["nightly"].store == str(tmp_path.resolve() / "store")
+
+
 def test_no_file_means_no_plans() -> None:
     assert read_plans(None) == {}
 
@@ -66,6 +71,29 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         name = "mine"
         version = "{{day}}"
         store = "/store"
+        [relative]
+        teacher = "./models/teacher"
+        corpus = ["text", "datasets:wikitext", "/text"]
+        training_text = ["~/text"]
+        lexicon = "english@1"
+        name = "mine"
+        version = "1"
+        store = "file://store"
+        [layer]
+        teacher = "org/model"
+        corpus = ["/text"]
+        lexicon = "english@1"
+        name = "mine"
+        version = "1"
+        state_point = "layer:99x"
+        store = "/store"
+        [lexicon]
+        teacher = "model"
+        corpus = ["/text"]
+        lexicon = "english"
+        name = "mine"
+        version = "1"
+        store = "/store"
         ["a b"]
     """
     with pytest.raises(ConfigurationError) as caught:
@@ -79,10 +107,17 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "[wrong] key is 'nxt': Input should be 'next', 'predicted' or 'input'",
         "[wrong] version is missing",
         "[unfit] version '{day}'",
+        "[relative] store is 'file://store', in whatever folder a worker runs: write the whole path",
+        "[relative] teacher is './models/teacher'",
+        "[relative] corpus is 'text'",
+        "[relative] training_text is '~/text'",
+        "[layer] state point 'layer:99x'",
+        "[lexicon] lexicon 'english': write name@version",
         "[a b] plan 'a b'",
         "[a b] store is missing",
     ):
         assert said in caught.value.detail
+    assert "datasets:wikitext" not in caught.value.detail
 
 
 @pytest.mark.parametrize("content", [b"[nightly", b"\xff"])

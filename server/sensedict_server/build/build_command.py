@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from sqlalchemy import Engine
 
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 from sensedict_server.schema import migrated
@@ -116,7 +118,11 @@ def _bytes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     type=click.IntRange(1),
     help="Windows a forward pass; decides the rounding.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Of every worker; decides the rounding.  [default: all cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Of every worker; decides the rounding.  [default: those that it was begun with, else all cores]",
+)
 @click.option(
     "--memory",
     default="2GB",
@@ -177,43 +183,41 @@ def build(
     Stopped, or killed, and started again with the same options, it goes on where it was. Started twice, both work on
     it, and so does every `sensedict worker` of the database.
     """
-    from sensedict_server.build.lexicon import lexicon_without
-    from sensedict_server.build.plan import BuildSettings, cores
+    from sensedict_server.build.plan import BuildSettings
 
     settings = Settings.from_environment()
-    if without and not dry_run:
-        with migrated(settings) as database:
-            lexicon = lexicon_without(database, lexicon, without).ref
-        click.echo(f"lexicon: {lexicon}")
-    build_settings = BuildSettings(
-        teacher=_whole_path(teacher) if Path(teacher).is_dir() else teacher,
-        corpus=tuple(map(_whole_path, corpus)),
-        lexicon=lexicon,
-        name=name,
-        version=version,
-        tokens=tokens,
-        k=k,
-        key=key,  # type: ignore[arg-type] # click.Choice has checked it
-        cap=cap,
-        window=window,
-        seed=seed,
-        contexts=contexts,
-        synonym_types=synonym_type,
-        antonym_types=antonym_type,
-        dtype=dtype,
-        device=device,
-        batch_size=batch_size,
-        state_point="final_norm" if layer is None else f"layer:{layer}",
-        mode=mode,  # type: ignore[arg-type] # as above
-        first=first,
-        allocation="adaptive" if adaptive else "fixed",
-        k_most=k_most,
-        budget=budget,
-        training_text=tuple(map(_whole_path, training_text)),
-        threads=threads or cores(),
-        memory=memory,
-    )
-    _run(settings, build_settings, work or f"build-{name}@{version}", fresh, queue, dry_run)
+    with migrated(settings) as database:
+        lexicon = _lexicon(database, lexicon, () if dry_run else without)
+        threads = threads or _threads(database, name, version)
+        build_settings = BuildSettings(
+            teacher=_whole_path(teacher) if Path(teacher).is_dir() else teacher,
+            corpus=tuple(map(_whole_path, corpus)),
+            lexicon=lexicon,
+            name=name,
+            version=version,
+            tokens=tokens,
+            k=k,
+            key=key,  # type: ignore[arg-type] # click.Choice has checked it
+            cap=cap,
+            window=window,
+            seed=seed,
+            contexts=contexts,
+            synonym_types=synonym_type,
+            antonym_types=antonym_type,
+            dtype=dtype,
+            device=device,
+            batch_size=batch_size,
+            state_point="final_norm" if layer is None else f"layer:{layer}",
+            mode=mode,  # type: ignore[arg-type] # as above
+            first=first,
+            allocation="adaptive" if adaptive else "fixed",
+            k_most=k_most,
+            budget=budget,
+            training_text=tuple(map(_whole_path, training_text)),
+            threads=threads,
+            memory=memory,
+        )
+        _run(database, settings.files, build_settings, work or f"build-{name}@{version}", fresh, queue, dry_run)
 
 
 def _whole_path(source: str) -> str:
@@ -221,29 +225,49 @@ def _whole_path(source: str) -> str:
     return source if source.startswith(_DATA_SET) else str(Path(source).absolute())
 
 
-def _run(settings: Settings, build: BuildSettings, work: str, fresh: bool, queue: bool, dry_run: bool) -> None:
+def _lexicon(database: Engine, lexicon: str, without: Sequence[str]) -> str:
+    """The lexicon, or the one that is made of it by leaving sources out."""
+    from sensedict_server.build.lexicon import lexicon_without
+
+    if without:
+        lexicon = lexicon_without(database, lexicon, without).ref
+        click.echo(f"lexicon: {lexicon}")
+    return lexicon
+
+
+def _threads(database: Engine, name: str, version: str) -> int:
+    """Those that a build of the dictionary was begun with; for a new one all cores."""
+    from sensedict_server.build.identity import known_threads
+    from sensedict_server.build.plan import cores
+
+    with database.connect() as connection:
+        return known_threads(connection, name, version) or cores()
+
+
+def _run(
+    database: Engine, files: Path, build: BuildSettings, work: str, fresh: bool, queue: bool, dry_run: bool
+) -> None:
     from sensedict_server.build.pipeline import build_dictionary, enter_build, plan_build
     from sensedict_server.build.shard_queue import quiet
     from sensedict_server.queries.builds import Build
 
     quiet()
-    with migrated(settings) as database:
-        if dry_run:
-            plan_build(database, settings.files, build, work, click.echo)
+    if dry_run:
+        plan_build(database, files, build, work, click.echo)
+        return
+    if queue:
+        entered = enter_build(database, build, work, fresh, click.echo)
+        if isinstance(entered, Build):
+            click.echo(f"job {entered.id}: workers make it, `sensedict jobs show {entered.id} --follow` shows it")
             return
-        if queue:
-            entered = enter_build(database, build, work, fresh, click.echo)
-            if isinstance(entered, Build):
-                click.echo(f"job {entered.id}: workers make it, `sensedict jobs show {entered.id} --follow` shows it")
-                return
-            dictionary, made = entered, False
-        else:
-            try:
-                dictionary, made = build_dictionary(database, settings.files, build, work, fresh, click.echo)
-            except KeyboardInterrupt:
-                click.echo("stopped: the same command goes on where it was", err=True)
-                sys.exit(_STOPPED)
+        dictionary, made = entered, False
+    else:
+        try:
+            dictionary, made = build_dictionary(database, files, build, work, fresh, click.echo)
+        except KeyboardInterrupt:
+            click.echo("stopped: the same command goes on where it was", err=True)
+            sys.exit(_STOPPED)
     if made:
-        click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {settings.files / dictionary.ref}")
+        click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {files / dictionary.ref}")
     else:
         click.echo(f"{dictionary.ref} is published already, from the same settings: nothing to do")

@@ -40,6 +40,16 @@ def check_version(version: str) -> None:
         raise InvalidInput(f"version {LATEST!r} would hide the alias of that name: choose another version")
 
 
+def check_state_point(state_point: str) -> None:
+    """Let pass the name of a state point.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not _STATE_POINT.fullmatch(state_point):
+        raise InvalidInput(f"state point {state_point!r}: final_norm, or layer:N with N from 1")
+
+
 def check(draft: Draft) -> None:
     """Let pass a draft whose arrays fit together and hold numbers.
 
@@ -52,8 +62,7 @@ def check(draft: Draft) -> None:
     check_version(draft.version)
     if draft.key_policy not in ("next", "predicted", "input"):
         raise InvalidInput(f"key policy {draft.key_policy!r}: one of next, predicted, input")
-    if not _STATE_POINT.fullmatch(draft.state_point):
-        raise InvalidInput(f"state point {draft.state_point!r}: final_norm, or layer:N with N from 1")
+    check_state_point(draft.state_point)
     if draft.k < 1:
         raise InvalidInput(f"k is {draft.k}: a token has at least one sense")
     _check_tokens(draft)

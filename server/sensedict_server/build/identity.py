@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection
+
+from sensedict_server.queries.builds import builds_of, running_build
+from sensedict_server.queries.dictionaries import find_dictionary
+
 if TYPE_CHECKING:
     from sensedict_server.build.plan import BuildSettings
 
@@ -12,6 +17,21 @@ if TYPE_CHECKING:
 NOT_CONTENT = ("name", "version", "device", "training_text")
 # What is read when a dictionary is put together, and by nothing before.
 NOT_IN_SHARDS = ("lexicon", "synonym_types", "antonym_types")
+
+
+def known_threads(connection: Connection, name: str, version: str) -> int | None:
+    """The threads of the build of that dictionary, running, published or stopped; None where there is none.
+
+    They are content, and another machine has other cores: who names no number means the one that was begun with.
+    """
+    running = running_build(connection, name, version)
+    dictionary = find_dictionary(connection, name, version)
+    settings = [build.settings for build in builds_of(connection, name, version)]
+    if dictionary is not None:
+        settings.insert(0, dictionary.settings.get("build", {}))
+    if running is not None:
+        settings.insert(0, running.settings)
+    return next((int(found["threads"]) for found in settings if "threads" in found), None)
 
 
 def content_of(settings: BuildSettings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Builds as rows, their shards as jobs of procrastinate: opening a build, going on with it, ending it.
+"""The shards of a build as jobs of procrastinate: going on with a build, and ending it.
 
 The manifest is the truth and the queue a hint. A job that got lost is put into the queue again by whoever looks next
 (`advance`, `nudge`); one that comes twice finds its shard made. Each function is one transaction.
@@ -9,80 +9,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import psycopg
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 from procrastinate.sync_psycopg_connector import SyncPsycopgConnector
-from sqlalchemy import Connection, Engine, delete, func, insert, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, func, insert, update
 
 from sensedict.errors import Conflict, JobNotFound
-from sensedict_server.build.identity import NOT_CONTENT, NOT_IN_SHARDS
-from sensedict_server.build.store import Store
 from sensedict_server.database import driver
 from sensedict_server.patience import patient
-from sensedict_server.queries.builds import Build, builds_like, builds_of, find_build, list_builds, running_build
+from sensedict_server.queries.builds import Build, find_build, locked_build
 from sensedict_server.queries.queue import (
     cancel_jobs,
+    drop_ended,
+    drop_job,
     hold_running,
-    is_queued,
+    is_waiting,
     names_made,
     queue_name,
     shards_queued,
 )
-from sensedict_server.tables import build_shards, builds
+from sensedict_server.tables import build_log, builds
 
 if TYPE_CHECKING:
-    from sensedict_server.build.plan import BuildSettings
     from sensedict_server.build.stages import Stage
 
 TASK = "make"
 FIRST, LAST = "plan", "publish"
-
-_TAKE_OVER = """
-INSERT INTO build_shards (build_id, shard, file, bytes, sha256, facts, size, seconds, worker)
-SELECT :build, shard, file, bytes, sha256, facts, size, seconds, worker FROM build_shards
-WHERE build_id = :earlier AND shard <> :last AND file IS NOT NULL
-"""
-
-
-def open_build(
-    engine: Engine,
-    settings: BuildSettings,
-    content: Mapping[str, Any] | None,
-    store: str,
-    fresh: bool = False,
-    plan: str | None = None,
-) -> Build:
-    """The running build of these settings: the one that is there, a stopped one that goes on, or a new one.
-
-    A new build takes over the shards of any other in the same store that has them in common.
-
-    Args:
-        content: what decides the result; None where it is yet to be found out.
-        store: folder or URL of the shards.
-        fresh: throw away what earlier builds left in the store.
-        plan: the server's plan that the build is started from.
-
-    Raises:
-        Conflict: another build of that name and version is running, names what differs; or, with `fresh`, one that
-            is running has its shards there.
-    """
-    while True:
-        try:
-            return _opened(engine, settings, content, store, fresh, plan)
-        except IntegrityError as error:
-            if not isinstance(error.orig, psycopg.errors.UniqueViolation):
-                raise
-        # Another process opened one in this moment: look again.
+DEATHS = 5  # of the processes that make a shard, after which its build fails
 
 
 @patient
 def advance(engine: Engine, build_id: int, stages: Sequence[Stage]) -> None:
     """Put into the queue what is missing of the first unfinished stage; a build that has all is published."""
     with engine.begin() as connection:
-        if is_queued(connection, build_id, "todo") or not hold_running(connection, build_id):
+        if is_waiting(connection, build_id) or not hold_running(connection, build_id):
             return
         made = names_made(connection, build_id)
         if LAST in made:
@@ -102,8 +63,37 @@ def missing(stages: Sequence[Stage], made: Iterable[str]) -> list[str]:
 def nudge(engine: Engine, build_id: int) -> None:
     """Let a build go on of which nothing is in the queue: a job of its plan finds what to do next."""
     with engine.begin() as connection:
-        if not is_queued(connection, build_id, "todo", "doing") and hold_running(connection, build_id):
-            _first_job(connection, build_id)
+        if hold_running(connection, build_id):
+            first_job(connection, build_id)
+
+
+@patient
+def put_back(engine: Engine, job: Job, worker: str, died: bool) -> None:
+    """Let any worker take a job that nobody works on; of a build that has ended it is removed.
+
+    Args:
+        worker: who does so, for the log.
+        died: whether its worker did, perhaps of it: a build fails whose shard was there too often; else it never
+            knew of the job, since the database's answer was lost.
+    """
+    build_id, shard = int(str(job.task_kwargs["build_id"])), str(job.task_kwargs["shard"])
+    deaths = int(str(job.task_kwargs.get("deaths", 0))) + died
+    whose = f" ({job.task_kwargs['worker']})" if "worker" in job.task_kwargs else ""
+    why = f"its worker fell silent{whose}" if died else "the database's answer was lost"
+    with engine.begin() as connection:
+        build = locked_build(connection, build_id)
+        if job.id is None or not drop_job(connection, job.id) or build is None or build.state != "running":
+            return  # by another worker, in this moment; or nobody wants it
+        line = f"{shard}: {why}, it is made again"
+        if deaths >= DEATHS:
+            line = (
+                f"{shard} was begun {deaths} times, and each time its worker fell silent, the last time{whose}: see "
+                "there whether it was killed for want of memory, and start the build again"
+            )
+            _ended(connection, build_id, "failed", line)
+        elif shard not in shards_queued(connection, build_id):
+            _defer(connection, build_id, [shard], **({"deaths": deaths} if deaths else {}))
+        connection.execute(insert(build_log).values(build_id=build_id, worker=worker, message=line))
 
 
 @patient
@@ -145,113 +135,14 @@ def set_content(engine: Engine, build_id: int, content: Mapping[str, Any]) -> No
         connection.execute(update(builds).where(builds.c.id == build_id).values(content=content))
 
 
-@patient
-def _opened(
-    engine: Engine,
-    settings: BuildSettings,
-    content: Mapping[str, Any] | None,
-    store: str,
-    fresh: bool,
-    plan: str | None,
-) -> Build:
-    with engine.begin() as connection:
-        there = running_build(connection, settings.name, settings.version)
-        if there is not None:
-            _check_same(there, settings, content)
-        if fresh:
-            _throw_away(connection, store)
-        build_id = there.id if there is not None else _stopped(connection, settings, content, store)
-        if build_id is None:
-            build_id = _new(connection, settings, content, store, plan)
-        elif there is None:
-            _go_on(connection, build_id, settings)
-        if not is_queued(connection, build_id, "todo", "doing"):
-            _first_job(connection, build_id)
-        found = find_build(connection, build_id)
-    if found is None:
-        raise JobNotFound(f"job {build_id} was removed while it was being opened")
-    return found
+def first_job(connection: Connection, build_id: int) -> None:
+    """Put the plan of a build into the queue where nothing of it is there; only for who holds its row."""
+    if not shards_queued(connection, build_id):
+        _defer(connection, build_id, [FIRST])
 
 
-def _go_on(connection: Connection, build_id: int, settings: BuildSettings) -> None:
-    """Set a build running again; its text may have moved."""
-    going_on = {"state": "running", "error": None, "finished_at": None, "settings": settings.to_json()}
-    connection.execute(update(builds).where(builds.c.id == build_id).values(going_on))
-
-
-def _check_same(there: Build, settings: BuildSettings, content: Mapping[str, Any] | None) -> None:
-    from sensedict_trainer.work import differences
-
-    if content is not None and there.content is not None:
-        differing = differences(there.content, content)
-    else:
-        before, now = (
-            {name: value for name, value in each.items() if name not in NOT_CONTENT}
-            for each in (there.settings, settings.to_json())
-        )
-        differing = differences(before, now)
-    if differing:
-        raise Conflict(
-            f"{there.ref} is being built from other settings ({differing}): `sensedict jobs cancel {there.id}` ends "
-            "that build; or choose another version"
-        )
-
-
-def _throw_away(connection: Connection, store: str) -> None:
-    """Forget all shards of the store, and remove their files."""
-    using = [build for build in list_builds(connection, "running") if build.store == store]
-    if using:
-        raise Conflict(
-            f"{using[0].ref} is being built in {store}: `sensedict jobs cancel {using[0].id}` ends that build; or name "
-            "another --work"
-        )
-    in_store = text("build_id IN (SELECT id FROM builds WHERE store = :store)").bindparams(store=store)
-    connection.execute(delete(build_shards).where(in_store))
-    Store(store).remove_all()  # killed before the commit, the manifest names files that are gone: they are made again
-
-
-def _stopped(
-    connection: Connection, settings: BuildSettings, content: Mapping[str, Any] | None, store: str
-) -> int | None:
-    """The build that failed or was cancelled and goes on."""
-    now = settings.to_json()
-    for build in builds_of(connection, settings.name, settings.version):
-        same = build.settings == now if content is None else build.content == dict(content)
-        if build.state in ("failed", "cancelled") and build.store == store and same:
-            return build.id
-    return None
-
-
-def _new(
-    connection: Connection,
-    settings: BuildSettings,
-    content: Mapping[str, Any] | None,
-    store: str,
-    plan: str | None,
-) -> int:
-    values = {
-        "name": settings.name,
-        "version": settings.version,
-        "settings": settings.to_json(),
-        "content": content,
-        "store": store,
-        "plan": plan,
-    }
-    build_id = connection.execute(insert(builds).values(values).returning(builds.c.id)).scalar_one()
-    for earlier in builds_like(connection, content, NOT_IN_SHARDS) if content is not None else ():
-        if earlier.id != build_id and earlier.store == store:
-            taken = {"build": build_id, "earlier": earlier.id, "last": LAST}
-            if connection.execute(text(_TAKE_OVER), taken).rowcount:
-                break
-    return int(build_id)
-
-
-def _first_job(connection: Connection, build_id: int) -> None:
-    _defer(connection, build_id, [FIRST])
-
-
-def _defer(connection: Connection, build_id: int, shards: Sequence[str]) -> None:
-    """Put shards into the queue, in the connection's transaction."""
+def _defer(connection: Connection, build_id: int, shards: Sequence[str], **more: int) -> None:
+    """Put shards into the queue, in the connection's transaction; `more` is what their jobs are to remember."""
     if not shards:
         return
     jobs = []
@@ -264,7 +155,7 @@ def _defer(connection: Connection, build_id: int, shards: Sequence[str]) -> None
                 lock=lock,
                 queueing_lock=lock,
                 task_name=TASK,
-                task_kwargs={"build_id": build_id, "shard": shard},
+                task_kwargs={"build_id": build_id, "shard": shard, **more},
             )
         )
     with driver(connection) as own:
@@ -285,6 +176,7 @@ def _ended(
 
 
 def _set_ended(connection: Connection, build_id: int, state: str, error: str | None = None) -> bool:
+    drop_ended(connection)
     running = (builds.c.id == build_id) & (builds.c.state == "running")
     values = {"state": state, "error": error, "finished_at": func.now()}
     return connection.execute(update(builds).where(running).values(values)).rowcount == 1

@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 
 from sensedict.errors import Conflict, SenseDictError
 from sensedict_server.build.identity import content_of
-from sensedict_server.build.jobs import open_build
 from sensedict_server.build.observers import Bars
+from sensedict_server.build.opening import open_build
+from sensedict_server.build.places import store_place
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.plan_shard import planned
 from sensedict_server.build.publish_shard import published
@@ -82,7 +83,7 @@ def enter_build(
     say(load_outline(settings.teacher).summary)
     content = content_of(settings)
     there = published(engine, settings.name, settings.version, content)
-    return there or open_build(engine, settings, content, store_of(work), fresh)
+    return there or open_build(engine, settings, content, store_place(work), fresh)
 
 
 def plan_build(engine: Engine, files_root: Path, settings: BuildSettings, work: str | Path, say: Say) -> None:
@@ -96,21 +97,18 @@ def plan_build(engine: Engine, files_root: Path, settings: BuildSettings, work: 
     check_sources_of(engine, settings)
     outline = load_outline(settings.teacher)
     say(outline.summary)
-    folder = Store(store_of(work)).folder
+    folder = Store(store_place(work)).folder
     with planned(engine, settings, outline, (Path(folder) if folder is not None else None, files_root), say):
         say("time: run without --dry-run to measure")
-
-
-def store_of(work: str | Path) -> str:
-    """A URL as it is; a folder with its whole path, since workers run elsewhere."""
-    return str(work) if "://" in str(work) else str(Path(work).absolute())
 
 
 def _result(engine: Engine, build: Build, worker: Worker) -> Dictionary:
     """What came of a build that has ended."""
     with engine.connect() as connection:
-        ended = find_build(connection, build.id) or build
+        ended = find_build(connection, build.id)
         dictionary = find_dictionary(connection, build.name, build.version)
+    if ended is None:
+        raise Conflict(f"job {build.id}, {build.ref}, was removed: the same command begins it anew")
     if ended.state == "published" and dictionary is not None:
         return dictionary
     if ended.state == "failed":

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, delete
 
 from sensedict.errors import Conflict, JobNotFound
+from sensedict_server.build.jobs import LAST
 from sensedict_server.build.store import Store
-from sensedict_server.queries.builds import Shard, in_hand, locked_build, others_in_store, shards_of
+from sensedict_server.queries.builds import Shard, builds_in, find_build, hold_store, in_hand, locked_build, shards_of
 from sensedict_server.tables import builds
 
 
@@ -33,6 +34,9 @@ def remove_build(engine: Engine, build_id: int) -> Removed:
         Unavailable, ConfigurationError: the store.
     """
     with engine.begin() as connection:
+        there = find_build(connection, build_id)
+        if there is not None:
+            hold_store(connection, there.store)  # nobody takes over now what is about to go
         build = locked_build(connection, build_id)
         if build is None:
             raise JobNotFound(f"there is no job {build_id}: `sensedict jobs` lists those that there are")
@@ -40,7 +44,7 @@ def remove_build(engine: Engine, build_id: int) -> Removed:
             raise Conflict(f"job {build_id}, {build.ref}, is running: `sensedict jobs cancel {build_id}` first")
         if ending := in_hand(connection, build_id):
             raise Conflict(f"job {build_id}, {build.ref}, is ending: a worker is still at {ending[0]}; wait for it")
-        others = others_in_store(connection, build)
+        others = [other.id for other in builds_in(connection, build.store) if other.id != build_id]
         kept = {file for other in others for file, _ in _files(connection, other)}
         files = {file: size for file, size in _files(connection, build_id) if file not in kept}
         store = Store(build.store)
@@ -56,7 +60,7 @@ def _files(connection: Connection, build_id: int) -> Iterator[tuple[str, int]]:
     """The files of a build and their bytes: of its shards, and those that its plan names."""
     shards = shards_of(connection, build_id)
     for shard in shards.values():
-        if shard.bytes:  # publishing has no file in the store
+        if shard.name != LAST:  # publishing has no file in the store
             yield shard.file, shard.bytes
     yield from _token_files(shards)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from sensedict.errors import InvalidInput
-from sensedict_server.build.check import check_name, check_types, check_version
+from sensedict_server.build.check import check_name, check_state_point, check_types, check_version
 from sensedict_server.build.plan import BuildSettings
-from sensedict_server.queries.lexicons import count_relations, find_lexicon
+from sensedict_server.queries.lexicons import count_relations, find_lexicon, split_ref
 
 MOST_SEED = 2**31 - 1
 _LEAST = {
@@ -34,6 +34,8 @@ def check_settings(settings: BuildSettings) -> None:
     """
     check_name("dictionary name", settings.name)
     check_version(settings.version)
+    check_state_point(settings.state_point)
+    split_ref(settings.lexicon)
     for name, smallest in _LEAST.items():
         value = getattr(settings, name)
         if value is not None and value < smallest:

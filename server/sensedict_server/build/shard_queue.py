@@ -17,25 +17,24 @@ import psycopg
 import tenacity
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException, JobAborted
-from procrastinate.jobs import Job, Status
+from procrastinate.jobs import Job
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncNullConnectionPool
 from sqlalchemy import Engine
 
 from sensedict.errors import Unavailable
-from sensedict_server.build.jobs import TASK, nudge
-from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.jobs import TASK, nudge, put_back
 from sensedict_server.database import conninfo
 from sensedict_server.patience import PATIENCE, backoff, patient
-from sensedict_server.queries.queue import queue_name, running_ids
+from sensedict_server.queries.queue import SILENCE, drop_ended, queue_name, running_ids
 
 HEARTBEAT = 10.0  # seconds between two signs of life of a worker
-SILENCE = 30.0  # after which it is taken for dead, and its shard is made by another
 LOOK = 10.0  # between two looks for the dead, and for builds that stand still
-IDLE = 1.0  # between two looks at a queue where others work on the last shards
+IDLE = 2.0  # between two looks whether builds have ended on which others work
 LONGEST_WAIT = 30  # before a shard is tried again
 
 Make = Callable[[JobContext, int, str], None]
+_log = logging.getLogger(__name__)
 
 
 def quiet() -> None:
@@ -60,13 +59,13 @@ class ShardQueue:
             connector=_Connector(pool_factory=AsyncNullConnectionPool, conninfo=conninfo(engine), max_size=0, timeout=5)
         )
         self._app.task(name=TASK, pass_context=True, retry=_Again())(self._run)
-        self._stopping = asyncio.Event()
+        self._stopping, self._ended = asyncio.Event(), asyncio.Event()
         self._worker: Worker | None = None
         self._current: int | None = None  # the job that runs
         self._orphans: set[int] = set()
 
     def work(self, finished: Callable[[], bool] | None = None) -> bool:
-        """Take jobs until `finished()`, which is asked when none is left; without it until told to stop.
+        """Take jobs until `finished()`; without it until told to stop.
 
         SIGINT and SIGTERM say so: the job that runs goes back to the queue. The second one kills.
 
@@ -83,48 +82,67 @@ class ShardQueue:
         return self._stopping.is_set()
 
     async def _work(self, finished: Callable[[], bool] | None) -> None:
-        with self._signals(asyncio.get_running_loop()):
+        self._loop = asyncio.get_running_loop()
+        with self._signals(self._loop):
             async with self._app.open_async():
-                while not self._stopping.is_set():
+                while finished is None or not await asyncio.to_thread(finished):
                     await self._look()
                     if self._stopping.is_set():
                         break
-                    await self._turn(wait=finished is None)
-                    if finished is not None and await asyncio.to_thread(finished):
+                    await self._turn(finished)
+                    if self._stopping.is_set():
                         break
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), IDLE)
 
-    async def _turn(self, wait: bool) -> None:
-        """Work as one registered worker: until the queue is empty, or until told to stop."""
-        self._worker = Worker(
+    async def _turn(self, finished: Callable[[], bool] | None) -> None:
+        """Work as one registered worker until told to stop, or until `finished()`."""
+        worker = self._worker = Worker(
             self._app,
             queues=None if self._build_id is None else [queue_name(self._build_id)],
             name=self.name,
             concurrency=1,
-            wait=wait,
+            fetch_job_polling_interval=IDLE,
             shutdown_graceful_timeout=0,  # a job that runs is asked to stop at once
             delete_jobs="always",
             install_signal_handlers=False,
             update_heartbeat_interval=HEARTBEAT,
             stalled_worker_timeout=SILENCE,
         )
-        keeper = asyncio.create_task(self._keep_looking())
+        looking = [asyncio.create_task(self._keep_looking())]
+        if finished is not None:
+            looking.append(asyncio.create_task(self._wait_until(finished)))
+        for task in looking:
+            task.add_done_callback(lambda _: worker.stop())  # type: ignore[no-untyped-call]
         try:
-            await self._worker.run()  # type: ignore[no-untyped-call]
+            await worker.run()  # type: ignore[no-untyped-call]
         except ConnectorException as error:
             # Struck off meanwhile, as on a laptop that slept: the next turn registers anew.
             if not isinstance(error.__cause__, psycopg.errors.ForeignKeyViolation):
                 raise
         finally:
-            keeper.cancel()
             self._worker = None
+            for task in looking:
+                task.cancel()
+            ends = await asyncio.gather(*looking, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            with suppress(ConnectorException, Unavailable):  # the worker itself will say that the database is away
+            try:
                 await self._look()
+            except (ConnectorException, Unavailable) as error:
+                if isinstance(error, ConnectorException) and not _is_away(error):
+                    raise
+                _log.info("%s: a look at the queue failed: %s", self.name, _reason(error))
+
+    async def _wait_until(self, finished: Callable[[], bool]) -> None:
+        """Returns when no job of this worker runs and `finished()`, which is asked after each job and now and then."""
+        while self._current is not None or not await asyncio.to_thread(finished):
+            self._ended.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), IDLE)
 
     async def _look(self) -> None:
         """Put back the jobs of the dead, and let builds go on that stand still."""
@@ -132,7 +150,7 @@ class ShardQueue:
         queue = None if self._build_id is None else queue_name(self._build_id)
         await jobs.prune_stalled_workers(SILENCE)
         for job in await jobs.get_stalled_jobs(queue=queue, seconds_since_heartbeat=SILENCE):
-            await self._put_back(job, "its worker fell silent, it is made again")
+            await asyncio.to_thread(put_back, self._engine, job, self.name, died=True)
         await self._put_back_orphans()
         await asyncio.to_thread(self._nudge)
 
@@ -144,33 +162,25 @@ class ShardQueue:
         mine = await self._app.job_manager.list_jobs_async(status="doing", worker_id=worker_id)
         found = {job.id: job for job in mine if job.id is not None and job.id != self._current}
         for job_id in self._orphans & found.keys():
-            await self._put_back(found[job_id], "the database's answer was lost, it is made again")
+            await asyncio.to_thread(put_back, self._engine, found[job_id], self.name, died=False)
         self._orphans = set(found) - self._orphans
 
-    async def _put_back(self, job: Job, why: str) -> None:
-        """Let any worker take a job that nobody works on; of a build that has ended it is removed."""
-        build_id, shard = int(str(job.task_kwargs["build_id"])), job.task_kwargs["shard"]
-        if build_id in await asyncio.to_thread(self._running):
-            await self._app.job_manager.retry_job(job)
-            await asyncio.to_thread(Manifest(self._engine, build_id).log, self.name, f"{shard}: {why}")
-        elif job.id is not None:
-            await self._app.job_manager.finish_job_by_id_async(job.id, Status.ABORTED, delete_job=True)
-
+    @patient
     def _nudge(self) -> None:
-        for build_id in self._running() if self._build_id is None else [self._build_id]:
+        with self._engine.begin() as connection:
+            drop_ended(connection)
+            running = running_ids(connection)
+        for build_id in running if self._build_id is None else [self._build_id]:
             nudge(self._engine, build_id)
 
-    @patient
-    def _running(self) -> list[int]:
-        with self._engine.connect() as connection:
-            return list(running_ids(connection))
-
-    def _run(self, context: JobContext, build_id: int, shard: str) -> None:
+    def _run(self, context: JobContext, /, build_id: int, shard: str, **_: object) -> None:
+        """One job, in a thread; what is kept with it is for whoever puts it back."""
         self._current = context.job.id
         try:
             self._make(context, build_id, shard)
         finally:
             self._current = None
+            self._loop.call_soon_threadsafe(self._ended.set)
 
     @contextmanager
     def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:

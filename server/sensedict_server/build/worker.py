@@ -24,7 +24,7 @@ from sensedict_server.build.stages import LostShard, Stage, Workplace, run, stag
 from sensedict_server.build.store import Store
 from sensedict_server.patience import patient
 from sensedict_server.queries.builds import Build, find_build
-from sensedict_server.queries.queue import names_made, running_ids
+from sensedict_server.queries.queue import names_made, note, running_ids
 
 TRIES = 8  # of a shard, over some two minutes
 _PASSING = (Unavailable, TimeoutError, ConnectionError)
@@ -103,16 +103,19 @@ class Worker:
         if build is None or build.state != "running":
             return
         try:
+            self._note(context, worker=self.name)
             self._make_shard(context, build, shard)
         except JobAborted:
             still = self._find(build_id)
             if still is not None and still.state == "running":  # told to stop: another worker makes it
                 raise
         except _PASSING as error:
-            if context.job.attempts + 1 >= TRIES:
+            tries = int(str(context.job.task_kwargs.get("tries", 0))) + 1
+            if tries >= TRIES:
                 self._fail(build, shard, error)
                 return
             with suppress(Unavailable):
+                self._note(context, tries=tries)
                 self._say(build, f"{shard} is tried again: {_reason(error)}")
             raise
         except Exception as error:
@@ -180,6 +183,12 @@ class Worker:
     def _say(self, build: Build, line: str) -> None:
         self._observer.say(build, line)
         Manifest(self._engine, build.id).log(self.name, line)
+
+    @patient
+    def _note(self, context: JobContext, **facts: str | int) -> None:
+        """Keep with the job what is to be known when it is tried again or put back."""
+        with self._engine.begin() as connection:
+            note(connection, context.job.id or 0, **facts)
 
     @patient
     def _find(self, build_id: int) -> Build | None:

@@ -26,11 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from sensedict.wire import JobState
+from sensedict_server.queries.queue import SILENCE, jobs, queue_name, status
 from sensedict_server.tables import build_log, build_shards, builds
 
-_jobs = table("procrastinate_jobs", column("queue_name"), column("status"), column("args", JSONB), column("worker_id"))
 _workers = table("procrastinate_workers", column("id"), column("last_heartbeat", DateTime(timezone=True)))
-_SILENCE = timedelta(seconds=30)  # a worker that is silent for so long counts as dead
 
 
 @dataclass(frozen=True)
@@ -148,12 +147,19 @@ def locked_build(connection: Connection, build_id: int) -> Build | None:
     return _one(connection, select(builds).where(builds.c.id == build_id).with_for_update())
 
 
-def others_in_store(connection: Connection, build: Build) -> list[int]:
-    """The other builds that keep their shards where that one does, or in a folder of it."""
-    place = build.store.rstrip("/")
-    there = or_(builds.c.store == place, func.starts_with(builds.c.store, place + "/"))
-    query = select(builds.c.id).where(there, builds.c.id != build.id).order_by(builds.c.id)
-    return list(connection.execute(query).scalars())
+def hold_store(connection: Connection, store: str) -> None:
+    """Wait until nobody else opens or removes builds in that store, and keep others waiting.
+
+    Until the transaction ends.
+    """
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(store, 0))))
+
+
+def builds_in(connection: Connection, store: str) -> list[Build]:
+    """The builds that keep their shards in that store, or in a folder of it; oldest first."""
+    place = store.rstrip("/")
+    there = or_(builds.c.store == store, func.starts_with(builds.c.store, place + "/"))
+    return [_build(row) for row in connection.execute(select(builds).where(there).order_by(builds.c.id))]
 
 
 def shards_of(connection: Connection, build_id: int) -> dict[str, Shard]:
@@ -193,12 +199,12 @@ def plan_facts(connection: Connection, build_id: int) -> dict[str, Any] | None:
 
 def in_hand(connection: Connection, build_id: int) -> list[str]:
     """The shards of a build that living workers are making now."""
-    shard = _jobs.c.args["shard"].astext
+    shard = jobs.c.args["shard"].astext
     query = (
         select(shard)
-        .join(_workers, _workers.c.id == _jobs.c.worker_id)
-        .where(_jobs.c.queue_name == f"build-{build_id}", cast(_jobs.c.status, Text) == "doing")
-        .where(_workers.c.last_heartbeat > func.now() - _SILENCE)
+        .join(_workers, _workers.c.id == jobs.c.worker_id)
+        .where(jobs.c.queue_name == queue_name(build_id), status == "doing")
+        .where(_workers.c.last_heartbeat > func.now() - timedelta(seconds=SILENCE))
     )
     return list(connection.execute(query.order_by(shard)).scalars())
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Text, cast, column, select, table, text
+from sqlalchemy import Connection, Text, cast, column, select, table, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sensedict_server.tables import build_shards, builds
 
-_jobs = table("procrastinate_jobs", column("id"), column("queue_name"), column("status"), column("args", JSONB))
-_status = cast(_jobs.c.status, Text)
+SILENCE = 30.0  # seconds without a sign of life, after which a worker is taken for dead
+
+jobs = table(
+    "procrastinate_jobs",
+    column("id"),
+    column("queue_name"),
+    column("status"),
+    column("args", JSONB),
+    column("worker_id"),
+)
+status = cast(jobs.c.status, Text)
 
 
 def queue_name(build_id: int) -> str:
@@ -39,18 +48,40 @@ def names_made(connection: Connection, build_id: int) -> set[str]:
     )
 
 
-def is_queued(connection: Connection, build_id: int, *statuses: str) -> bool:
-    """Whether the build has a job in one of the states."""
-    query = select(_jobs.c.id).where(_jobs.c.queue_name == queue_name(build_id), _status.in_(statuses)).limit(1)
+def is_waiting(connection: Connection, build_id: int) -> bool:
+    """Whether the build has a job that nobody has taken yet."""
+    query = select(jobs.c.id).where(jobs.c.queue_name == queue_name(build_id), status == "todo").limit(1)
     return connection.execute(query).one_or_none() is not None
 
 
 def shards_queued(connection: Connection, build_id: int) -> set[str]:
     """The shards of a build that wait or are being made."""
-    query = select(_jobs.c.args["shard"].astext).where(
-        _jobs.c.queue_name == queue_name(build_id), _status.in_(("todo", "doing"))
+    query = select(jobs.c.args["shard"].astext).where(
+        jobs.c.queue_name == queue_name(build_id), status.in_(("todo", "doing"))
     )
     return set(connection.execute(query).scalars())
+
+
+def note(connection: Connection, job_id: int, **facts: str | int) -> None:
+    """Keep something with a job, as long as the job is there."""
+    args = jobs.c.args.op("||")(cast(facts, JSONB))
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(args=args))
+
+
+def drop_job(connection: Connection, job_id: int) -> bool:
+    """Take a job out that somebody was given; False where it is out already."""
+    given = "procrastinate_jobs WHERE id = :job AND status = 'doing'"
+    drop = f"SELECT procrastinate_finish_job_v1(id, 'aborted', true) FROM {given}"
+    return connection.execute(text(drop), {"job": job_id}).rowcount == 1
+
+
+def drop_ended(connection: Connection) -> None:
+    """Take jobs out that ended and stayed.
+
+    So does one that was to be tried again, but whose build had been cancelled meanwhile and went on.
+    """
+    drop = "DELETE FROM procrastinate_jobs WHERE queue_name LIKE 'build-%' AND status NOT IN ('todo', 'doing')"
+    connection.execute(text(drop))
 
 
 def cancel_jobs(connection: Connection, build_id: int) -> None:

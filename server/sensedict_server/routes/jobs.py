@@ -13,7 +13,9 @@ from sqlalchemy import Connection
 
 from sensedict import wire
 from sensedict.errors import Conflict, JobNotFound, PlanNotFound, UnsupportedMediaType
-from sensedict_server.build.jobs import cancel_build, open_build
+from sensedict_server.build.identity import known_threads
+from sensedict_server.build.jobs import cancel_build
+from sensedict_server.build.opening import open_build
 from sensedict_server.media import Body, accepts_json, read_body
 from sensedict_server.plans import NamedPlan
 from sensedict_server.problems import described, validate_json
@@ -91,6 +93,9 @@ def start(asked: Asked, plans: Plans, shared: SharedCatalogue, response: Respons
         for build in list_builds(connection, "running"):
             if build.plan == plan.name:  # begun on another day, perhaps
                 settings = replace(settings, version=build.version)
+        if plan.threads is None:
+            threads = known_threads(connection, settings.name, settings.version)
+            settings = replace(settings, threads=threads or settings.threads)
         running = running_build(connection, settings.name, settings.version)
         published = find_dictionary(connection, settings.name, settings.version)
     if running is None and published is not None:
