@@ -16,7 +16,6 @@ from sensedict.errors import ConfigurationError
 from sensedict_server.build import pipeline
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
-from sensedict_server.build.needs import check_disk
 from sensedict_server.build.pipeline import build_dictionary
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
@@ -80,12 +79,3 @@ def test_a_build_that_cannot_fit_is_refused(
         pipeline.plan_build(database, settings.files, build, disk / "work", lambda line: None)
     assert not list(disk.iterdir())
     assert not (settings.files / "tiny@1").exists()
-
-
-def test_what_a_stopped_build_has_written_is_not_needed_again(disk: Path) -> None:
-    shard = disk / "work" / "harvest" / "000000000.safetensors"
-    shard.parent.mkdir(parents=True)
-    shard.write_bytes(bytes(40_000))
-    check_disk({disk / "work": 60_000})
-    with pytest.raises(ConfigurationError, match=r"needs 60\.0 kB in .*/other, where 24\.6 kB are free"):
-        check_disk({disk / "other": 60_000})

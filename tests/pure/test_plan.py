@@ -85,7 +85,9 @@ def test_numbers_of_the_plan_by_hand(letters: PreTrainedTokenizerBase, settings:
     assert needs.clusters == (3 + 3 + 1) * (4 * 2 + 16 + 3 * 8) + 11 * 12
     assert needs.text == 88 * 4 + 11 * 12
     assert needs.weights == 500 * 4
-    assert needs.file_set == (3 + 3 + 1 + 3 + 1) * 4 * 2  # and those of the words `a b` and `c b`
+    assert needs.vectors == (3 + 3 + 1 + 3 + 1) * 4 * 2  # and those of the words `a b` and `c b`
+    assert needs.passages == (3 + 3 + 1) * 3 * 135
+    assert needs.file_set == needs.vectors + needs.passages
 
 
 def test_windows_without_a_kept_state_are_not_read(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
@@ -109,9 +111,9 @@ def test_keys_that_only_the_teacher_knows(letters: PreTrainedTokenizerBase, sett
     assert needs.flops == 11 * (8 * 100 + 8 * 8 * 1) + 88 * 1000
     assert needs.shards == 88 * (4 * 2 + 12)
     assert needs.clusters == 9 * (4 * 2 + 16 + 3 * 8) + 88 * 12  # three senses of each of three tokens
-    assert "hidden states: all 88; which keys they have is known after the pass (--key predicted)" in describe(
-        plan, needs, predicted
-    )
+    lines = list(describe(plan, needs, predicted))
+    assert "hidden states: all 88; which keys they have is known after the pass (--key predicted)" in lines
+    assert [line for line in lines if line.startswith("memory of a shard of tokens is a guess")]
 
 
 def zipf_windows(tokens: int, vocabulary_size: int = 3000) -> Iterator[TokenWindow]:
@@ -174,6 +176,20 @@ def test_generations_of_a_stream(settings: BuildSettings) -> None:
     later = sum(int(uses[3, key] - uses[settled, key]) for key, settled in enumerate(plan.settled) if settled >= 0)
     assert sum(part.summed for part in plan.harvest.values()) == later
     assert next(part.first_window for part in plan.harvest.values() if part.generation == 1) == bounds[0]
+
+
+def test_a_stream_that_saves_nothing_is_called_so(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
+    """Sums are kept of each shard of text, and a bound of memory makes many."""
+    said = {}
+    for memory in (10**9, 10**6):
+        own = replace(settings, cap=2000, first=50, mode="streaming", memory=memory, k=10)
+        plan = plan_in(memory, 150_000, own)
+        needs = needs_of(plan, own, replace(outline(letters), dim=64, vocabulary_size=3000), [])
+        assert needs.exact == int(np.minimum(plan.occurrences, 2000).sum()) * (2 * 64 + 12)
+        said[memory] = [line for line in describe(plan, needs, own) if "saves no disk" in line]
+        assert bool(said[memory]) == (needs.shards > needs.exact)
+    assert not said[10**9]
+    assert "--mode exact would need" in said[10**6][0]
 
 
 def test_planning_takes_no_more_memory_for_more_text(settings: BuildSettings) -> None:

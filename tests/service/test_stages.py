@@ -441,6 +441,23 @@ def test_a_disk_that_is_full_in_the_middle(opened: Open, build: BuildSettings, t
         go_on(workplace, until="publish")
 
 
+def test_room_for_what_is_left_to_write_is_enough_and_files_of_other_builds_are_none(
+    opened: Open, build: BuildSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "1").mkdir()
+    with small_disk(tmp_path / "1" / "store", "4m") as disk:
+        workplace = opened(build)
+        go_on(workplace, until="cluster")
+        written = sum(made.bytes for made in anew(workplace).made.values())
+        workplace.manifest.lose(anew(workplace).made["plan"])
+        other = replace(opened(replace(build, version="2")), store=workplace.store)
+        with (disk / "filler").open("wb", buffering=0) as stream:
+            os.posix_fallocate(stream.fileno(), 0, shutil.disk_usage(disk).free - written)
+        with pytest.raises(ConfigurationError, match=rf"the build needs [\d.]+ kB in {disk}, where [\d.]+ kB are free"):
+            run("plan", other)
+        run("plan", anew(workplace))
+
+
 def test_stopped_at_any_moment_nothing_half_made_is_left(opened: Open, build: BuildSettings) -> None:
     class Stop(Exception):
         pass

@@ -27,6 +27,7 @@ _MEMBER = 8  # a hidden state nearest a sense, whose passage will be shown
 _POINT = 12  # a hidden state of a sense that is one point
 _CURVE = 112  # of a token, where the number of senses is adaptive
 _SUM = 22  # beside a sum's vector: owner, ordinal, count, square
+_PASSAGE = 135  # its text, and where the token stands in it
 _TEXT = 12  # beside a window's tokens: its length, and what draws are keyed by
 _LIBRARIES = 700_000_000  # bytes of memory: python, torch and transformers with nothing loaded
 _PASS = 32  # numbers that a pass holds of a token at once, a unit of D: the widest layer's, and residuals
@@ -41,7 +42,8 @@ class Needs:
         run_tokens: of the windows that the teacher reads: those with a hidden state to keep or to add.
         flops: of the teacher's pass.
         text, shards, clusters: in the store; shards are those of the harvest, clusters at most.
-        file_set: of its vectors, at most; it takes as much beside it while it is put together.
+        exact: hidden states that the mode `exact` would keep, in the store; None where only the teacher knows the keys.
+        vectors, passages: in the file set, at most.
         weights: of the teacher as it runs, in memory.
         process: of memory beside them, in the largest stage.
         kept: (V,) hidden states kept of each key; None where only the teacher knows the keys.
@@ -52,7 +54,9 @@ class Needs:
     text: int
     shards: int
     clusters: int
-    file_set: int
+    exact: int | None
+    vectors: int
+    passages: int
     weights: int
     process: int
     kept: NDArray[np.int64] | None
@@ -61,6 +65,11 @@ class Needs:
     def store(self) -> int:
         """All that is written to the store."""
         return self.text + self.shards + self.clusters
+
+    @property
+    def file_set(self) -> int:
+        """What is published, but for small things; as much stands beside it while it is put together."""
+        return self.vectors + self.passages
 
 
 def needs_of(plan: BuildPlan, settings: BuildSettings, outline: Outline, words: Sequence[Sequence[int]]) -> Needs:
@@ -84,7 +93,9 @@ def needs_of(plan: BuildPlan, settings: BuildSettings, outline: Outline, words: 
         text=4 * plan.tokens + _TEXT * len(plan.lengths),
         shards=plan.kept * (vector + PLACE_BYTES) + summed * (2 * vector + _SUM),
         clusters=clusters + (keys * _CURVE if settings.allocation == "adaptive" else 0),
-        file_set=(senses + of_words) * vector,
+        exact=None if settings.key == "predicted" else _exact(plan, settings) * (vector + PLACE_BYTES),
+        vectors=(senses + of_words) * vector,
+        passages=senses * settings.contexts * _PASSAGE,
         weights=outline.parameters * _ITEM[settings.dtype],
         process=_process(plan, settings, outline, senses, len(words)),
         kept=None if settings.key == "predicted" else plan.stored,
@@ -107,6 +118,11 @@ def _senses(
         fixed = keys * settings.k if settings.key == "predicted" else int(np.minimum(plan.stored, settings.k).sum())
         senses = min(senses, settings.budget or fixed)
     return senses, int(of_each[composed].sum()), keys
+
+
+def _exact(plan: BuildPlan, settings: BuildSettings) -> int:
+    """Hidden states that the mode `exact` keeps."""
+    return int(np.minimum(plan.occurrences, settings.cap).sum())
 
 
 def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses: int, words: int) -> int:
@@ -143,16 +159,23 @@ def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator
     if settings.mode == "streaming":
         summed = sum(part.summed for part in plan.harvest.values())
         yield f"mode streaming: {summed:,} further states move the means of senses, in {plan.generations} generations"
+        if needs.exact is not None and needs.shards > needs.exact:
+            yield (
+                f"mode streaming saves no disk here: {size(needs.shards)} of states and sums, --mode exact would need "
+                f"{size(needs.exact)}"
+            )
     yield f"work: {len(plan.harvest):,} shards of text, {len(plan.cluster):,} of tokens; any number of workers"
     yield f"teacher's pass: {needs.flops:.3g} FLOPs"
     yield (
         f"memory: at most {size(needs.weights + needs.process)} a process, of which the teacher's weights are "
         f"{size(needs.weights)}"
     )
+    if settings.key == "predicted":
+        yield "memory of a shard of tokens is a guess: the teacher may name a key more often than the text does"
     yield (
         f"disk: {size(needs.text)} of tokens, {size(needs.shards)} of hidden states and at most {size(needs.clusters)} "
-        f"of senses in the store, at most {size(needs.file_set)} of vectors in the file set, as much beside it while "
-        "it is put together, and again in the database"
+        f"of senses in the store, at most {size(needs.vectors)} of vectors and {size(needs.passages)} of passages in "
+        "the file set, as much beside it while it is put together, and again in the database"
     )
 
 
@@ -172,7 +195,7 @@ def by_number(kept: NDArray[np.int64], cap: int) -> list[tuple[str, int, int]]:
 
 
 def check_disk(wanted: Mapping[Path, int]) -> None:
-    """Let pass folders that have room for so many bytes each; what stands there already of a part counts as room.
+    """Let pass folders that have room for so many bytes each.
 
     Folders on one disk share its room.
 
@@ -183,7 +206,7 @@ def check_disk(wanted: Mapping[Path, int]) -> None:
     for folder in wanted:
         disks.setdefault(_existing(folder).stat().st_dev, []).append(folder)
     for folders in disks.values():
-        needed = sum(max(0, wanted[folder] - _written(folder)) for folder in folders)
+        needed = sum(wanted[folder] for folder in folders)
         free = shutil.disk_usage(_existing(folders[0])).free
         if needed > free:
             raise ConfigurationError(
@@ -210,7 +233,3 @@ def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that is there."""
     absolute = folder.absolute()
     return next(place for place in (absolute, *absolute.parents) if place.exists())
-
-
-def _written(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) if folder.is_dir() else 0

@@ -41,9 +41,10 @@ def plan_shard(shard: str, workplace: Workplace) -> None:
     folder = workplace.store.folder
     places = (Path(folder) if folder is not None else None, workplace.files_root)
     settings = workplace.settings
+    written = sum(made.bytes for made in workplace.made.values())  # of a plan that was lost, what follows is there
     files: dict[str, Stored] = {}
     made = False
-    with planned(workplace.engine, settings, outline, places, workplace.say, workplace.advance) as (plan, log):
+    with planned(workplace.engine, settings, outline, places, workplace.say, workplace.advance, written) as (plan, log):
         _check_corpus(workplace, plan)
         try:
             for name, windows in _cut(plan, log):
@@ -66,12 +67,14 @@ def planned(
     places: tuple[Path | None, Path],
     say: Callable[[str], object],
     advance: Callable[[int], object] = lambda tokens: None,
+    written: int = 0,
 ) -> Iterator[tuple[BuildPlan, WindowLog]]:
     """Gives the plan, which was said and fits on the disk, and the corpus; nothing is written.
 
     Args:
         places: the folder of the store, None where it is no folder of this machine, and that of the file sets.
         advance: told the number of tokens read, often; what it raises ends the planning.
+        written: bytes that the build has in the store already.
 
     Raises:
         InvalidInput: a corpus that is empty or cannot be read, a state point that the teacher has not.
@@ -95,7 +98,8 @@ def planned(
         for line in describe(plan, needs, settings):
             say(line)
         file_set = files_root / f"{settings.name}@{settings.version}"
-        check_disk(({} if store is None else {store: needs.store}) | {file_set: 2 * needs.file_set})
+        left = {} if store is None else {store: max(0, needs.store - written)}
+        check_disk(left | {file_set: 2 * needs.file_set})
         yield plan, log
 
 
