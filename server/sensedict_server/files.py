@@ -9,8 +9,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,19 @@ def ensure(engine: Engine, root: Path, dictionary: Dictionary) -> Path:
     return place
 
 
-def write(connection: Connection, content: Content, target: Path) -> str:
+def write(
+    connection: Connection, content: Content, target: Path, advance: Callable[[int], object] = lambda rows: None
+) -> str:
     """Write the file set into the empty folder `target` and give its content hash.
 
     The manifest comes last and names the bytes and sha256 of every other file.
+
+    Args:
+        advance: told numbers of rows written, often; what it raises ends the work.
     """
     index = arrays.encode(_index(connection, content).to_tensors())
     entries = {
-        VECTORS: _write_vectors(connection, content, target / VECTORS),
+        VECTORS: _write_vectors(connection, content, target / VECTORS, advance),
         INDEX: _write_bytes(target / INDEX, index),
     }
     of_dictionary, of_lexicon = content.dictionary_id, content.lexicon_id
@@ -165,7 +170,7 @@ def write(connection: Connection, content: Content, target: Path) -> str:
         ("relations.parquet", export.all_relations(of_lexicon)),
         ("contexts.parquet", export.all_contexts(of_dictionary)),
     ):
-        entries[name] = _write_table(connection, query, target / name, _SCHEMAS[name])
+        entries[name] = _write_table(connection, query, target / name, _SCHEMAS[name], advance)
     manifest = Manifest(
         identity=Identity(**content.identity, content_hash=content_hash(entries)),
         lexicon=content.lexicon,
@@ -228,7 +233,7 @@ def put_in_place(new: Path, place: Path) -> None:
     sync(place.parent)
 
 
-def _write_vectors(connection: Connection, content: Content, file: Path) -> FileEntry:
+def _write_vectors(connection: Connection, content: Content, file: Path, advance: Callable[[int], object]) -> FileEntry:
     """The senses' vectors, (N, D) float16, row i is sense i; as they come, so that memory does not grow with them."""
     shape = (content.identity["senses"], content.identity["dim"])
     rows = 0
@@ -241,6 +246,8 @@ def _write_vectors(connection: Connection, content: Content, file: Path) -> File
             for (vector,) in cursor:
                 stream.write(vector.to_numpy().astype("<f2").data)
                 rows += 1
+                if rows % _ROWS == 0:
+                    advance(_ROWS)
     if rows != shape[0]:
         raise Corrupt(f"the database holds {rows} senses of a dictionary of {shape[0]}")
     sync(file)
@@ -281,19 +288,25 @@ def _neighbours(connection: Connection, content: Content, types: Any, contrary: 
     return Ranges(offsets, found[:, 1].astype(np.uint32), found[:, 2].astype(np.uint16))
 
 
-def _write_table(connection: Connection, query: Select[Any], file: Path, schema: pa.Schema) -> FileEntry:
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for part in _partitions(connection, query):
+def _write_table(
+    connection: Connection, query: Select[Any], file: Path, schema: pa.Schema, advance: Callable[[int], object]
+) -> FileEntry:
+    # Closed when it is stopped: a cursor that outlives its transaction says so.
+    parts = closing(_partitions(connection, query))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer, parts as found:
+        for part in found:
             columns = zip(*part, strict=True)
             typed = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_batch(pa.record_batch(typed, schema=schema))
+            advance(len(part))
     sync(file)
     return hash_file(file)
 
 
-def _partitions(connection: Connection, query: Select[Any]) -> Iterator[Any]:
+def _partitions(connection: Connection, query: Select[Any]) -> Generator[Any]:
     """The rows of `query`, a few thousand at a time; the server keeps the rest."""
-    return connection.execute(query, execution_options={"yield_per": _ROWS}).partitions()
+    with connection.execute(query, execution_options={"yield_per": _ROWS}) as result:
+        yield from result.partitions()
 
 
 def _write_bytes(file: Path, data: bytes) -> FileEntry:

@@ -222,6 +222,26 @@ def test_a_published_build_and_its_report(
     assert f"training on the corpus: own state among the senses of the target: {own:,} of {positions:,}" in lines[-1]
 
 
+@pytest.mark.parametrize("moment", ["words", "tables"])
+def test_publishing_is_stopped_while_words_are_composed_and_tables_written(
+    database: Engine, settings: Settings, tmp_path: Path, teacher: Teacher, teacher_folder: Path, moment: str
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(_units: int) -> None:
+        composing = [line.split(":")[0] for line in lines] == ["senses"]
+        if composing if moment == "words" else list(settings.files.rglob("senses.parquet")):
+            raise Stop
+
+    made, lines = a_build(database, settings, tmp_path, teacher, teacher_folder)
+    with pytest.raises(Stop):
+        publish_shard("publish", replace(made.workplace, advance=stop))
+    with database.connect() as connection:
+        assert find_dictionary(connection, "tiny", "1") is None
+    assert not [path for path in settings.files.iterdir() if path.name != ".tiny@1.lock"]
+
+
 def test_published_twice(
     database: Engine, settings: Settings, tmp_path: Path, teacher: Teacher, teacher_folder: Path
 ) -> None:

@@ -38,12 +38,12 @@ _AT_ONCE = 4096  # senses that are copied between two reports of progress
 
 
 def publish(
-    engine: Engine, files_root: Path, draft: Draft, advance: Callable[[int], object] = lambda senses: None
+    engine: Engine, files_root: Path, draft: Draft, advance: Callable[[int], object] = lambda rows: None
 ) -> Dictionary:
     """Store the draft as a published dictionary, write its file set and move the alias `latest` to it.
 
     Args:
-        advance: told the number of senses copied; what it raises ends the work, and nothing is published.
+        advance: told numbers of rows copied and written; what it raises ends the work, and nothing is published.
 
     Raises:
         InvalidInput: the draft is not whole; names the token, word or sense.
@@ -87,7 +87,7 @@ def _insert(connection: Connection, draft: Draft, new: Path, advance: Callable[[
         lexicon=lexicon,
         settings=draft.settings,
     )
-    content_hash = files.write(connection, content, new)
+    content_hash = files.write(connection, content, new, advance)
     connection.execute(
         update(dictionaries)
         .where(dictionaries.c.id == dictionary_id)

@@ -86,7 +86,11 @@ def _publish(workplace: Workplace) -> Dictionary:
         lexicon = find_lexicon(connection, settings.lexicon)
     found = assemble(workplace, outline.tokenizer, outline.vocabulary_size)
     workplace.say(f"senses: {len(found.tokens.vectors):,} of {int((found.clustered > 0).sum()):,} tokens")
-    words = compose_words(engine, lexicon.id, outline.tokenizer, found.tokens, workplace.files_root)
+
+    def tick(_done: int) -> None:
+        workplace.advance(0)
+
+    words = compose_words(engine, lexicon.id, outline.tokenizer, found.tokens, workplace.files_root, tick)
     _tell_words(workplace, lexicon.id, words)
     draft = Draft(
         name=build.name,
@@ -108,7 +112,7 @@ def _publish(workplace: Workplace) -> Dictionary:
         },
     )
     try:
-        return publish(engine, workplace.files_root, draft, lambda senses: workplace.advance(0))
+        return publish(engine, workplace.files_root, draft, tick)
     except Conflict:  # another worker published it meanwhile; from the same settings it is the same
         there = published(engine, build.name, build.version, content)
         if there is None:

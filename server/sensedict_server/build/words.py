@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,8 @@ _CONTEXTS = ("a", "the", "1")  # what stands before the word, the first that the
 _BATCH = 4096  # words tokenized at once
 _MOST_NAMED = 5  # tokens that are named to whoever waits
 
+Advance = Callable[[int], object]
+
 
 class Tokenizer(Protocol):
     """What is needed of a tokenizer of `transformers`."""
@@ -40,7 +42,12 @@ class Tokenizer(Protocol):
 
 
 def compose_words(
-    engine: Engine, lexicon_id: int, tokenizer: Tokenizer, tokens: TokenSenses, scratch: Path | None = None
+    engine: Engine,
+    lexicon_id: int,
+    tokenizer: Tokenizer,
+    tokens: TokenSenses,
+    scratch: Path | None = None,
+    advance: Advance = lambda words: None,
 ) -> WordSenses:
     """The tokens and senses of every word that stands in a relation of the lexicon, in rising word id.
 
@@ -49,13 +56,14 @@ def compose_words(
 
     Args:
         scratch: folder on whose disk the senses are put; None for memory.
+        advance: told numbers of words, often; what it raises ends the work.
 
     Raises:
         ConfigurationError: that disk is full.
     """
     with engine.connect() as connection:
         words = relation_words(connection, lexicon_id)
-    return compose_listed(words, tokenizer, tokens, scratch)
+    return compose_listed(words, tokenizer, tokens, scratch, advance)
 
 
 def without_senses(engine: Engine, lexicon_id: int, words: WordSenses) -> bytes:
@@ -92,13 +100,17 @@ def reasons_in_words(words: WordSenses) -> list[str]:
 
 
 def compose_listed(
-    words: Sequence[tuple[int, str]], tokenizer: Tokenizer, tokens: TokenSenses, scratch: Path | None = None
+    words: Sequence[tuple[int, str]],
+    tokenizer: Tokenizer,
+    tokens: TokenSenses,
+    scratch: Path | None = None,
+    advance: Advance = lambda words: None,
 ) -> WordSenses:
     """As `compose_words`, of (id, text) pairs in rising id."""
-    token_ids = tokenize_words(tokenizer, [text for _, text in words])
+    token_ids = tokenize_words(tokenizer, [text for _, text in words], advance)
     unknown = tokenizer.unk_token_id
     reasons = [_reason(ids, tokens, unknown) for ids in token_ids]
-    offsets, vectors = _composed(token_ids, reasons, tokens, scratch)
+    offsets, vectors = _composed(token_ids, reasons, tokens, scratch, advance)
     return WordSenses(
         word_ids=np.array([word_id for word_id, _ in words], dtype=np.int64),
         token_ids=token_ids,
@@ -109,7 +121,11 @@ def compose_listed(
 
 
 def _composed(
-    token_ids: Sequence[tuple[int, ...]], reasons: Sequence[str | None], tokens: TokenSenses, scratch: Path | None
+    token_ids: Sequence[tuple[int, ...]],
+    reasons: Sequence[str | None],
+    tokens: TokenSenses,
+    scratch: Path | None,
+    advance: Advance,
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Offsets (w + 1,) of all words and the senses (n, D) of those of several tokens that have some."""
     rows = [row for row, ids in enumerate(token_ids) if len(ids) > 1 and reasons[row] is None]
@@ -127,16 +143,20 @@ def _composed(
                 vectors[offsets[row] : offsets[row + 1]] = senses[start:stop]
                 start = stop
             bar.update(len(places))
+            advance(len(places))
     return offsets, vectors
 
 
-def tokenize_words(tokenizer: Tokenizer, words: Sequence[str]) -> list[tuple[int, ...]]:
+def tokenize_words(
+    tokenizer: Tokenizer, words: Sequence[str], advance: Advance = lambda words: None
+) -> list[tuple[int, ...]]:
     """`tokens_inside` of any number of words, in batches, with a progress bar."""
     found: list[tuple[int, ...]] = []
     with tqdm(total=len(words), desc="tokens", unit=" words", unit_scale=True, disable=None, leave=False) as bar:
         for batch in _batches(words):
             found += tokens_inside(tokenizer, batch)
             bar.update(len(batch))
+            advance(len(batch))
     return found
 
 
