@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from sqlalchemy import Engine
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from running_service import SENSEDICT, environment_of, quick_workers
 from sensedict import arrays
+from sensedict.cli import cli
 from sensedict.errors import ConfigurationError, Conflict, InvalidInput, LexiconNotFound
 from sensedict.fileset import VECTORS
 from sensedict.snapshot import Snapshot
-from sensedict_server.build import planning
+from sensedict_server.build import plan, planning
 from sensedict_server.build.assemble import token_texts
 from sensedict_server.build.identity import content_of
 from sensedict_server.build.lexicon import load_lexicon
@@ -215,8 +217,9 @@ def test_builds_share_what_is_made_of_equal_content_alone(
     first = enter_build(database, build, tmp_path / "work")
     assert isinstance(first, Build)
     Manifest(database, first.id).add(Shard("plan", "plan.00.safetensors", 1, "", 1, 0.1, "host:1"))
+    work = f"file://{tmp_path}/x/../work/"  # the same folder
     for version, change, shared in (("2", {"memory": 3_000_000_000}, set()), ("3", {"device": "cuda"}, {"plan"})):
-        other = enter_build(database, replace(build, version=version, **change), tmp_path / "work")  # type: ignore[arg-type]
+        other = enter_build(database, replace(build, version=version, **change), work)  # type: ignore[arg-type]
         assert set(Manifest(database, other.id).shards()) == shared
 
 
@@ -233,6 +236,20 @@ def command(build: BuildSettings, work: Path) -> list[str]:
     ]
     line += ["--name", build.name, "--version", build.version, "--k", str(build.k), "--window", str(build.window)]
     return [*line, "--cap", str(build.cap), "--threads", str(build.threads), "--work", str(work)]
+
+
+def test_a_build_keeps_its_threads_on_a_machine_with_other_cores(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = command(build, tmp_path / "work")[len(SENSEDICT) :]
+    place = line.index("--threads")
+    for machine in (3, 5):
+        monkeypatch.setattr(plan, "cores", lambda machine=machine: machine)
+        arguments = [*line[:place], *line[place + 2 :], "--queue"]
+        done = CliRunner().invoke(cli, arguments, env=environment_of(settings), catch_exceptions=False)
+        assert done.output.splitlines()[-1].startswith("job 1: ")
+    with database.connect() as connection:
+        assert [found.settings["threads"] for found in builds_of(connection, "tiny", "1")] == [3]
 
 
 def test_a_build_leaves_sources_out(database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path) -> None:

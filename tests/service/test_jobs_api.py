@@ -253,6 +253,24 @@ def test_another_build_of_the_name_is_in_the_way(fresh: Planned) -> None:
     expect_problem(answer, 409, "conflict", "same@1 is being built from other settings (k 10 there, 4 now)")
 
 
+def test_a_plan_keeps_the_threads_that_it_was_begun_with(fresh: Planned) -> None:
+    """Another machine may have other cores; a plan that names threads has those."""
+    job = fresh.http.post("/v1/jobs", json={"plan": "same"}).json()
+    begun_elsewhere = text("""UPDATE builds SET settings = settings || '{"threads": 77}'""")
+    with fresh.database.begin() as connection:
+        connection.execute(begun_elsewhere)
+    again = fresh.http.post("/v1/jobs", json={"plan": "same"})
+    assert (again.status_code, again.json()["id"], again.json()["settings"]["threads"]) == (200, job["id"], 77)
+    fresh.http.post(f"/v1/jobs/{job['id']}:cancel")
+    again = fresh.http.post("/v1/jobs", json={"plan": "same"})
+    assert (again.status_code, again.json()["id"], again.json()["settings"]["threads"]) == (202, job["id"], 77)
+    fresh.http.post("/v1/jobs", json={"plan": "nightly"})
+    with fresh.database.begin() as connection:
+        connection.execute(begun_elsewhere)
+    answer = fresh.http.post("/v1/jobs", json={"plan": "nightly"})
+    expect_problem(answer, 409, "conflict", "(threads 77 there, 2 now)")
+
+
 def test_a_build_is_cancelled_and_goes_on(fresh: Planned) -> None:
     job = fresh.http.post("/v1/jobs", json={"plan": "same"}).json()["id"]
     cancelled = fresh.http.post(f"/v1/jobs/{job}:cancel")
