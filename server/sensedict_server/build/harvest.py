@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sensedict.errors import Corrupt, Mismatch
 from sensedict_server.build.plan import BuildSettings, ClusterPart, HarvestPart
-from sensedict_server.build.planning import kept, later
+from sensedict_server.build.planning import kept, later, summed_at_once
 from sensedict_server.build.slices import STATES
 from sensedict_server.build.sums import SUMS, SettledSenses
 from sensedict_server.build.windows import Windows
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
 
 _CHECKED = 64  # tokens on which the teacher's head is compared with its logits
-_SUMMED_AT_ONCE = 16_384  # hidden states that are summed at once, where the mode is `streaming`
 
 
 @dataclass(frozen=True)
@@ -129,13 +128,15 @@ def _run(
     from sensedict_trainer.harvest import harvest_into
 
     windows, predicted = chosen.windows, None
-    buffer = np.empty((chosen.kept + min(int(chosen.rest.sum()), _most_summed(windows)), teacher.dim), dtype=np.float16)
+    at_once = summed_at_once(workplace.settings, teacher.dim)
+    most = at_once + int(windows.lengths.max())  # whole windows
+    buffer = np.empty((chosen.kept + min(int(chosen.rest.sum()), most), teacher.dim), dtype=np.float16)
     if workplace.settings.key == "predicted":
         predicted = np.empty(chosen.kept, dtype=np.int32)
     senses = None
     if chosen.rest.any():
         senses = SettledSenses.read(workplace, part.generation, np.unique(chosen.keys[chosen.rest]), len(settled))
-    for first, end in _runs(chosen):
+    for first, end in _runs(chosen, at_once):
         slots = chosen.slots.copy()
         rest = np.flatnonzero(chosen.rest[first:end]) + first
         slots[rest] = chosen.kept + np.arange(len(rest))
@@ -156,18 +157,13 @@ def _run(
     return tensors, {} if senses is None else senses.tensors(settled)
 
 
-def _most_summed(windows: Windows) -> int:
-    """States that are summed at once, at most: whole windows."""
-    return _SUMMED_AT_ONCE + int(windows.lengths.max())
-
-
-def _runs(chosen: _Chosen) -> Iterator[tuple[int, int]]:
+def _runs(chosen: _Chosen, at_once: int) -> Iterator[tuple[int, int]]:
     """(first, end) of the tokens of windows that the teacher reads together; all, unless there are too many to sum."""
     ends = chosen.windows.starts + chosen.windows.lengths
     summed = np.cumsum(chosen.rest)[ends - 1]
     first = before = 0
     while first < len(chosen.keys):
-        stop = int(np.searchsorted(summed, before + _SUMMED_AT_ONCE, side="right"))
+        stop = int(np.searchsorted(summed, before + at_once, side="right"))
         stop = max(stop, int(np.searchsorted(ends, first, side="right")) + 1)
         end = int(ends[stop - 1])
         yield first, end

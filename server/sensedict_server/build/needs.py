@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sensedict.errors import ConfigurationError
 from sensedict_server.build.plan import BuildPlan, BuildSettings
-from sensedict_server.build.planning import PLACE_BYTES
+from sensedict_server.build.planning import PLACE_BYTES, summed_at_once
 from sensedict_server.build.words import MOST_TOKENS
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses:
     copies = 2 if settings.key == "predicted" else 1
     passed = settings.batch_size * settings.window * outline.dim * _PASS * 4
     harvest = max(
-        part.stored * state * copies + settings.k * part.summed_keys * 10 * outline.dim
+        part.stored * state * copies
+        + settings.k * part.summed_keys * 10 * outline.dim
+        + min(part.summed, summed_at_once(settings, outline.dim)) * 2 * outline.dim
         for part in plan.harvest.values()
     )
     cluster = 2 * max((part.states for part in plan.cluster.values()), default=0) * state

@@ -26,6 +26,7 @@ MOST_SHARDS = {"exact": 512, "streaming": 64}
 # Hidden states of a shard of clusters.
 SHARD_STATES = 20_000
 MOST_CLUSTER_SHARDS = 256
+SUMMED_AT_ONCE = 16_384  # hidden states that are added to sums together, at most
 PLACE_BYTES = 12  # beside a hidden state's vector: key, window, position
 
 _EVERY = np.uint64(2**64 - 1)
@@ -94,6 +95,11 @@ def later(keys: NDArray[np.int32], generation: int, settled: NDArray[np.int8]) -
     """(n,) which positions of windows of a generation have a state that only moves the mean of a settled sense."""
     found: NDArray[np.bool_] = (keys != NO_KEY) & (settled[keys] < generation)
     return found
+
+
+def summed_at_once(settings: BuildSettings, dim: int) -> int:
+    """Hidden states that are held to be added to the sums of settled senses: an eighth of the memory, or fewer."""
+    return max(1, min(SUMMED_AT_ONCE, settings.memory // 8 // (2 * dim)))
 
 
 def _generations(log: WindowLog, settings: BuildSettings) -> list[int]:
