@@ -28,6 +28,11 @@ $(VENV)/.demo-ready: $(VENV)/.ready examples/demo-packages.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/demo-packages.txt
 	@touch $@
 
+# Peers of the benchmarks.
+$(VENV)/.bench-ready: $(VENV)/.demo-ready pyproject.toml
+	$(PIP) --editable '.[bench]'
+	@touch $@
+
 demo: $(VENV)/.demo-ready  ## the main job on real input, from nothing to the comparison of KD and DSKD
 	PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh
 
@@ -51,7 +56,7 @@ test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, ki
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
 
-bench-build: $(VENV)/.demo-ready  ## the stages of a build against named peers, a few minutes
+bench-build: $(VENV)/.bench-ready  ## the stages of a build against named peers, a few minutes
 	$(BIN)/python benchmarks/build.py
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it
