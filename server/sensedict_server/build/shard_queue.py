@@ -30,7 +30,7 @@ from sensedict_server.queries.queue import SILENCE, drop_ended, queue_name, runn
 
 HEARTBEAT = 10.0  # seconds between two signs of life of a worker
 LOOK = 10.0  # between two looks for the dead, and for builds that stand still
-IDLE = 2.0  # between two looks whether builds have ended on which others work
+IDLE = 2.0  # between two looks for jobs that were given back, and whether builds ended on which others work
 LONGEST_WAIT = 30  # before a shard is tried again
 
 Make = Callable[[JobContext, int, str], None]
@@ -85,13 +85,10 @@ class ShardQueue:
         self._loop = asyncio.get_running_loop()
         with self._signals(self._loop):
             async with self._app.open_async():
-                while finished is None or not await asyncio.to_thread(finished):
+                while not self._stopping.is_set() and not (finished is not None and await asyncio.to_thread(finished)):
                     await self._look()
-                    if self._stopping.is_set():
-                        break
-                    await self._turn(finished)
-                    if self._stopping.is_set():
-                        break
+                    if not self._stopping.is_set():
+                        await self._turn(finished)
 
     async def _turn(self, finished: Callable[[], bool] | None) -> None:
         """Work as one registered worker until told to stop, or until `finished()`."""
