@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import harvest
 import kmeans
+import workers
 from common import write
 
 if __name__ == "__main__":
-    write("build", [row for part in (harvest, kmeans) for row in part.rows()])
+    write("build", [row for part in (harvest, kmeans, workers) for row in part.rows()])

@@ -24,7 +24,7 @@ from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
 
-_WORDS = 4_000
+_WORDS, _UNKNOWN = 4_000, "<unknown>"
 _DOCUMENT = 500  # words
 SENSEDICT = (sys.executable, "-c", "from sensedict.cli import main; main()")
 
@@ -62,12 +62,12 @@ def place() -> Iterator[Place]:
 
 def made_teacher(folder: Path, dim: int, layers: int) -> Path:
     """Write a random Llama whose tokens are words, as `made_text` writes them; gives the folder."""
-    vocabulary = {f"w{i}": i for i in range(_WORDS)}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
+    vocabulary = {_UNKNOWN: 0} | {f"w{i}": i + 1 for i in range(_WORDS)}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=_UNKNOWN))
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.WhitespaceSplit(), decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="w0").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token=_UNKNOWN).save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=_WORDS,
+        vocab_size=_WORDS + 1,
         hidden_size=dim,
         intermediate_size=3 * dim,
         num_hidden_layers=layers,
