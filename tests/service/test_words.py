@@ -105,6 +105,8 @@ def test_every_word_without_senses_is_listed_with_its_reason(database: Engine) -
         listed = relation_words(connection, lexicon_id)
     reasons = dict(zip([text for _, text in listed], words.reasons, strict=True))
     assert reasons["日本"] == reasons["été"] == reasons["New York"] == UNKNOWN
+    # <unk> has senses here, and a word that is nothing else does not get them.
+    assert dict(zip([text for _, text in listed], words.token_ids, strict=True))["日本"] == ()
     assert reasons["hot"] == f"token without senses: {tokens.texts[empty]!r}"
     assert reasons["ice cream"] == TOO_MANY
     assert reasons["cold"] is None

@@ -110,6 +110,8 @@ def compose_listed(
     token_ids = tokenize_words(tokenizer, [text for _, text in words], advance)
     unknown = tokenizer.unk_token_id
     reasons = [_reason(ids, tokens, unknown) for ids in token_ids]
+    # The token for the unknown may have senses, which are not this word's.
+    token_ids = [() if reason == UNKNOWN else ids for ids, reason in zip(token_ids, reasons, strict=True)]
     offsets, vectors = _composed(token_ids, reasons, tokens, scratch, advance)
     return WordSenses(
         word_ids=np.array([word_id for word_id, _ in words], dtype=np.int64),
