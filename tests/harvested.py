@@ -195,6 +195,7 @@ class Harvester:
         tensors = {
             "occurrences": np.bincount(uses.keys, minlength=self.vocabulary_size),
             "settled": self.settled(),
+            "stored": np.bincount(uses.keys[self.stored()], minlength=self.vocabulary_size),
             "window_keys": draws,
         }
         facts = {

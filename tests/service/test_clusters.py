@@ -169,8 +169,9 @@ def test_adaptive_numbers_of_senses(database: Engine, tmp_path: Path) -> None:
     given = dict(zip(allocated["owners"].tolist(), allocated["k"].tolist(), strict=True))
     of_fixed = np.minimum(np.bincount(uses.keys[made.stored()], minlength=V), settings.k).sum()
     assert sum(given.values()) <= of_fixed
-    assert max(given.values()) > settings.k > min(given.values()) == given[2] == 1
+    assert max(given.values()) > settings.k > min(given.values()) == 1
     counts = np.bincount(clustered(made)["owners"], minlength=V)
+    assert counts[2] == 1 < given.pop(2)  # all its states are the same, those of tokens as frequent are not
     assert all(counts[token] == k for token, k in given.items())
 
 

@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sensedict_server.build.clusters import one_thread, seed_of
 from sensedict_server.build.slices import read_states
@@ -15,10 +16,11 @@ _REPORTED = 20_000  # states between two reports of progress
 
 
 def curve_shard(shard: str, workplace: Workplace) -> None:
-    """Measure, for a range of tokens, how inertia falls with the number of senses.
+    """Measure, for a sample of a range of tokens, how inertia falls with the number of senses.
 
     The file's tensors: `owners` (t,) int32 rising, tokens that have states; `states` (t,) int64, how many;
-    `occurrences` (t,) int64; `curves` (t, G) float64, see `sensedict_trainer.allocation.curve`.
+    `occurrences` (t,) int64; `curves` (t, G) float64, see `sensedict_trainer.allocation.curve`, NaN for tokens that are
+    not of the sample.
 
     Args:
         shard: `curves/0/NNNNNN`, of the tokens of `cluster/0/NNNNNN`.
@@ -36,12 +38,14 @@ def curve_shard(shard: str, workplace: Workplace) -> None:
     bounds = states.by_token()
     tokens = states.keys[bounds[:-1]]
     numbers = grid(settings.k_most)
+    measured = _measured(workplace, tokens, np.diff(bounds))
     curves = np.full((len(tokens), len(numbers)), np.nan)
     vectors = torch.from_numpy(states.vectors)
     passed = 0
     with one_thread():
         for row, (token, (start, end)) in enumerate(zip(tokens.tolist(), pairwise(bounds.tolist()), strict=True)):
-            curves[row] = curve(vectors[start:end], numbers, seed_of(settings.seed, token))
+            if measured[row]:
+                curves[row] = curve(vectors[start:end], numbers, seed_of(settings.seed, token))
             if end - passed >= _REPORTED or end == len(vectors):
                 workplace.advance(end - passed)
                 passed = end
@@ -55,6 +59,16 @@ def curve_shard(shard: str, workplace: Workplace) -> None:
     workplace.add(shard, tensors, len(states.keys), time.monotonic() - started, {})
 
 
+def _measured(workplace: Workplace, tokens: NDArray[np.int32], states: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(t,) whether a token is of the sample of the whole vocabulary; of these alone where the plan knows no numbers."""
+    from sensedict_trainer.allocation import sample
+
+    stored = workplace.read("plan")["stored"]
+    if (stored < 0).any():  # key `predicted`
+        return sample(states, workplace.settings.seed)
+    return sample(stored, workplace.settings.seed)[tokens]
+
+
 def allocate_shard(shard: str, workplace: Workplace) -> None:
     """Give each token its number of senses, under the budget: tensors `owners` (t,) int32 rising and `k` (t,) int64.
 
@@ -64,7 +78,7 @@ def allocate_shard(shard: str, workplace: Workplace) -> None:
         InvalidInput: the budget is less than one sense a token.
         LostShard, Unavailable: as `cluster_shard`.
     """
-    from sensedict_trainer.allocation import allocate, grid
+    from sensedict_trainer.allocation import allocate, grid, pooled
 
     started = time.monotonic()
     settings = workplace.settings
@@ -74,7 +88,8 @@ def allocate_shard(shard: str, workplace: Workplace) -> None:
         np.concatenate([part[name] for part in found]) for name in ("owners", "states", "occurrences", "curves")
     )
     budget = settings.budget or int(np.minimum(states, settings.k).sum())
-    k = allocate(occurrences, curves, grid(settings.k_most), budget)
+    numbers = grid(settings.k_most)
+    k = allocate(occurrences, pooled(curves, states, numbers), numbers, budget)
     workplace.say(f"adaptive k: {int(k.sum()):,} senses of {len(k):,} tokens under a budget of {budget:,}")
     facts = {"budget": budget, "senses": int(k.sum())}
     workplace.add(shard, {"owners": owners, "k": k}, 1, time.monotonic() - started, facts)
