@@ -148,3 +148,8 @@ def test_a_token_has_the_mean_curve_of_its_class() -> None:
     found = pooled(curves, kept, [1, 2, 3])
     # Level 6; at 2 senses (2 + 4) / (4 + 8) of it, at 3 senses 3 / 8.
     np.testing.assert_allclose(found, [[NAN] * 3, [NAN] * 3, [6, 3, NAN], *[[6, 3, 2.25]] * 3, [NAN] * 3])
+
+
+def test_tokens_whose_states_are_all_the_same_gain_nothing() -> None:
+    found = pooled(np.array([[0.0, 0.0], [NAN, NAN]]), np.array([5, 6]), [1, 2])
+    np.testing.assert_array_equal(found, np.zeros((2, 2)))

@@ -94,7 +94,8 @@ def pooled(curves: NDArray[np.floating], kept: NDArray[np.integer], numbers: Seq
         for column in range(len(numbers)):
             some = own[~np.isnan(own[:, column])]
             if len(some):
-                found[classes == number, column] = level * (some[:, column].mean() / some[:, 0].mean())
+                first = some[:, 0].mean()  # 0 where every token's states are the same
+                found[classes == number, column] = level * (some[:, column].mean() / first) if first else 0.0
     found[np.asarray(numbers) > (kept[:, None] + 1) // 2] = np.nan
     return found
 
