@@ -162,7 +162,7 @@ def test_a_lost_shard_is_made_again(database: Engine, made: Made, store: str, tm
     def read(workplace: Workplace) -> None:
         for name in losses:
             workplace.manifest.lose(workplace.made[name])
-            raise LostShard(name, f"{name} is damaged")
+            raise LostShard(f"{name} is damaged", name)
 
     made.before["cluster/0/000001"] = read
     build = open_build(database, BUILD, CONTENT, store)

@@ -135,7 +135,7 @@ def _slices(workplace: Workplace, shard: str, fact: str) -> list[_Slice]:
         if (_generation(name) > _generation(shard)) == (fact == "slices"):
             continue  # states are kept until a token's senses are settled, sums made from then on
         if name not in made:
-            raise LostShard(name, f"{name} of {workplace.build.ref} is not there; it is made again")
+            raise LostShard(f"{name} of {workplace.build.ref} is not there; it is made again", name)
         workplace.check_plan(made[name])
         start, stop, expected = made[name].facts["rows"] or (0, 0, 0)
         if start < stop:

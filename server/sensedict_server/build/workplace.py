@@ -26,9 +26,9 @@ class LostShard(Corrupt):
 
     code = "lost-shard"
 
-    def __init__(self, name: str, detail: str) -> None:
+    def __init__(self, detail: str, name: str = "") -> None:
         super().__init__(detail)
-        self.name = name
+        self.name = name  # of the shard
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Workplace:
             LostShard: another reader found it damaged; or it was made for a plan that was lost. It is to be made again.
         """
         if name not in self.made:
-            raise LostShard(name, f"{name} of {self.build.ref} is not there; it is made again")
+            raise LostShard(f"{name} of {self.build.ref} is not there; it is made again", name)
         shard = self.made[name]
         if name != "plan":
             self.check_plan(shard)
@@ -87,7 +87,7 @@ class Workplace:
         if shard.facts.get("plan") != self.needed("plan").facts["hash"]:
             self.drop_stale()
             raise LostShard(
-                shard.name, f"{shard.name} of {self.build.ref} is of a plan that was lost; it is made again"
+                f"{shard.name} of {self.build.ref} is of a plan that was lost; it is made again", shard.name
             )
 
     def drop_stale(self) -> None:
@@ -126,7 +126,7 @@ class Workplace:
                 self._lose(other)
                 more += 1
         beside = f", and {more} more whose files are gone" if more else ""
-        return LostShard(shard.name, f"{error.detail}; {shard.name} is made again{beside}")
+        return LostShard(f"{error.detail}; {shard.name} is made again{beside}", shard.name)
 
     def _gone_beside(self, shard: Shard) -> Iterator[Shard]:
         """The other shards of a stage whose files are gone."""
