@@ -56,7 +56,7 @@ test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, ki
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
 
-bench-build: $(VENV)/.bench-ready  ## the stages of a build against named peers, a few minutes
+bench-build: $(VENV)/.bench-ready  ## the stages of a build against named peers, whole builds by 1, 2 and 4 workers, some minutes
 	$(BIN)/python benchmarks/build.py
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it
