@@ -348,6 +348,7 @@ def test_a_folder_is_shared_by_builds_and_cleared_by_one(
         ({"antonym_types": ("opposite",)}, InvalidInput, "no relations of type 'opposite', it has antonym, negation"),
         ({"seed": 2**40}, InvalidInput, "seed is 1099511627776: it is at most"),
         ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),
+        ({"window": 257}, InvalidInput, "window is 257, and .*tiny reads 256 tokens at most"),
         ({"corpus": ("nosuch.txt",)}, InvalidInput, r"nosuch\.txt: there is no such file"),
         ({"teacher": "/nosuch/folder"}, ConfigurationError, "there is no folder /nosuch/folder"),
     ],

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
 from running_service import SENSEDICT, environment_of
-from sensedict.errors import ConfigurationError
+from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_server.build import pipeline
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
@@ -61,6 +62,13 @@ def test_a_dry_run_prints_the_plan_of_the_build_and_writes_nothing(
     build_dictionary(database, settings.files, build, tmp_path / "work", say=said.append)
     assert said[1 : len(printed) - 1] == printed[1:-1]
     assert said[len(printed) - 1].startswith("time: about ")
+
+
+def test_a_dry_run_refuses_a_window_that_the_teacher_cannot_read(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=r"window is 257, and .* reads 256 tokens at most"):
+        pipeline.plan_build(database, settings.files, replace(build, window=257), tmp_path / "work", print)
 
 
 @pytest.fixture

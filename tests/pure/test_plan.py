@@ -16,11 +16,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from sensedict.errors import ConfigurationError
+from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_server.build.build_command import build
 from sensedict_server.build.needs import check_disk, describe, needs_of
 from sensedict_server.build.plan import BuildPlan, BuildSettings, Mode
 from sensedict_server.build.planning import make_plan
+from sensedict_server.build.settings_check import check_teacher
 from sensedict_server.build.windows import WindowLog
 from sensedict_trainer.hashing import mix, sequence_key
 from sensedict_trainer.outline import Outline, load_outline
@@ -56,6 +57,7 @@ def outline(tokenizer: PreTrainedTokenizerBase) -> Outline:
         dim=4,
         vocabulary_size=3,
         layers=1,
+        context=None,
         parameters=500,
         token_flops=100,
         pair_flops=1,
@@ -88,6 +90,14 @@ def test_numbers_of_the_plan_by_hand(letters: PreTrainedTokenizerBase, settings:
     assert needs.vectors == (3 + 3 + 1 + 3 + 1) * 4 * 2  # and those of the words `a b` and `c b`
     assert needs.passages == (3 + 3 + 1) * 3 * 135
     assert needs.file_set == needs.vectors + needs.passages
+
+
+def test_a_window_is_no_longer_than_the_context(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
+    relative = outline(letters)
+    check_teacher(replace(settings, window=10**6), relative)
+    check_teacher(settings, replace(relative, context=8))
+    with pytest.raises(InvalidInput, match=r"window is 8, and .* reads 7 tokens at most"):
+        check_teacher(settings, replace(relative, context=7))
 
 
 def test_windows_without_a_kept_state_are_not_read(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:

@@ -24,6 +24,7 @@ class Outline:
         tokenizer: as the teacher's.
         summary: one line for whoever waits.
         dim: D; vocabulary_size: V, the width of the head; layers: of the decoder.
+        context: most positions that its config states; None where it has none, as with relative positions.
         parameters: numbers in all of its weights.
         token_flops: of the backbone's products with weights, a token; every expert of a mixture counts.
         pair_flops: of attention, for a token and one of its window.
@@ -35,6 +36,7 @@ class Outline:
     dim: int
     vocabulary_size: int
     layers: int
+    context: int | None
     parameters: int
     token_flops: int
     pair_flops: int
@@ -79,6 +81,7 @@ def _outline(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, summary
     looked_up = {id(m.weight) for m in backbone.modules() if isinstance(m, nn.Embedding)}
     weights = sum(p.numel() for p in backbone.parameters() if p.ndim > 1 and id(p) not in looked_up)
     heads = getattr(config, "num_attention_heads", None) or 0  # a state-space model has none
+    context = getattr(config, "max_position_embeddings", None)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
     return Outline(
@@ -87,6 +90,7 @@ def _outline(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, summary
         dim=int(config.hidden_size),
         vocabulary_size=vocabulary_size,
         layers=int(config.num_hidden_layers),
+        context=context if isinstance(context, int) and context > 0 else None,
         parameters=sum(p.numel() for p in model.parameters()),
         token_flops=2 * weights,
         pair_flops=4 * int(config.num_hidden_layers * heads * head_dim),

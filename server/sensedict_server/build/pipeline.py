@@ -15,7 +15,7 @@ from sensedict_server.build.places import store_place
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.plan_shard import planned
 from sensedict_server.build.publish_shard import published
-from sensedict_server.build.settings_check import check_settings, check_sources_of
+from sensedict_server.build.settings_check import check_settings, check_sources_of, check_teacher
 from sensedict_server.build.store import Store
 from sensedict_server.build.worker import Worker
 from sensedict_server.queries.builds import Build, find_build
@@ -80,7 +80,9 @@ def enter_build(
     from sensedict_trainer.outline import load_outline
 
     check_sources_of(engine, settings)
-    say(load_outline(settings.teacher).summary)
+    outline = load_outline(settings.teacher)
+    check_teacher(settings, outline)
+    say(outline.summary)
     content = content_of(settings)
     there = published(engine, settings.name, settings.version, content)
     return there or open_build(engine, settings, content, store_place(work), fresh)

@@ -14,6 +14,7 @@ from sensedict.errors import Corrupt, InvalidInput
 from sensedict_server.build.needs import check_disk, describe, needs_of
 from sensedict_server.build.plan import BuildPlan, BuildSettings
 from sensedict_server.build.planning import make_plan
+from sensedict_server.build.settings_check import check_teacher
 from sensedict_server.build.store import Stored
 from sensedict_server.build.windows import WindowLog, Windows
 from sensedict_server.build.words import tokenize_words
@@ -77,14 +78,13 @@ def planned(
         written: bytes that the build has in the store already.
 
     Raises:
-        InvalidInput: a corpus that is empty or cannot be read, a state point that the teacher has not.
+        InvalidInput: a corpus that is empty or cannot be read, a state point or window that the teacher has not.
         ConfigurationError: there is less disk than the build needs; names both numbers.
     """
-    from sensedict_trainer.state_points import parse_state_point
     from sensedict_trainer.text import iter_windows
     from sensedict_trainer.text_sources import read_documents
 
-    parse_state_point(settings.state_point).check(outline.layers, settings.key)
+    check_teacher(settings, outline)
     with engine.connect() as connection:
         lexicon = find_lexicon(connection, settings.lexicon)
         words = relation_words(connection, lexicon.id)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Engine
 
 from sensedict.errors import InvalidInput
 from sensedict_server.build.check import check_name, check_state_point, check_types, check_version
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.queries.lexicons import count_relations, find_lexicon, split_ref
+
+if TYPE_CHECKING:
+    from sensedict_trainer.outline import Outline
 
 MOST_SEED = 2**31 - 1
 _LEAST = {
@@ -52,6 +57,22 @@ def check_settings(settings: BuildSettings) -> None:
         raise InvalidInput(f"{clustered} is {most} and k {settings.k}: k senses need at least k hidden states")
     if settings.allocation == "adaptive" and settings.k_most < settings.k:
         raise InvalidInput(f"k_most is {settings.k_most} and k {settings.k}: a token may have k senses or more")
+
+
+def check_teacher(settings: BuildSettings, outline: Outline) -> None:
+    """Let pass settings whose state point and window the teacher has.
+
+    Raises:
+        InvalidInput: it has no such layer; or the window is longer than what it can read.
+    """
+    from sensedict_trainer.state_points import parse_state_point
+
+    parse_state_point(settings.state_point).check(outline.layers, settings.key)
+    if outline.context is not None and settings.window > outline.context:
+        raise InvalidInput(
+            f"window is {settings.window}, and {settings.teacher} reads {outline.context} tokens at most: its states "
+            f"beyond mean nothing; use --window {outline.context} or less"
+        )
 
 
 def check_sources_of(engine: Engine, settings: BuildSettings) -> None:
