@@ -15,7 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_server.build.check import check_name
-from sensedict_server.build.places import is_whole_source, is_whole_store, is_whole_teacher, store_place
+from sensedict_server.build.places import (
+    is_of_one_process,
+    is_whole_source,
+    is_whole_store,
+    is_whole_teacher,
+    store_place,
+)
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.settings_check import check_settings
 
@@ -73,7 +79,7 @@ def _plan(name: str, table: object, faults: list[str]) -> NamedPlan | None:
     try:
         check_name("plan", name)
         if not found:
-            found += _relative(table)
+            found += _misplaced(table)
         if not found:
             values = {key: value for key, value in _values(table).items() if key != _STORE}
             plan = NamedPlan(name, BuildSettings(**values), store_place(table[_STORE]), values.get("threads"))
@@ -101,8 +107,8 @@ def _faults(table: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} is missing"
 
 
-def _relative(table: Mapping[str, Any]) -> Iterator[str]:
-    """Places that mean others in another folder: the service and its workers do not run in one."""
+def _misplaced(table: Mapping[str, Any]) -> Iterator[str]:
+    """Places that mean others in another folder, or process: the service and its workers do not run in one."""
     texts = [(key, place) for key in ("corpus", "training_text") for place in table.get(key, ())]
     for key, place, is_whole in (
         (_STORE, table[_STORE], is_whole_store),
@@ -111,6 +117,8 @@ def _relative(table: Mapping[str, Any]) -> Iterator[str]:
     ):
         if not is_whole(place):
             yield f"{key} is {place!r}, in whatever folder a worker runs: write the whole path"
+    if is_of_one_process(table[_STORE]):
+        yield f"{_STORE} is {table[_STORE]!r}, which no two processes share: name a folder, or a URL of another kind"
 
 
 def _values(table: Mapping[str, Any]) -> dict[str, Any]:

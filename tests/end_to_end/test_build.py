@@ -252,6 +252,13 @@ def test_a_build_keeps_its_threads_on_a_machine_with_other_cores(
         assert [found.settings["threads"] for found in builds_of(connection, "tiny", "1")] == [3]
 
 
+def test_the_memory_of_a_process_is_no_store_for_others(settings: Settings, build: BuildSettings) -> None:
+    line = [*command(build, Path("work"))[len(SENSEDICT) :], "--work", "memory://work", "--queue"]
+    done = CliRunner().invoke(cli, line, env=environment_of(settings))
+    assert done.exit_code == 2
+    assert "--queue leaves the work to other processes, and none shares memory://work" in done.output
+
+
 def test_a_build_leaves_sources_out(database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path) -> None:
     lean = command(replace(build, version="lean"), tmp_path / "work")
     environment = {**os.environ, **environment_of(settings)}

@@ -87,3 +87,18 @@ def test_a_build_that_cannot_fit_is_refused(
         pipeline.plan_build(database, settings.files, build, disk / "work", lambda line: None)
     assert not list(disk.iterdir())
     assert not (settings.files / "tiny@1").exists()
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_the_text_is_read(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    unread = replace(build, corpus=("/nosuch.txt",))
+    (tmp_path / "file").write_text("mine")
+    for work in (tmp_path / "file", tmp_path / "file" / "work"):
+        message = rf"the store {work} cannot be written: {tmp_path}/file is no folder; name another --work"
+        with pytest.raises(ConfigurationError, match=message):
+            build_dictionary(database, settings.files, unread, work)
+        with pytest.raises(ConfigurationError, match=message):
+            pipeline.plan_build(database, settings.files, unread, work, print)
+    with pytest.raises(ConfigurationError, match=r"the store github://a/b cannot be opened: "):
+        build_dictionary(database, settings.files, unread, "github://a/b")

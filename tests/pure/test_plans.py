@@ -79,6 +79,13 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         name = "mine"
         version = "1"
         store = "file://store"
+        [memory]
+        teacher = "org/model"
+        corpus = ["/text"]
+        lexicon = "english@1"
+        name = "mine"
+        version = "1"
+        store = "memory://store"
         [layer]
         teacher = "org/model"
         corpus = ["/text"]
@@ -111,6 +118,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "[relative] teacher is './models/teacher'",
         "[relative] corpus is 'text'",
         "[relative] training_text is '~/text'",
+        "[memory] store is 'memory://store', which no two processes share: name a folder",
         "[layer] state point 'layer:99x'",
         "[lexicon] lexicon 'english': write name@version",
         "[a b] plan 'a b'",

@@ -207,7 +207,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_is_left(tmp_path: Path) -
         store.write("part", TENSORS)
 
 
-@pytest.mark.parametrize("url", ["nosuch://place", "s3://bucket/place"])
+@pytest.mark.parametrize("url", ["nosuch://place", "s3://bucket/place", "github://a/b", "zip://"])
 def test_a_kind_of_place_that_cannot_be_had(url: str) -> None:
     with pytest.raises(ConfigurationError, match=f"the store {url} cannot be opened: "):
         Store(url)

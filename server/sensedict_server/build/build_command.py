@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from sqlalchemy import Engine
 
+from sensedict_server.build.places import is_of_one_process
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
@@ -185,6 +186,8 @@ def build(
     """
     from sensedict_server.build.plan import BuildSettings
 
+    if queue and is_of_one_process(work or ""):
+        raise click.UsageError(f"--queue leaves the work to other processes, and none shares {work}: name a folder")
     settings = Settings.from_environment()
     with migrated(settings) as database:
         lexicon = _lexicon(database, lexicon, () if dry_run else without)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,6 +218,18 @@ def check_disk(wanted: Mapping[Path, int]) -> None:
             )
 
 
+def check_writable(folder: Path) -> None:
+    """Let pass a folder that can be written, or made; nothing is.
+
+    Raises:
+        ConfigurationError: it is a file, lies in one, or may not be written; names what is in the way.
+    """
+    place = _existing(folder)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        why = "may not be written" if place.is_dir() else "is no folder"
+        raise ConfigurationError(f"the store {folder} cannot be written: {place} {why}; name another --work or mend it")
+
+
 def size(count: int) -> str:
     """Bytes as a person reads them.
 
@@ -234,4 +247,5 @@ def size(count: int) -> str:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that is there."""
     absolute = folder.absolute()
-    return next(place for place in (absolute, *absolute.parents) if place.exists())
+    # Not Path.exists, which raises below a folder that may not be entered.
+    return next(place for place in (absolute, *absolute.parents) if os.path.exists(place))

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from sensedict.errors import Conflict, SenseDictError
 from sensedict_server.build.identity import content_of
+from sensedict_server.build.needs import check_writable
 from sensedict_server.build.observers import Bars
 from sensedict_server.build.opening import open_build
 from sensedict_server.build.places import store_place
@@ -47,11 +48,12 @@ def build_dictionary(
     Raises:
         Conflict: the name and version are taken by a build with other settings, published or running; names what
             differs. Or the build was cancelled.
-        ConfigurationError: there is less disk than the build needs.
+        ConfigurationError: the store cannot be opened or written; there is less disk than the build needs.
         LexiconNotFound, InvalidInput, ConfigurationError, NotFinite, Corrupt: see the stages.
         Unavailable: the database was away for longer than a minute.
         KeyboardInterrupt: told to stop by SIGINT or SIGTERM; called again, it goes on.
     """
+    _folder_of(work)
     there = enter_build(engine, settings, work, fresh, say=say)
     if isinstance(there, Dictionary):
         return there, False
@@ -96,12 +98,21 @@ def plan_build(engine: Engine, files_root: Path, settings: BuildSettings, work: 
     """
     from sensedict_trainer.outline import load_outline
 
+    folder = _folder_of(work)
     check_sources_of(engine, settings)
     outline = load_outline(settings.teacher)
     say(outline.summary)
-    folder = Store(store_place(work)).folder
-    with planned(engine, settings, outline, (Path(folder) if folder is not None else None, files_root), say):
+    with planned(engine, settings, outline, (folder, files_root), say):
         say("time: run without --dry-run to measure")
+
+
+def _folder_of(work: str | Path) -> Path | None:
+    """The folder of a store, which can be written; None of a store elsewhere, which at least can be opened."""
+    folder = Store(store_place(work)).folder
+    if folder is None:
+        return None
+    check_writable(Path(folder))
+    return Path(folder)
 
 
 def _result(engine: Engine, build: Build, worker: Worker) -> Dictionary:

@@ -31,6 +31,15 @@ def is_whole_store(store: str) -> bool:
     return (bool(kind) and kind not in _LOCAL) or rest.startswith("/")
 
 
+def is_of_one_process(store: str) -> bool:
+    """Whether a store lies in the memory of the process that opens it: no other finds anything there.
+
+    >>> is_of_one_process("memory://b")
+    True
+    """
+    return store.rpartition("://")[0].rpartition("::")[2] == "memory"
+
+
 def is_whole_source(source: str) -> bool:
     """The same of text: a whole path, or a data set."""
     return source.startswith((_DATA_SET, "/"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from sensedict.errors import Corrupt, InvalidInput
-from sensedict_server.build.needs import check_disk, describe, needs_of
+from sensedict_server.build.needs import check_disk, check_writable, describe, needs_of
 from sensedict_server.build.plan import BuildPlan, BuildSettings
 from sensedict_server.build.planning import make_plan
 from sensedict_server.build.settings_check import check_teacher
@@ -30,7 +30,7 @@ def plan_shard(shard: str, workplace: Workplace) -> None:
 
     Raises:
         InvalidInput: the corpus is empty, cannot be read, or is another than when the build was opened.
-        ConfigurationError: there is less disk than the build needs.
+        ConfigurationError: the store cannot be written, or there is less disk than the build needs.
         Corrupt: the plan was lost, and the corpus is no longer the one that the build has read.
         LexiconNotFound: there is no such lexicon.
         Unavailable: the store or the database does not answer.
@@ -41,6 +41,8 @@ def plan_shard(shard: str, workplace: Workplace) -> None:
     outline = load_outline(workplace.settings.teacher)
     folder = workplace.store.folder
     places = (Path(folder) if folder is not None else None, workplace.files_root)
+    if folder is not None:
+        check_writable(Path(folder))
     settings = workplace.settings
     written = sum(made.bytes for made in workplace.made.values())  # of a plan that was lost, what follows is there
     files: dict[str, Stored] = {}

@@ -74,15 +74,16 @@ class Store:
         url: a folder, or a URL as `s3://bucket/builds`; it is made where it is missing.
 
     Raises:
-        ConfigurationError: the kind of URL is unknown, or the package for it is not installed.
+        ConfigurationError: the kind of URL is unknown, the package for it is not installed, or the URL lacks a part.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or url
         try:
             self._files, root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            raise ConfigurationError(f"the store {url} cannot be opened: {error}") from error
+        except Exception as error:  # file systems raise all kinds: of a URL that lacks a part often a TypeError
+            reason = str(error) or type(error).__name__
+            raise ConfigurationError(f"the store {url} cannot be opened: {reason}") from error
         self._root = str(root).rstrip("/")
         self._local = isinstance(self._files, LocalFileSystem)
         self._layouts = _layouts(self.url)
