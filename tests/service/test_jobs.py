@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sqlalchemy import Engine, text
 
 from made_builds import BUILD, CONTENT, STAGES, Made, log, queue, start, state, wait_for
 from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
-from sensedict_server import embedded, schema
+from sensedict_server import embedded, patience, schema
 from sensedict_server.build import shard_queue, worker
 from sensedict_server.build.jobs import advance, cancel_build
 from sensedict_server.build.manifest import Manifest
@@ -311,3 +312,61 @@ def test_a_database_that_fails_over(made: Made, store: str, tmp_path: Path) -> N
     finally:
         embedded.stop(home / "postgres")
         shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_database_that_stays_away(
+    made: Made,
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Heartbeat, shard and what gives it back wait together as long as one, and leave nothing but one error."""
+    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+    monkeypatch.setattr(shard_queue, "HEARTBEAT", 0.1)
+    home = Path(tempfile.mkdtemp(prefix="sensedict-test-"))
+    home.chmod(0o755)
+
+    def stop(workplace: Workplace) -> None:
+        embedded.stop(home / "postgres")
+        with pytest.raises(Unavailable):
+            workplace.manifest.shards()
+        raise Unavailable("the database is away")
+
+    try:
+        with opened(Settings(home=home, database_url=embedded.start(home / "postgres"))) as database:
+            schema.migrate(database)
+            made.before["harvest/0/000001"] = stop
+            build = open_build(database, BUILD, CONTENT, store)
+            with pytest.raises(Unavailable, match="the database cannot be reached"):
+                start(database, tmp_path, build.id).work_until_done()
+            gc.collect()
+            assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+    finally:
+        embedded.stop(home / "postgres")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_patience_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes when the minute is over tries once; when the database is back, everybody waits anew."""
+    monkeypatch.setattr(patience, "PATIENCE", 0.5)
+    tries: list[bool] = []
+
+    @patience.patient
+    def ask(away: int) -> None:
+        tries.append(len(tries) < away)
+        if tries[-1]:
+            raise Unavailable("the database is away")
+
+    def count(away: int) -> int:
+        tries.clear()
+        with suppress(Unavailable):
+            ask(away)
+        return len(tries)
+
+    with patience.shared_patience():
+        assert count(1000) > 1
+        assert count(1000) == 1
+        assert count(0) == 1
+        assert count(2) == 3
+    assert count(2) == 3

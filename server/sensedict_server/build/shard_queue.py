@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 from sensedict.errors import Unavailable
 from sensedict_server.build.jobs import TASK, nudge, put_back
 from sensedict_server.database import conninfo
-from sensedict_server.patience import PATIENCE, backoff, patient
+from sensedict_server.patience import backoff, is_over, passing, patient, shared_patience
 from sensedict_server.queries.queue import SILENCE, drop_ended, queue_name, running_ids
 
 HEARTBEAT = 10.0  # seconds between two signs of life of a worker
@@ -76,13 +76,15 @@ class ShardQueue:
             Unavailable: the database was away for longer than a minute.
         """
         try:
-            asyncio.run(self._work(finished))
+            with shared_patience():
+                asyncio.run(self._work(finished))
         except (ConnectorException, psycopg.OperationalError) as error:
             raise Unavailable(f"the database cannot be reached: {_reason(error)}") from error
         return self._stopping.is_set()
 
     async def _work(self, finished: Callable[[], bool] | None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_heed)
         with self._signals(self._loop):
             async with self._app.open_async():
                 while not self._stopping.is_set() and not (finished is not None and await asyncio.to_thread(finished)):
@@ -225,10 +227,17 @@ def _is_away(error: BaseException) -> bool:
     )
 
 
+def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody awaited, but for a database that is away, which `work` raises."""
+    error = context.get("exception")
+    if not isinstance(error, Unavailable) and not (isinstance(error, BaseException) and _is_away(error)):
+        loop.default_exception_handler(context)
+
+
 _waits = tenacity.retry(
-    retry=tenacity.retry_if_exception(_is_away),
+    retry=passing(_is_away),
     wait=backoff,
-    stop=tenacity.stop_after_delay(PATIENCE),
+    stop=is_over,
     reraise=True,
 )
 _waits_for_ever = tenacity.retry(retry=tenacity.retry_if_exception(_is_away), wait=backoff, reraise=True)
