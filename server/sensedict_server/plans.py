@@ -23,7 +23,7 @@ from sensedict_server.build.places import (
     store_place,
 )
 from sensedict_server.build.plan import BuildSettings
-from sensedict_server.build.settings_check import check_settings
+from sensedict_server.build.settings_check import USED_WITH, check_settings
 
 _DATE = "{date}"
 _STORE = "store"
@@ -105,6 +105,9 @@ def _faults(table: Mapping[str, Any]) -> Iterator[str]:
     for key in _required():
         if key not in table:
             yield f"{key} is missing"
+    for key, (setting, value) in USED_WITH.items():
+        if key in table and table.get(setting) != value:
+            yield f'{key} does nothing without {setting} = "{value}": add that, or leave it out'
 
 
 def _misplaced(table: Mapping[str, Any]) -> Iterator[str]:

@@ -259,3 +259,15 @@ def test_the_help_says_what_a_dry_run_is() -> None:
     words = " ".join(CliRunner().invoke(build, ["--help"], terminal_width=120).output.split())
     assert "--dry-run Print the plan and stop: tokens, keys, disk, FLOPs. Reads no weights and stores nothing" in words
     assert "a build that the disk has no room for is refused" in words
+
+
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [("--k-most", "--adaptive"), ("--budget", "--adaptive"), ("--first", "--mode streaming")],
+)
+def test_an_option_that_does_nothing_is_refused(option: str, needed: str) -> None:
+    needless = ["--adaptive"] if option == "--first" else ["--mode", "streaming"]
+    line = ["--teacher", "t", "--corpus", "c", "--lexicon", "l@1", "--name", "n", "--version", "1", option, "50"]
+    done = CliRunner().invoke(build, line + needless)
+    assert done.exit_code == 2
+    assert f"{option} does nothing without {needed}: add that" in " ".join(done.output.split())

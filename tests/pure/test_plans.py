@@ -86,6 +86,16 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         name = "mine"
         version = "1"
         store = "memory://store"
+        [idle]
+        teacher = "org/model"
+        corpus = ["/text"]
+        lexicon = "english@1"
+        name = "mine"
+        version = "1"
+        store = "/store"
+        mode = "streaming"
+        first = 100
+        budget = 1000
         [layer]
         teacher = "org/model"
         corpus = ["/text"]
@@ -119,12 +129,14 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "[relative] corpus is 'text'",
         "[relative] training_text is '~/text'",
         "[memory] store is 'memory://store', which no two processes share: name a folder",
+        '[idle] budget does nothing without allocation = "adaptive"',
         "[layer] state point 'layer:99x'",
         "[lexicon] lexicon 'english': write name@version",
         "[a b] plan 'a b'",
         "[a b] store is missing",
     ):
         assert said in caught.value.detail
+    assert "first does nothing" not in caught.value.detail
     assert "datasets:wikitext" not in caught.value.detail
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from sqlalchemy import Engine
 
 from sensedict_server.build.places import is_of_one_process
@@ -188,6 +189,7 @@ def build(
 
     if queue and is_of_one_process(work or ""):
         raise click.UsageError(f"--queue leaves the work to other processes, and none shares {work}: name a folder")
+    _check_used({"allocation": "adaptive" if adaptive else "fixed", "mode": mode})
     settings = Settings.from_environment()
     with migrated(settings) as database:
         lexicon = _lexicon(database, lexicon, () if dry_run else without)
@@ -221,6 +223,23 @@ def build(
             memory=memory,
         )
         _run(database, settings.files, build_settings, work or f"build-{name}@{version}", fresh, queue, dry_run)
+
+
+def _check_used(chosen: Mapping[str, str]) -> None:
+    """Let pass options all of which do something.
+
+    Args:
+        chosen: the settings that make use of others, see `USED_WITH`.
+    """
+    from sensedict_server.build.settings_check import USED_WITH
+
+    context = click.get_current_context()
+    for name, (setting, value) in USED_WITH.items():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT and chosen[setting] != value:
+            needed = "--adaptive" if value == "adaptive" else f"--{setting} {value}"
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} does nothing without {needed}: add that, or leave it out"
+            )
 
 
 def _whole_path(source: str) -> str:

@@ -29,6 +29,12 @@ _LEAST = {
     "threads": 1,
     "memory": 10_000_000,
 }
+# Settings that only another one makes use of: its name and value.
+USED_WITH = {
+    "k_most": ("allocation", "adaptive"),
+    "budget": ("allocation", "adaptive"),
+    "first": ("mode", "streaming"),
+}
 
 
 def check_settings(settings: BuildSettings) -> None:
