@@ -357,6 +357,7 @@ def test_a_folder_is_shared_by_builds_and_cleared_by_one(
         ({"cap": 2}, InvalidInput, "cap is 2 and k 3"),
         ({"window": 257}, InvalidInput, "window is 257, and .*tiny reads 256 tokens at most"),
         ({"corpus": ("nosuch.txt",)}, InvalidInput, r"nosuch\.txt: there is no such file"),
+        ({"device": "nosuch"}, ConfigurationError, "the device 'nosuch' cannot be used: "),
         ({"teacher": "/nosuch/folder"}, ConfigurationError, "there is no folder /nosuch/folder"),
     ],
 )

@@ -45,6 +45,7 @@ def test_a_dry_run_prints_the_plan_of_the_build_and_writes_nothing(
 ) -> None:
     weights = tmp_path / "teacher" / "model.safetensors"
     away = weights.rename(tmp_path / "away.safetensors")
+    weights.touch()
     line = [*SENSEDICT, "build", "--teacher", build.teacher, "--corpus", build.corpus[0], "--lexicon", "pairs@1"]
     line += ["--name", "tiny", "--version", "1", "--k", "3", "--window", "32", "--cap", "60", "--dry-run"]
     line += ["--without", "opposites"]
@@ -69,6 +70,14 @@ def test_a_dry_run_refuses_a_window_that_the_teacher_cannot_read(
 ) -> None:
     with pytest.raises(InvalidInput, match=r"window is 257, and .* reads 256 tokens at most"):
         pipeline.plan_build(database, settings.files, replace(build, window=257), tmp_path / "work", print)
+
+
+def test_a_dry_run_refuses_a_teacher_without_weights(
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "teacher" / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"teacher has no weights: model\.safetensors"):
+        pipeline.plan_build(database, settings.files, build, tmp_path / "work", print)
 
 
 @pytest.fixture

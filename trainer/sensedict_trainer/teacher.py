@@ -162,7 +162,14 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Let pass a device that a teacher can run on here, or `auto`.
+
+    Raises:
+        ConfigurationError: torch knows no such device, or has none.
+    """
+    if device == AUTO:
+        return
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # an assertion: torch was built without CUDA
@@ -185,8 +192,7 @@ def load_teacher(name_or_folder: str, dtype: str = "float32", device: str = "cpu
     """
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
-    if device != AUTO:
-        _check_device(device)
+    check_device(device)
     folder = folder_of(name_or_folder)
     check_folder(folder)
     model, tokenizer = _read(name_or_folder, folder, DTYPES[dtype], spread=device == AUTO)

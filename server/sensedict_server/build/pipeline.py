@@ -48,12 +48,16 @@ def build_dictionary(
     Raises:
         Conflict: the name and version are taken by a build with other settings, published or running; names what
             differs. Or the build was cancelled.
-        ConfigurationError: the store cannot be opened or written; there is less disk than the build needs.
+        ConfigurationError: the store cannot be opened or written, or the device not used; there is less disk than the
+            build needs.
         LexiconNotFound, InvalidInput, ConfigurationError, NotFinite, Corrupt: see the stages.
         Unavailable: the database was away for longer than a minute.
         KeyboardInterrupt: told to stop by SIGINT or SIGTERM; called again, it goes on.
     """
+    from sensedict_trainer.teacher import check_device
+
     _folder_of(work)
+    check_device(settings.device)
     there = enter_build(engine, settings, work, fresh, say=say)
     if isinstance(there, Dictionary):
         return there, False
@@ -97,9 +101,12 @@ def plan_build(engine: Engine, files_root: Path, settings: BuildSettings, work: 
         LexiconNotFound, InvalidInput, ConfigurationError: as the build would; there is less disk than it needs.
     """
     from sensedict_trainer.outline import load_outline
+    from sensedict_trainer.teacher_folder import check_folder
 
     folder = _folder_of(work)
     check_sources_of(engine, settings)
+    if Path(settings.teacher).is_dir():  # of a name of the hub, no weights are downloaded to be looked for
+        check_folder(Path(settings.teacher))
     outline = load_outline(settings.teacher)
     say(outline.summary)
     with planned(engine, settings, outline, (folder, files_root), say):
