@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,36 @@ def test_a_job_is_put_back_once(database: Engine, store: str) -> None:
             done.result()
     assert len(log(database, build.id)) == 1
     assert [each for each in queue(database) if each == "plan"] == ["plan"]
+
+
+def test_a_worker_does_not_take_itself_for_dead(
+    database: Engine, made: Made, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its loop stood still for longer than it may be silent, and looks for the dead before it says it lives."""
+    monkeypatch.setattr(shard_queue, "LOOK", 0.1)
+    made.pause = 0.3
+
+    def fall_silent(_: Workplace) -> None:
+        with database.begin() as connection:
+            connection.execute(text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '60 s'"))
+
+    def be_struck_off(_: Workplace) -> None:
+        """By another worker, for a moment."""
+        with database.begin() as connection:
+            own = connection.execute(text("DELETE FROM procrastinate_workers RETURNING id")).scalar_one()
+        time.sleep(0.4)
+        back = "INSERT INTO procrastinate_workers (id) OVERRIDING SYSTEM VALUE VALUES (:own)"
+        its = "UPDATE procrastinate_jobs SET worker_id = :own WHERE status = 'doing'"
+        with database.begin() as connection:
+            connection.execute(text(back), {"own": own})
+            connection.execute(text(its), {"own": own})
+
+    made.before = {"harvest/0/000000": fall_silent, "cluster/0/000001": be_struck_off}
+    build = open_build(database, BUILD, CONTENT, store)
+    start(database, tmp_path, build.id).work_until_done()
+    assert state(database, build.id) == ("published", None)
+    assert log(database, build.id) == []
+    assert len(made.runs) == len(set(made.runs))
 
 
 def test_only_tries_are_counted(database: Engine, made: Made, store: str, tmp_path: Path) -> None:

@@ -147,9 +147,12 @@ class ShardQueue:
         """Put back the jobs of the dead, and let builds go on that stand still."""
         jobs = self._app.job_manager
         queue = None if self._build_id is None else queue_name(self._build_id)
+        if self._worker is not None and self._worker.worker_id is not None:
+            await jobs.update_heartbeat(self._worker.worker_id)  # its own turn may come later, if the loop stood
         await jobs.prune_stalled_workers(SILENCE)
         for job in await jobs.get_stalled_jobs(queue=queue, seconds_since_heartbeat=SILENCE):
-            await asyncio.to_thread(put_back, self._engine, job, self.name, died=True)
+            if job.id != self._current:  # it is alive, even if another has struck this worker off
+                await asyncio.to_thread(put_back, self._engine, job, self.name, died=True)
         await self._put_back_orphans()
         await asyncio.to_thread(self._nudge)
 
