@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from procrastinate.jobs import Job
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncNullConnectionPool
 from sqlalchemy import Engine
+from tqdm import tqdm
 
 from sensedict.errors import Unavailable
 from sensedict_server.build.jobs import TASK, nudge, put_back
@@ -67,7 +69,7 @@ class ShardQueue:
     def work(self, finished: Callable[[], bool] | None = None) -> bool:
         """Take jobs until `finished()`; without it until told to stop.
 
-        SIGINT and SIGTERM say so: the job that runs goes back to the queue. The second one kills.
+        SIGINT and SIGTERM say so: the job that runs goes back to the queue, which stderr is told. The second one kills.
 
         Returns:
             Whether it was told to stop.
@@ -207,6 +209,8 @@ class ShardQueue:
 
     def _stop(self) -> None:
         self._stopping.set()
+        if self._current is not None:
+            tqdm.write("stopping after this batch; once more kills", file=sys.stderr)  # above a bar, where there is one
         if self._worker is not None:
             self._worker.stop()  # type: ignore[no-untyped-call]
 
