@@ -21,8 +21,9 @@ from sensedict_server import embedded, patience, schema
 from sensedict_server.build import shard_queue, worker
 from sensedict_server.build.jobs import advance, cancel_build
 from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.observers import Lines
 from sensedict_server.build.opening import open_build
-from sensedict_server.build.stages import LostShard, Workplace
+from sensedict_server.build.stages import LostShard, Stage, Workplace
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
 
@@ -370,3 +371,20 @@ def test_patience_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
         assert count(0) == 1
         assert count(2) == 3
     assert count(2) == 3
+
+
+def test_lines_say_what_was_read(database: Engine, store: str) -> None:
+    lines: list[str] = []
+    build = open_build(database, BUILD, CONTENT, store)
+    watching = Lines(lines.append)
+    for size, made in ((0, True), (5000, True), (0, False)):
+        watching.begin(build, Stage("plan", {"plan": size}, "tok"), "plan")
+        watching.advance(1000)
+        watching.advance(234)
+        watching.end(made)
+    named = f"job {build.id} tiny@1: plan"
+    assert [line.rpartition(", ")[0] for line in lines] == [
+        f"{named}, 1,234 tok",
+        f"{named}, 5,000 tok",
+        f"{named}, given back",
+    ]

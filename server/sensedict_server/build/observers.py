@@ -76,20 +76,21 @@ class Lines:
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._shard = ""
-        self._size, self._unit, self._begun = 0, "", 0.0
+        self._size, self._done, self._unit, self._begun = 0, 0, "", 0.0
 
     def begin(self, build: Build, stage: Stage, shard: str) -> None:
-        """Look at the clock."""
+        """Look at the clock; what a plan reads is not known before."""
         self._shard = f"job {build.id} {build.ref}: {shard}"
-        self._size, self._unit, self._begun = stage.sizes[shard], stage.unit, time.monotonic()
+        self._size, self._done, self._unit, self._begun = stage.sizes[shard], 0, stage.unit, time.monotonic()
 
     def advance(self, units: int) -> None:
-        """Nothing: a line comes at the end."""
+        """Count: a line comes at the end."""
+        self._done += units
 
     def end(self, made: bool) -> None:
         """Write what it was and how long it took."""
         seconds = time.monotonic() - self._begun
-        done = f"{self._size:,} {self._unit}" if made else "given up"
+        done = f"{self._size or self._done:,} {self._unit}" if made else "given back"
         self._write(f"{self._shard}, {done}, {seconds:.1f} s")
 
     def say(self, build: Build, line: str) -> None:

@@ -41,7 +41,7 @@ class Observer(Protocol):
         """So much more of it is done, in the stage's unit."""
 
     def end(self, made: bool) -> None:
-        """It is made, or was given up."""
+        """It is made, or was given back."""
 
     def say(self, build: Build, line: str) -> None:
         """Something that whoever waits should read."""
