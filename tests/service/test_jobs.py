@@ -21,7 +21,7 @@ from sensedict_server import embedded, patience, schema
 from sensedict_server.build import shard_queue, worker
 from sensedict_server.build.jobs import advance, cancel_build
 from sensedict_server.build.manifest import Manifest
-from sensedict_server.build.observers import Lines
+from sensedict_server.build.observers import Bars, Lines
 from sensedict_server.build.opening import open_build
 from sensedict_server.build.stages import LostShard, Stage, Workplace
 from sensedict_server.database import opened
@@ -388,3 +388,16 @@ def test_lines_say_what_was_read(database: Engine, store: str) -> None:
         f"{named}, 5,000 tok",
         f"{named}, given back",
     ]
+
+
+def test_no_bar_where_there_is_no_terminal(database: Engine, store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    build = open_build(database, BUILD, CONTENT, store)
+    bars = Bars(database, lines.append)
+    bars.begin(build, Stage("plan", {"plan": 2}, "tok"), "plan")
+    bars.advance(1)
+    bars.say(build, "1 token")
+    bars.end(True)
+    bars.close()
+    assert lines == ["1 token"]
+    assert capsys.readouterr().err == ""

@@ -18,6 +18,8 @@ from sensedict_server.queries.builds import Build, made_of
 class Bars:
     """A bar for the stage that a build is in, on stderr: what all workers have made, and how far this one is with more.
 
+    Where stderr is no terminal there is none, and the lines stay.
+
     Args:
         say: told the lines that stages say.
     """
@@ -34,7 +36,7 @@ class Bars:
             self._build_id, self._stage = build.id, stage.name
             name = stage.name.removesuffix("/0")  # of one generation, as in most builds
             total = sum(stage.sizes.values()) or None
-            self._bar = tqdm(total=total, desc=name, unit=stage.unit, unit_scale=True)
+            self._bar = tqdm(total=total, desc=name, unit=stage.unit, unit_scale=True, disable=None)
         self._show_made()
 
     def advance(self, units: int) -> None:
