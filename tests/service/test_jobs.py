@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from made_builds import BUILD, CONTENT, STAGES, Made, log, queue, start, state, wait_for
+from made_builds import BUILD, CONTENT, STAGES, Made, Silent, log, queue, start, state, wait_for
 from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
 from sensedict_server import embedded, patience, schema
 from sensedict_server.build import shard_queue, worker
@@ -111,11 +111,13 @@ def test_a_cancelled_build_stops_within_a_batch_and_goes_on(
 
 
 def test_a_failed_build_keeps_its_error_and_leaves_no_job(
-    database: Engine, made: Made, store: str, tmp_path: Path
+    database: Engine, made: Made, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Workplace) -> None:
         raise InvalidInput("window 3 holds NaN")
 
+    said: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda _, build, line: said.append(line))
     made.before["harvest/0/000001"] = fail
     build = open_build(database, BUILD, CONTENT, store)
     at_work = start(database, tmp_path, build.id)
@@ -124,6 +126,10 @@ def test_a_failed_build_keeps_its_error_and_leaves_no_job(
     assert isinstance(at_work.failures[build.id], InvalidInput)
     assert "harvest/0/000001 failed: window 3 holds NaN" in log(database, build.id)
     assert queue(database) == []
+    assert said == []  # whoever builds in line is given the error itself
+    assert open_build(database, BUILD, CONTENT, store).id == build.id
+    start(database, tmp_path).work_until_done()
+    assert said == ["harvest/0/000001 failed: window 3 holds NaN"]
     made.before.clear()
     assert open_build(database, BUILD, CONTENT, store).id == build.id
     start(database, tmp_path, build.id).work_until_done()

@@ -178,7 +178,10 @@ class Worker:
         self.failures[build.id] = error
         if not isinstance(error, SenseDictError | OSError):
             _log.error("%s of build %d, %s", shard, build.id, build.ref, exc_info=error)
-        self._say(build, f"{shard} failed: {detail}")
+        line = f"{shard} failed: {detail}"
+        if self._build_id is None:  # who builds in line is given the error itself
+            self._observer.say(build, line)
+        Manifest(self._engine, build.id).log(self.name, line)
 
     def _say(self, build: Build, line: str) -> None:
         self._observer.say(build, line)
