@@ -351,6 +351,7 @@ def test_a_folder_is_shared_by_builds_and_cleared_by_one(
         ({"lexicon": "pairs"}, InvalidInput, "name@version"),
         ({"name": "a/b"}, InvalidInput, "dictionary name 'a/b'"),
         ({"k": 0}, InvalidInput, "k is 0"),
+        ({"memory": 1000}, InvalidInput, r"memory is 1\.0 kB: it is at least 10\.0 MB"),
         ({"version": "latest"}, InvalidInput, "would hide the alias"),
         ({"antonym_types": ("opposite",)}, InvalidInput, "no relations of type 'opposite', it has antonym, negation"),
         ({"seed": 2**40}, InvalidInput, "seed is 1099511627776: it is at most"),

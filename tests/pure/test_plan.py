@@ -110,6 +110,14 @@ def test_windows_without_a_kept_state_are_not_read(letters: PreTrainedTokenizerB
     assert "the teacher reads 16 tokens in 2 windows: those with a state to keep" in describe(plan, needs, one)
 
 
+def test_one_of_a_thing_is_no_plural(letters: PreTrainedTokenizerBase, settings: BuildSettings, tmp_path: Path) -> None:
+    one = replace(settings, corpus=(str(tmp_path / "last.txt"),))
+    plan = plan_of(one, letters)
+    lines = list(describe(plan, needs_of(plan, one, outline(letters), LETTERS), one))
+    assert lines[0] == "corpus: 8 tokens in 1 window"
+    assert "work: 1 shard of text, 1 of tokens; any number of workers" in lines
+
+
 def test_keys_that_only_the_teacher_knows(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
     own = replace(settings, key="input")
     assert "hidden states: 11 kept of 88" in describe(

@@ -148,9 +148,12 @@ def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses:
 
 def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator[str]:
     """The plan, line by line, without time."""
-    yield f"corpus: {plan.tokens:,} tokens in {len(plan.lengths):,} windows"
+    yield f"corpus: {counted(plan.tokens, 'token')} in {counted(len(plan.lengths), 'window')}"
     read = int(plan.run.sum())
-    yield f"the teacher reads {needs.run_tokens:,} tokens in {read:,} windows: those with a state to keep"
+    yield (
+        f"the teacher reads {counted(needs.run_tokens, 'token')} in {counted(read, 'window')}: those with a state to "
+        "keep"
+    )
     if needs.kept is None:
         yield f"hidden states: all {plan.kept:,}; which keys they have is known after the pass (--key {settings.key})"
     else:
@@ -161,13 +164,16 @@ def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator
             yield f"{label:>12} {keys:>12,} {kept:>14,}"
     if settings.mode == "streaming":
         summed = sum(part.summed for part in plan.harvest.values())
-        yield f"mode streaming: {summed:,} further states move the means of senses, in {plan.generations} generations"
+        yield (
+            f"mode streaming: {counted(summed, 'further state')} for the means of senses, in "
+            f"{counted(plan.generations, 'generation')}"
+        )
         if needs.exact is not None and needs.shards > needs.exact:
             yield (
                 f"mode streaming saves no disk here: {size(needs.shards)} of states and sums, --mode exact would need "
                 f"{size(needs.exact)}"
             )
-    yield f"work: {len(plan.harvest):,} shards of text, {len(plan.cluster):,} of tokens; any number of workers"
+    yield f"work: {counted(len(plan.harvest), 'shard')} of text, {len(plan.cluster):,} of tokens; any number of workers"
     yield f"teacher's pass: {needs.flops:.3g} FLOPs"
     yield (
         f"memory: at most {size(needs.weights + needs.process)} a process, of which the teacher's weights are "
@@ -228,6 +234,15 @@ def check_writable(folder: Path) -> None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         why = "may not be written" if place.is_dir() else "is no folder"
         raise ConfigurationError(f"the store {folder} cannot be written: {place} {why}; name another --work or mend it")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "shard"), counted(2_000, "shard")
+    ('1 shard', '2,000 shards')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size(count: int) -> str:

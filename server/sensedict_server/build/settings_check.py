@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from sensedict.errors import InvalidInput
 from sensedict_server.build.check import check_name, check_state_point, check_types, check_version
+from sensedict_server.build.needs import size
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.queries.lexicons import count_relations, find_lexicon, split_ref
 
@@ -50,7 +51,8 @@ def check_settings(settings: BuildSettings) -> None:
     for name, smallest in _LEAST.items():
         value = getattr(settings, name)
         if value is not None and value < smallest:
-            raise InvalidInput(f"{name} is {value}: it is at least {smallest}")
+            shown = size if name == "memory" else str
+            raise InvalidInput(f"{name} is {shown(value)}: it is at least {shown(smallest)}")
     if settings.seed > MOST_SEED:
         raise InvalidInput(f"seed is {settings.seed}: it is at most {MOST_SEED}")
     if settings.mode == "streaming" and settings.key == "predicted":
