@@ -37,15 +37,15 @@ def shared_patience() -> Iterator[None]:
 
 
 def passing(is_away: Callable[[BaseException], bool]) -> Callable[[tenacity.RetryCallState], bool]:
-    """Whether to try again: after what `is_away` says; any other end shows that the database is there."""
+    """Whether to try again: after what `is_away` says; a call that succeeds shows that the database is there."""
 
     def passes(state: tenacity.RetryCallState) -> bool:
         error = None if state.outcome is None else state.outcome.exception()
         away = error is not None and is_away(error)
         if (outage := _outage.get()) is not None:
-            if not away:
+            if error is None:  # one that was cancelled shows nothing
                 outage.since = None
-            elif outage.since is None:
+            elif away and outage.since is None:
                 outage.since = time.monotonic()
         return away
 

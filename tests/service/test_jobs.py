@@ -355,7 +355,7 @@ def test_a_database_that_stays_away(
 
 
 def test_patience_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes when the minute is over tries once; when the database is back, everybody waits anew."""
+    """Who comes when the minute is over tries once; when the database is back, all wait anew."""
     monkeypatch.setattr(patience, "PATIENCE", 0.5)
     tries: list[bool] = []
 
@@ -365,6 +365,10 @@ def test_patience_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
         if tries[-1]:
             raise Unavailable("the database is away")
 
+    @patience.patient
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
     def count(away: int) -> int:
         tries.clear()
         with suppress(Unavailable):
@@ -373,6 +377,9 @@ def test_patience_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with patience.shared_patience():
         assert count(1000) > 1
+        assert count(1000) == 1
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert count(1000) == 1
         assert count(0) == 1
         assert count(2) == 3
