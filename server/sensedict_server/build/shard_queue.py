@@ -36,7 +36,6 @@ IDLE = 2.0  # between two looks for jobs that were given back, and whether build
 LONGEST_WAIT = 30  # before a shard is tried again
 
 Make = Callable[[JobContext, int, str], None]
-_log = logging.getLogger(__name__)
 
 
 def quiet() -> None:
@@ -131,12 +130,7 @@ class ShardQueue:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            try:
-                await self._look()
-            except (ConnectorException, Unavailable) as error:
-                if isinstance(error, ConnectorException) and not _is_away(error):
-                    raise
-                _log.info("%s: a look at the queue failed: %s", self.name, _reason(error))
+            await self._look()  # which waits for the database; procrastinate heeds no heartbeat that fails
 
     async def _wait_until(self, finished: Callable[[], bool]) -> None:
         """Returns when no job of this worker runs and `finished()`, which is asked after each job and now and then."""
