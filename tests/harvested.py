@@ -107,7 +107,6 @@ def open_workplace(engine: Engine, folder: Path, settings: BuildSettings, conten
         store=Store(build.store),
         worker="here:1",
         device="cpu",
-        batch_size=8,
         advance=lambda units: None,
         say=lambda line: None,
     )

@@ -468,14 +468,14 @@ def test_stopped_at_any_moment_nothing_half_made_is_left(opened: Open, build: Bu
         if not ticks:
             raise Stop
 
-    workplace = opened(build)
+    workplace = opened(replace(build, batch_size=2))
     for shard in ("plan", "harvest/0/000000"):
         go_on(workplace, until=shard.partition("/")[0])
         before = files_of(workplace)
         for moment in (1, 2, 3, 5, 8):
             ticks = moment
             with pytest.raises(Stop):
-                run(shard, replace(workplace, advance=stop, batch_size=2))
+                run(shard, replace(workplace, advance=stop))
             assert files_of(workplace) == before
         assert shard not in workplace.manifest.shards()
 

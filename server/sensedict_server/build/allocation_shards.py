@@ -63,10 +63,10 @@ def _measured(workplace: Workplace, tokens: NDArray[np.int32], states: NDArray[n
     """(t,) whether a token is of the sample of the whole vocabulary; of these alone where the plan knows no numbers."""
     from sensedict_trainer.allocation import sample
 
-    stored = workplace.read("plan")["stored"]
-    if (stored < 0).any():  # key `predicted`
-        return sample(states, workplace.settings.seed)
-    return sample(stored, workplace.settings.seed)[tokens]
+    seed = workplace.settings.seed
+    if workplace.settings.key == "predicted":
+        return sample(states, seed)
+    return sample(workplace.plan["stored"], seed)[tokens]
 
 
 def allocate_shard(shard: str, workplace: Workplace) -> None:

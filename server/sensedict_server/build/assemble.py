@@ -120,7 +120,7 @@ def _gathered(workplace: Workplace, vocabulary_size: int) -> Tensors:
         workplace.advance(0)
     found = {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in (*_OF_SENSES, *_OF_STATES)}
     if workplace.settings.key != "predicted":
-        occurrences = workplace.read("plan")["occurrences"]
+        occurrences = workplace.plan["occurrences"]
     return _by_owner(workplace, {**found, "vectors": vectors}) | {"clustered": clustered, "occurrences": occurrences}
 
 

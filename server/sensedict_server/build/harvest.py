@@ -68,7 +68,7 @@ def harvest_shard(shard: str, workplace: Workplace) -> None:
     started = time.monotonic()
     settings = workplace.settings
     part = HarvestPart(**workplace.needed("plan").facts["harvest"][shard])
-    plan = workplace.read("plan")
+    plan = workplace.plan
     chosen = _choose(read_windows(workplace, shard, part), part, settings, plan)
     point = parse_state_point(settings.state_point)
     with _threads(settings.threads):
@@ -141,7 +141,9 @@ def _run(
         rest = np.flatnonzero(chosen.rest[first:end]) + first
         slots[rest] = chosen.kept + np.arange(len(rest))
         some = _split(chosen, slots, first, end)
-        harvest_into(teacher, *some, buffer, workplace.batch_size, workplace.advance, predicted=predicted, point=point)
+        harvest_into(
+            teacher, *some, buffer, workplace.settings.batch_size, workplace.advance, predicted=predicted, point=point
+        )
         if senses is not None and len(rest):
             senses.add(buffer[chosen.kept : chosen.kept + len(rest)], chosen.keys[rest])
     rows = np.flatnonzero(chosen.mine)
@@ -246,7 +248,7 @@ def _begin(workplace: Workplace, teacher: Teacher, chosen: _Chosen, point: State
     if point.layer is None:
         ids, mask = pad_windows(windows[:1], teacher.device)
         teacher.check_state_point(ids[:, :_CHECKED], mask[:, :_CHECKED])
-    some = [i for i, positions in enumerate(wanted) if len(positions)][: workplace.batch_size]
+    some = [i for i, positions in enumerate(wanted) if len(positions)][: workplace.settings.batch_size]
     if not some:
         return
     rows = np.split(np.arange(sum(len(wanted[i]) for i in some)), np.cumsum([len(wanted[i]) for i in some])[:-1])
@@ -259,7 +261,7 @@ def _begin(workplace: Workplace, teacher: Teacher, chosen: _Chosen, point: State
         [wanted[i] for i in some],
         rows,
         nowhere,
-        workplace.batch_size,
+        workplace.settings.batch_size,
         predicted=predicted,
         point=point,
     )

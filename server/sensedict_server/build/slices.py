@@ -158,7 +158,7 @@ def _chosen(
     from sensedict_trainer.hashing import mix
     from sensedict_trainer.reservoir import keep
 
-    plan, settings = workplace.read("plan"), workplace.settings
+    plan, settings = workplace.plan, workplace.settings
     first, end = wanted["first_token"], wanted["end_token"]
     if settings.key == "predicted":
         occurrences = np.bincount(keys - first, minlength=end - first).astype(np.int64)

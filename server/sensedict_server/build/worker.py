@@ -166,7 +166,6 @@ class Worker:
             store=Store(build.store),
             worker=self.name,
             device=settings.device if self._device is None else self._device,
-            batch_size=settings.batch_size,
             advance=tick,
             say=lambda line: self._say(build, line),
         )

@@ -39,7 +39,7 @@ class Workplace:
         build: its row. engine: of the database. files_root: where file sets are published.
         manifest, store: of the build.
         worker: `host:pid`, for the log.
-        device, batch_size: where and how the teacher runs here.
+        device: where the teacher runs here.
         advance: told units done, several times a second at most; what it raises ends the work.
         say: told a line for whoever waits.
     """
@@ -51,7 +51,6 @@ class Workplace:
     store: Store
     worker: str
     device: str
-    batch_size: int
     advance: Callable[[int], None]
     say: Callable[[str], None]
 
@@ -64,6 +63,15 @@ class Workplace:
     def made(self) -> Mapping[str, Shard]:
         """All that was made when this was first asked, by name; facts without `slices` and `sums`."""
         return self.manifest.shards()
+
+    @cached_property
+    def plan(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays of the plan, read when they are first asked for.
+
+        Raises:
+            LostShard, Corrupt: as `read`.
+        """
+        return self.read("plan")
 
     def needed(self, name: str) -> Shard:
         """A shard that was made before, for the plan that is there.
