@@ -28,20 +28,6 @@ from sensedict_server.database import opened
 from sensedict_server.settings import Settings
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Made:
-    found = Made()
-    monkeypatch.setattr(worker, "stages", found.stages)
-    monkeypatch.setattr(worker, "run", found.run)
-    monkeypatch.setattr(shard_queue, "IDLE", 0.05)
-    return found
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> str:
-    return str(tmp_path / "store")
-
-
 def test_a_build_goes_through_its_stages(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
     build = open_build(database, BUILD, CONTENT, store)
     assert (build.ref, build.state, build.content) == ("tiny@1", "running", CONTENT)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 
 from made_builds import BUILD, CONTENT, Made, log, queue, start, state
 from sensedict.errors import Conflict, Unavailable
-from sensedict_server.build import pipeline, shard_queue, worker
+from sensedict_server.build import pipeline, shard_queue
 from sensedict_server.build.identity import known_threads
 from sensedict_server.build.jobs import DEATHS, TASK, cancel_build, fail_build, nudge, put_back, set_content
 from sensedict_server.build.manifest import Manifest
@@ -26,20 +26,6 @@ from sensedict_server.build.stages import Workplace
 from sensedict_server.build.store import Store
 from sensedict_server.queries.builds import Build, Shard
 from sensedict_server.queries.queue import note
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Made:
-    found = Made()
-    monkeypatch.setattr(worker, "stages", found.stages)
-    monkeypatch.setattr(worker, "run", found.run)
-    monkeypatch.setattr(shard_queue, "IDLE", 0.05)
-    return found
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> str:
-    return str(tmp_path / "store")
 
 
 def shard(name: str, size: int = 1) -> Shard:
