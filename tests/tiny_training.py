@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from file_set_factory import IDENTITY, write_file_set
-from sensedict_trainer.recipe import Recipe
+from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import Document, TokenWindow, cut_windows
 from tiny_teacher import corpus, save_tiny_teacher

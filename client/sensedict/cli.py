@@ -42,7 +42,7 @@ COMMANDS = {
         "sensedict_server.build.worker_command:worker", "server,trainer", "Work for the builds of the database."
     ),
     "train": _Command(
-        "sensedict_trainer.train_command:train", "trainer", "Distil a student, with the dictionary or without."
+        "sensedict_trainer.distil.train_command:train", "trainer", "Distil a student, with the dictionary or without."
     ),
     "compare": _Command(
         "sensedict_trainer.compare_command:compare", "trainer", "Train KD, DSKD and a control, and write a report."

@@ -16,9 +16,9 @@ from transformers import LlamaForCausalLM
 from file_set_factory import IDENTITY
 from sensedict.errors import ConfigurationError, Mismatch
 from sensedict_trainer.compare_command import compare
+from sensedict_trainer.distil.train_command import train
 from sensedict_trainer.state_points import FINAL_NORM, StatePoint
 from sensedict_trainer.teacher import Teacher, check_identity, check_room, load_teacher
-from sensedict_trainer.train_command import train
 from tiny_teacher import save_tiny_teacher
 
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensedict_trainer.draws import Sampling, TokenCandidates, draw, draw_positions, expand
+from sensedict_trainer.distil.draws import Sampling, TokenCandidates, draw, draw_positions, expand
+from sensedict_trainer.distil.selection import select
 from sensedict_trainer.hashing import mix, sequence_key
-from sensedict_trainer.selection import select
 
 NONE = (np.zeros(0, np.uint32), np.zeros(0, np.uint16))
 

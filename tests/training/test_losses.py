@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensedict_trainer.losses import SenseLoss, distillation_loss, sense_loss, state_loss
+from sensedict_trainer.distil.losses import SenseLoss, distillation_loss, sense_loss, state_loss
 
 N, D, V = 7, 6, 11
 

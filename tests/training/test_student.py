@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from sensedict.errors import ConfigurationError
-from sensedict_trainer.student import Tail, cut_student, to_save
+from sensedict_trainer.distil.student import Tail, cut_student, to_save
+from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import pad_windows
-from sensedict_trainer.trunk import Trunk
 from tiny_teacher import save_tiny_teacher
 from tiny_training import make_teacher, make_windows
 

@@ -22,14 +22,14 @@ from running_service import SENSEDICT
 from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, Mismatch, NotFinite, Unavailable
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity
-from sensedict_trainer.cache import SenseCache
-from sensedict_trainer.loop import TrainOptions, train
+from sensedict_trainer.distil.cache import SenseCache
+from sensedict_trainer.distil.loop import TrainOptions, train
+from sensedict_trainer.distil.recipe import Recipe, load_recipe, recipe_names
+from sensedict_trainer.distil.schedule import learning_rate
+from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.options import open_source
-from sensedict_trainer.recipe import Recipe, load_recipe, recipe_names
 from sensedict_trainer.results import read_json_lines
-from sensedict_trainer.schedule import learning_rate
 from sensedict_trainer.teacher import Teacher, load_teacher
-from sensedict_trainer.trunk import Trunk
 from sensedict_trainer.work import WorkFolder
 from tiny_teacher import corpus, save_tiny_teacher
 from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows

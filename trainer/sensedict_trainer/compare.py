@@ -18,18 +18,18 @@ from torch import Tensor
 
 from sensedict.errors import InvalidInput
 from sensedict.source import SenseSource
+from sensedict_trainer.distil.loop import TrainOptions, train
+from sensedict_trainer.distil.recipe import OBJECTIVES, Recipe
+from sensedict_trainer.distil.student import cut_student, to_save
+from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.evaluate import evaluate_text
 from sensedict_trainer.gguf import ORIGIN
-from sensedict_trainer.loop import TrainOptions, train
-from sensedict_trainer.recipe import OBJECTIVES, Recipe
 from sensedict_trainer.results import Results, Row, read_json, write_json
 from sensedict_trainer.sense_map import build_map
-from sensedict_trainer.student import cut_student, to_save
 from sensedict_trainer.tasks.likelihood import score_task
 from sensedict_trainer.tasks.questions import Task
 from sensedict_trainer.teacher import Teacher, check_identity
 from sensedict_trainer.text import TokenWindow, overlapping, text_hash
-from sensedict_trainer.trunk import Trunk
 from sensedict_trainer.work import WorkFolder
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
     from sensedict.source import SenseSource
-    from sensedict_trainer.recipe import Recipe
+    from sensedict_trainer.distil.recipe import Recipe
     from sensedict_trainer.report import Histories, Material
     from sensedict_trainer.teacher import Teacher
     from sensedict_trainer.text import TokenWindow
@@ -72,8 +72,8 @@ def compare(
     """
     from sensedict_trainer.compare import Experiment
     from sensedict_trainer.compare import compare as run
-    from sensedict_trainer.loop import TrainOptions
-    from sensedict_trainer.recipe import OBJECTIVES, load_recipe
+    from sensedict_trainer.distil.loop import TrainOptions
+    from sensedict_trainer.distil.recipe import OBJECTIVES, load_recipe
     from sensedict_trainer.report import Material, read_lexicon, read_stages
     from sensedict_trainer.results import read_json_lines
     from sensedict_trainer.tasks.questions import load_task, parse_task_option

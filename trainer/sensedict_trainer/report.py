@@ -10,9 +10,9 @@ from typing import Any
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer import plots, sense_map, verdict
+from sensedict_trainer.distil.recipe import OBJECTIVES
 from sensedict_trainer.document import Document, Paragraph, Picture, Section, Table, to_html, to_markdown
 from sensedict_trainer.evaluate import Measure
-from sensedict_trainer.recipe import OBJECTIVES
 from sensedict_trainer.results import NAMES, Results, Row, read_json, read_json_lines, write_text
 from sensedict_trainer.work import flatten
 

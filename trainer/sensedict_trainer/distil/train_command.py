@@ -48,9 +48,9 @@ def train(
     Stopped, or killed, and started again with the same options, it goes on from its last checkpoint. OUT/student is a
     plain model folder.
     """
-    from sensedict_trainer.loop import TrainOptions
-    from sensedict_trainer.loop import train as run
-    from sensedict_trainer.recipe import load_recipe
+    from sensedict_trainer.distil.loop import TrainOptions
+    from sensedict_trainer.distil.loop import train as run
+    from sensedict_trainer.distil.recipe import load_recipe
     from sensedict_trainer.teacher import load_teacher
     from sensedict_trainer.text import cut_windows
     from sensedict_trainer.text_sources import check_sources, read_documents

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sensedict.errors import Corrupt
-from sensedict_trainer.student import to_save
+from sensedict_trainer.distil.student import to_save
 from sensedict_trainer.work import readable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sensedict.errors import ConfigurationError
-from sensedict_trainer.student import Tail, decoder_layers
+from sensedict_trainer.distil.student import Tail, decoder_layers
 from sensedict_trainer.teacher import Teacher
 from sensedict_trainer.text import TokenWindow, pad_windows
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.hashing import mix, sequence_key
-from sensedict_trainer.recipe import Recipe
 from sensedict_trainer.text import TokenWindow
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sensedict_trainer.draws import Draw
+from sensedict_trainer.distil.draws import Draw
 
 _CELLS = 1 << 24  # numbers of gathered vectors at once: 64 MiB in float32
 

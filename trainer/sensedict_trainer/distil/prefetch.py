@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from sensedict.errors import InvalidInput
 from sensedict.source import SenseSource
-from sensedict_trainer.cache import SenseCache
-from sensedict_trainer.draws import Draw, Sampling, TokenCandidates, by_token, draw
-from sensedict_trainer.selection import Selection
+from sensedict_trainer.distil.cache import SenseCache
+from sensedict_trainer.distil.draws import Draw, Sampling, TokenCandidates, by_token, draw
+from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.text import TokenWindow
 
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sensedict_trainer.cache import SenseCache
-from sensedict_trainer.losses import Distillation, distillation_loss, sense_loss, state_loss
-from sensedict_trainer.recipe import Recipe
-from sensedict_trainer.selection import Selection
-from sensedict_trainer.student import Tail
+from sensedict_trainer.distil.cache import SenseCache
+from sensedict_trainer.distil.losses import Distillation, distillation_loss, sense_loss, state_loss
+from sensedict_trainer.distil.recipe import Recipe
+from sensedict_trainer.distil.selection import Selection
+from sensedict_trainer.distil.student import Tail
+from sensedict_trainer.distil.trunk import TeacherStates
 from sensedict_trainer.teacher import Teacher, head_logits, logit_rows
-from sensedict_trainer.trunk import TeacherStates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

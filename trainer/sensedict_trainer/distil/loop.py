@@ -18,20 +18,20 @@ from tqdm import tqdm
 
 from sensedict.errors import ConfigurationError, NotFinite, SenseDictError
 from sensedict.source import SenseSource
-from sensedict_trainer.cache import SenseCache
-from sensedict_trainer.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
-from sensedict_trainer.draws import Draw
-from sensedict_trainer.history import History
-from sensedict_trainer.interrupts import Interrupts
-from sensedict_trainer.prefetch import Prefetcher, PreparedBatch
-from sensedict_trainer.recipe import Recipe
-from sensedict_trainer.schedule import batches, learning_rate
-from sensedict_trainer.selection import Selection, select
-from sensedict_trainer.step import BatchLosses, Denominators, Stepper, gradient_shares
-from sensedict_trainer.student import Tail, cut_student
+from sensedict_trainer.distil.cache import SenseCache
+from sensedict_trainer.distil.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
+from sensedict_trainer.distil.draws import Draw
+from sensedict_trainer.distil.history import History
+from sensedict_trainer.distil.interrupts import Interrupts
+from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
+from sensedict_trainer.distil.recipe import Recipe
+from sensedict_trainer.distil.schedule import batches, learning_rate
+from sensedict_trainer.distil.selection import Selection, select
+from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper, gradient_shares
+from sensedict_trainer.distil.student import Tail, cut_student
+from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.teacher import Teacher, check_identity
 from sensedict_trainer.text import TokenWindow, text_hash
-from sensedict_trainer.trunk import Trunk
 from sensedict_trainer.work import WorkFolder
 
 if TYPE_CHECKING:

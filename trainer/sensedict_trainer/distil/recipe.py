@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sensedict.errors import InvalidInput
-from sensedict_trainer.draws import Sampling
+from sensedict_trainer.distil.draws import Sampling
 
 Objective = Literal["kd", "dskd", "kd+mse"]
 OBJECTIVES: tuple[Objective, ...] = ("kd", "dskd", "kd+mse")
@@ -104,7 +104,7 @@ def load_recipe(name_or_file: str, decided: Collection[str] = (), **changes: Any
     Raises:
         InvalidInput: no such recipe, a broken file, an unknown field, or a value of another type.
     """
-    inside = files("sensedict_trainer").joinpath("recipes", f"{name_or_file}.toml")
+    inside = files("sensedict_trainer.distil").joinpath("recipes", f"{name_or_file}.toml")
     try:
         text = inside.read_text("utf-8") if inside.is_file() else Path(name_or_file).read_text("utf-8")
         values = tomllib.loads(text)
@@ -130,5 +130,5 @@ def load_recipe(name_or_file: str, decided: Collection[str] = (), **changes: Any
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    folder = files("sensedict_trainer").joinpath("recipes")
+    folder = files("sensedict_trainer.distil").joinpath("recipes")
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))

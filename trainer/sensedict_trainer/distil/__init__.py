@@ -1,0 +1,1 @@
+"""Distilling a student: recipes, the shared trunk, losses, the loop, checkpoints."""
