@@ -220,7 +220,8 @@ class Hanging(Unsteady):
     def _spend_or_hang(self) -> None:
         self._left -= 1
         if self._left < 0:
-            while not self._history.exists() or not self._history.stat().st_size:  # senses are fetched ahead of the steps
+            # senses are fetched ahead of the steps
+            while not self._history.exists() or not self._history.stat().st_size:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(30)
