@@ -57,6 +57,20 @@ class RequestTooLarge(SenseDictError):
     status = 413
 
 
+class Unauthorized(SenseDictError):
+    """The request has no key that the service knows."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(SenseDictError):
+    """The key does not let its holder do this."""
+
+    code = "forbidden"
+    status = 403
+
+
 class NotAcceptable(SenseDictError):
     """The Accept header names no format that this route can answer in."""
 
@@ -132,6 +146,12 @@ class IdMapNotFound(NotFound):
     code = "id-map-not-found"
 
 
+class NotInSnapshot(NotFound):
+    """A file set does not hold what was asked for; a service may."""
+
+    code = "not-in-snapshot"
+
+
 class Conflict(SenseDictError):
     """The change contradicts what is already stored, and nothing was written."""
 
@@ -162,6 +182,13 @@ class Unavailable(SenseDictError):
     def __init__(self, detail: str, retry_after: float = 1.0) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class TooManyRequests(Unavailable):
+    """The caller asks more than its share; try again later."""
+
+    code = "too-many-requests"
+    status = 429
 
 
 class ConfigurationError(SenseDictError):
