@@ -38,7 +38,10 @@ RELATION = "/v1/dictionaries/{ref}/relations/{relation}"
 PATH = "/v1/dictionaries/{ref}/path"  # ?word=…&other=…&type=…&direction=…
 SENSE = "/v1/dictionaries/{ref}/senses/{sense}"
 NEIGHBOURS = "/v1/dictionaries/{ref}/senses/{sense}/neighbours"  # ?limit=…
+WORDS = "/v1/dictionaries/{ref}/words"  # ?prefix=…&limit=…
+SENSE_MAP = "/v1/dictionaries/{ref}/map"  # ?word=…&related=…&neighbours=…
 ID_MAP = "/v1/dictionaries/{ref}/idMap"  # ?to=…
+ID_MAP_OF_WORD = "/v1/dictionaries/{ref}/idMap/senses"  # ?to=…&word=…
 CANDIDATE_SETS = "/v1/dictionaries/{ref}:candidateSets"
 GET_SENSES = "/v1/dictionaries/{ref}:getSenses"
 NEAREST_SENSES = "/v1/dictionaries/{ref}:nearestSenses"
@@ -46,6 +49,7 @@ JOBS = "/v1/jobs"  # ?state=…&limit=…&cursor=…
 JOB = "/v1/jobs/{job}"
 CANCEL_JOB = "/v1/jobs/{job}:cancel"
 LIMITS = "/v1/limits"
+METRICS = "/metrics"
 LIVEZ = "/livez"
 READYZ = "/readyz"
 
@@ -53,6 +57,7 @@ READYZ = "/readyz"
 Matched = Literal["exact", "case", "form", "lemma"]
 Owned = Literal["token", "word"]
 Direction = Literal["both", "out", "in"]
+MapRelation = Literal["own", "synonym", "antonym", "neighbour"]
 JobState = Literal["running", "published", "failed", "cancelled"]
 _MATCHED: Any = Field(
     default="exact",
@@ -85,6 +90,7 @@ class Limits(Model):
     max_walk_words: int = Field(default=10_000, description="words that a walk or the search for a path reaches")
     max_path_relations: int = Field(default=12, description="relations along a path")
     max_neighbours: int = Field(default=50, description="neighbours of a sense")
+    max_listed_words: int = Field(default=100, description="words in a list of those that begin alike")
 
 
 class SourceInfo(Model):
@@ -210,6 +216,74 @@ class WordSenses(Model):
     reason: str | None = Field(description="why there are no senses; null where there are some")
     pos: list[str] = Field(default=[], description="parts of speech that the sources know the word as")
     glosses: list[Gloss] = Field(default=[], description="what the sources say that it means")
+
+
+class FoundWord(Model):
+    """A word that can be asked for."""
+
+    word: str
+    senses: int = Field(description="0: it stands in relations alone")
+    occurrences: int | None = Field(description="times the corpus had its token; null of a word of several tokens")
+
+
+class WordList(Model):
+    """Words that begin so: the word itself, then tokens, most frequent first, then words of relations by letters."""
+
+    prefix: str
+    words: list[FoundWord]
+
+
+class MappedSense(Model):
+    """A sense with its place on a map."""
+
+    id: int
+    ordinal: int
+    count: int
+    x: float
+    y: float
+    nearest: int = Field(description="the sense of the word asked for that lies nearest, in all D dimensions")
+    distance: float = Field(description="‖a − b‖² / D to that sense")
+    context: Context | None = Field(description="the first passage in which it was used")
+
+
+class MappedWord(Model):
+    """A word or token on a map."""
+
+    text: str = Field(description="a token's may begin with a space")
+    owner: Owned
+    token: int | None
+    relation: MapRelation = Field(description="to the word asked for; `own`: that word itself")
+    senses: list[MappedSense]
+
+
+class SenseMap(Model):
+    """Senses of a word among those of its synonyms and antonyms, and the senses that lie nearest (DSKD Figure 1).
+
+    The places are the first two principal components of the vectors: of all linear maps to a plane, the one that keeps
+    most of the spread.
+    """
+
+    word: str
+    matched: Matched = _MATCHED
+    words: list[MappedWord] = Field(description="the word itself first; empty where it has no senses")
+    explained: tuple[float, float] = Field(description="shares of the spread that x and y keep, 0 .. 1")
+    reason: str | None = Field(description="why the word has no senses; null where it has some")
+
+
+class SenseMove(Model):
+    """What became of a sense."""
+
+    old: int | None = Field(description="sense of the dictionary in the path; null where it is new")
+    new: int | None = Field(description="sense of the dictionary `to`; null where it is gone")
+    distance: float | None = Field(description="between the two, as `sensedict diff` measures it")
+    state: str = Field(description="kept, moved, split, merged, new or gone")
+
+
+class SenseMoves(Model):
+    """What became of the senses of a word, as the published map between two dictionaries has it."""
+
+    word: str = Field(description="as the dictionary in the path spells it")
+    moves: list[SenseMove]
 
 
 class Via(Model):

@@ -18,7 +18,7 @@ from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
 from sensedict_server.middleware import BodyLimit, RequestContext, log_to_stderr
 from sensedict_server.plans import read_plans
-from sensedict_server.routes import bulk, dictionaries, health, id_maps, jobs, relations, senses
+from sensedict_server.routes import bulk, dictionaries, explorer, health, id_maps, jobs, relations, senses, words
 from sensedict_server.routes.access import reader
 from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
@@ -52,9 +52,10 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     app.state.catalogue = catalogue
     app.state.plans = plans
     # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too
-    for module in (bulk, dictionaries, senses, relations, id_maps, jobs):
+    for module in (bulk, dictionaries, senses, relations, id_maps, words, jobs):
         app.include_router(module.router, dependencies=[Depends(reader)])
     app.include_router(health.router)  # /livez and /readyz are open
+    app.include_router(explorer.router)  # a browser loads a page without a key; what the page asks for needs one
     problems.install(app)
     app.add_exception_handler(NotModified, _not_modified)
     app.add_middleware(BodyLimit, limit=LIMITS.max_body_bytes)
