@@ -1,184 +1,260 @@
-"""HTTP as a client speaks it: requests sent again while a service is away, answers as values and errors."""
+"""HTTP as the clients speak it: two thin drivers of httpx that carry the requests of `sensedict.exchange`.
+
+Both send again while the service is away, and turn what it says into values and errors (`sensedict.answers`).
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TypeVar
+import os
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import tenacity
-from pydantic import TypeAdapter, ValidationError
 
-from sensedict import arrays, errors, wire
-from sensedict.errors import (
-    ConfigurationError,
-    InvalidInput,
-    MalformedBody,
-    SenseDictError,
-    Unavailable,
-)
+from sensedict import answers, arrays, wire
+from sensedict.errors import ConfigurationError, InvalidInput, SenseDictError, Unavailable
+from sensedict.exchange import Request
 
 T = TypeVar("T")
 Transport = httpx.BaseTransport
-Parameters = Mapping[str, str | int | Sequence[str] | None]
+AsyncTransport = httpx.AsyncBaseTransport
 
+KEY = "SENSEDICT_KEY"  # the environment's key to the service
 _log = logging.getLogger(__name__)
-_BUSY = {502, 503, 504}  # what a proxy or the service answers while something behind it is away
 _backoff = tenacity.wait_exponential(multiplier=0.2, max=10.0) + tenacity.wait_random(0.0, 0.5)
 
 
-class Service:
-    """One service: sends requests again while it is away, and turns what it says into values and errors."""
+@dataclass(frozen=True)
+class Address:
+    """Which service is asked, and how.
 
-    def __init__(self, root: str, timeout: float, patience: float, transport: Transport | None) -> None:
+    Attributes:
+        root: the service's root, e.g. `http://127.0.0.1:8000`.
+        timeout: seconds to wait for a connection, and for each next piece of an answer.
+        patience: seconds in which a service that is away is asked again; no attempt starts later.
+        connections: most connections open at once; further requests wait for one.
+        key: for services that ask for one; None: what the environment has as SENSEDICT_KEY.
+    """
+
+    root: str
+    timeout: float
+    patience: float
+    connections: int
+    key: str | None
+
+    def url(self) -> httpx.URL:
+        """The root.
+
+        Raises:
+            ConfigurationError: it is not an http address.
+        """
         try:
-            url = httpx.URL(root)
+            url = httpx.URL(self.root)
         except httpx.InvalidURL as error:
-            raise ConfigurationError(f"{root!r} is not an address: write e.g. http://127.0.0.1:8000") from error
+            raise ConfigurationError(f"{self.root!r} is not an address: write e.g. http://127.0.0.1:8000") from error
         if url.scheme not in {"http", "https"} or not url.host:
-            raise ConfigurationError(f"{root!r} is not an http address: write e.g. http://127.0.0.1:8000")
+            raise ConfigurationError(f"{self.root!r} is not an http address: write e.g. http://127.0.0.1:8000")
         if url.path.rstrip("/").endswith("/v1"):
             short = str(url.copy_with(path=url.path.rstrip("/").removesuffix("/v1")))
-            raise ConfigurationError(f"{root!r} is not the service's root: leave /v1 out, as in {short}")
-        self._patience = patience
+            raise ConfigurationError(f"{self.root!r} is not the service's root: leave /v1 out, as in {short}")
+        return url
+
+    def headers(self) -> dict[str, str]:
+        """What every request says.
+
+        Raises:
+            ConfigurationError: the key can be none; it is not told.
+        """
+        said = {"user-agent": f"sensedict/{version('sensedict')}"}
+        key = os.environ.get(KEY, "") if self.key is None else self.key
+        if key:
+            if not (key.isascii() and key.isprintable() and " " not in key):
+                raise ConfigurationError(f"the key has characters that no key has: give it whole, as `key` or in {KEY}")
+            said["authorization"] = f"Bearer {key}"
+        return said
+
+    def waiting(self) -> httpx.Timeout:
+        """Of one attempt; that all connections are in use is not the service's silence, so it has no end."""
+        return httpx.Timeout(self.timeout, pool=None)
+
+    def pool(self) -> httpx.Limits:
+        """Of connections."""
+        return httpx.Limits(max_connections=self.connections, max_keepalive_connections=self.connections)
+
+
+class Service:
+    """One service, asked one request after the other by each thread.
+
+    Redirects are not followed: the key goes to the address that was given and to no other.
+    """
+
+    def __init__(self, address: Address, transport: Transport | None) -> None:
+        self._patience = address.patience
         self._http = httpx.Client(
-            base_url=url,
-            timeout=timeout,
+            base_url=address.url(),
+            headers=address.headers(),
+            timeout=address.waiting(),
+            limits=address.pool(),
             transport=transport,
-            headers={"user-agent": "sensedict", "accept": wire.JSON},
         )
 
     def close(self) -> None:
         """Give back the connections."""
         self._http.close()
 
-    def get(self, kind: type[T], path: str, parameters: Parameters | None = None) -> T:
-        """The answer's JSON as a wire model; parameters that are None are left out."""
-        request = self._asking(path, parameters or {})
-        body = self._send(request)
+    def send(self, request: Request[T]) -> T:
+        """The answer of the request."""
+        sent = _built(self._http, request)
+        retrying = tenacity.Retrying(**_policy(self._patience))
         try:
-            return TypeAdapter(kind).validate_json(bytes(body))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigurationError(
-                f"the answer of {request.url} is not a sensedict service's of this version "
-                f"({first['msg']} at {'.'.join(map(str, first['loc'])) or 'its start'}): check the address"
-            ) from error
-
-    def get_bytes(self, path: str, parameters: Parameters, media: str) -> bytearray:
-        """The answer as it is, in that media type."""
-        return self._send(self._asking(path, parameters, {"accept": media}))
-
-    def post(
-        self,
-        path: str,
-        tensors: arrays.Tensors,
-        metadata: arrays.Metadata,
-        read: Callable[[arrays.Tensors, arrays.Metadata], T],
-    ) -> T:
-        """The answer of a bulk request, safetensors both ways, read where it was received."""
-        request = self._http.build_request(
-            "POST",
-            path,
-            content=arrays.encode(tensors, metadata),
-            # vectors do not compress, and a decompressed answer would be a copy
-            headers={"content-type": wire.SAFETENSORS, "accept": wire.SAFETENSORS, "accept-encoding": "identity"},
-        )
-        body = self._send(request)
-        try:
-            return read(*arrays.decode(body))
-        except MalformedBody as error:
-            raise MalformedBody(f"the answer of {request.url} cannot be read: {error.detail}") from error
-
-    def _asking(self, path: str, parameters: Parameters, headers: Mapping[str, str] | None = None) -> httpx.Request:
-        """A GET request; parameters that are None are left out."""
-        asked = {name: value for name, value in parameters.items() if value is not None}
-        try:
-            return self._http.build_request("GET", path, params=asked, headers=headers)
-        except UnicodeEncodeError as error:
-            raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
-        except httpx.InvalidURL as error:
-            longest = max(asked, key=lambda name: len(str(asked[name])), default="the dictionary's name")
-            raise InvalidInput(f"{longest} is too long to be sent") from error
-
-    def _send(self, request: httpx.Request) -> bytearray:
-        """The body of a good answer. Every request here only reads, so each may be sent again."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Unavailable),
-            wait=_pause,
-            stop=tenacity.stop_before_delay(self._patience),
-            before_sleep=_tell,
-            reraise=True,
-        )
-        try:
-            return retrying(self._attempt, request)
+            body = retrying(self._attempt, sent)
         except Unavailable as error:
-            times = retrying.statistics["attempt_number"]
-            tried = f" (asked {times} times)" if times > 1 else ""
-            raise Unavailable(error.detail + tried, error.retry_after) from error
+            raise _given_up(error, retrying) from error
+        return answers.value(request, str(sent.url), body)
 
-    def _attempt(self, request: httpx.Request) -> bytearray:
+    def _attempt(self, sent: httpx.Request) -> bytearray:
         try:
-            response = self._http.send(request, stream=True)
+            response = self._http.send(sent, stream=True)
             try:
-                body = _read(response)
+                body = _Body(response)
+                for piece in _pieces(response, body):
+                    body.take(piece)
             finally:
                 response.close()
         except httpx.RequestError as error:
-            raise Unavailable(
-                f"{self._http.base_url} does not answer ({str(error) or type(error).__name__}): "
-                "is `sensedict serve` running there?",
-                retry_after=0.0,
-            ) from error
-        if response.is_success:
-            return body
-        raise _failure(response, bytes(body))
+            raise _no_answer(self._http.base_url, error) from error
+        return _good(response, body.whole())
 
 
-def _read(response: httpx.Response) -> bytearray:
-    """The body, in memory that the caller may write to, so that a tensor can be made of it where it lies."""
-    length = response.headers.get("content-length", "")
-    if not length.isdecimal() or "content-encoding" in response.headers:
-        return bytearray().join(response.iter_bytes())
-    body = bytearray(int(length))
-    reached = 0
-    for piece in response.iter_raw():
-        body[reached : reached + len(piece)] = piece
-        reached += len(piece)
-    return body
+class AsyncService:
+    """One service, asked as many requests at once as there are connections; see `Service`."""
+
+    def __init__(self, address: Address, transport: AsyncTransport | None) -> None:
+        self._patience = address.patience
+        self._http = httpx.AsyncClient(
+            base_url=address.url(),
+            headers=address.headers(),
+            timeout=address.waiting(),
+            limits=address.pool(),
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        await self._http.aclose()
+
+    async def send(self, request: Request[T]) -> T:
+        """The answer of the request."""
+        sent = _built(self._http, request)
+        retrying = tenacity.AsyncRetrying(**_policy(self._patience))
+        try:
+            body: bytearray = await retrying(self._attempt, sent)
+        except Unavailable as error:
+            raise _given_up(error, retrying) from error
+        return answers.value(request, str(sent.url), body)
+
+    async def _attempt(self, sent: httpx.Request) -> bytearray:
+        try:
+            response = await self._http.send(sent, stream=True)
+            try:
+                body = _Body(response)
+                async for piece in _async_pieces(response, body):
+                    body.take(piece)
+            finally:
+                await response.aclose()
+        except httpx.RequestError as error:
+            raise _no_answer(self._http.base_url, error) from error
+        return _good(response, body.whole())
 
 
-def _failure(response: httpx.Response, body: bytes) -> SenseDictError:
-    """The error that a bad answer stands for."""
+class _Body:
+    """A body as it comes, in memory that the caller may write to, so that a tensor can be made of it where it lies."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        length = response.headers.get("content-length", "")
+        self.known = length.isdecimal() and "content-encoding" not in response.headers
+        self._held = bytearray(int(length)) if self.known else bytearray()
+        self._reached = 0
+
+    def take(self, piece: bytes) -> None:
+        if self.known:
+            self._held[self._reached : self._reached + len(piece)] = piece
+            self._reached += len(piece)
+        else:
+            self._held += piece
+
+    def whole(self) -> bytearray:
+        return self._held
+
+
+def _pieces(response: httpx.Response, body: _Body) -> Iterable[bytes]:
+    return response.iter_raw() if body.known else response.iter_bytes()
+
+
+def _async_pieces(response: httpx.Response, body: _Body) -> AsyncIterable[bytes]:
+    return response.aiter_raw() if body.known else response.aiter_bytes()
+
+
+def _built(http: httpx.Client | httpx.AsyncClient, request: Request[Any]) -> httpx.Request:
+    """The request as it is sent."""
+    path = request.route.format(**{name: quote(str(place), safe="@") for name, place in request.places.items()})
+    headers = {"accept": request.accept}
+    if request.tensors is not None:
+        # vectors do not compress, and a decompressed answer would be a copy
+        headers |= {"content-type": wire.SAFETENSORS, "accept-encoding": "identity"}
+        content = arrays.encode(request.tensors, request.metadata)
+        return http.build_request("POST", path, content=content, headers=headers)
+    given = request.given()
     try:
-        problem = json.loads(body)
-        code = problem["type"].removeprefix(errors.PROBLEM_TYPE_PREFIX)
-        faults = [f"{fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
-        detail = "; ".join([problem["detail"], *(fault for fault in faults[:5] if fault not in problem["detail"])])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        detail = f"{response.url} answered {response.status_code} {response.reason_phrase}"
-        code = Unavailable.code if response.status_code in _BUSY else ""
-        if not code:
-            return ConfigurationError(f"{detail}, and not as a sensedict service does: check the address")
-    if response.status_code in _BUSY:
-        return Unavailable(detail, _retry_after(response.headers.get("retry-after", "")))
-    if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-        detail += f" (request {problem.get('request_id')})"
-    return errors.by_code().get(code, SenseDictError)(detail)
+        return http.build_request("GET", path, params=given, headers=headers)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{error.object!r:.80} is not Unicode text") from error
+    except httpx.InvalidURL as error:
+        longest = max(given, key=lambda name: len(str(given[name])), default="the dictionary's name")
+        raise InvalidInput(f"{longest} is too long to be sent") from error
 
 
-def _retry_after(header: str) -> float:
-    """Seconds that a Retry-After header asks to wait: a number or a date (RFC 9110 §10.2.3)."""
-    if header.isdecimal():
-        return float(header)
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # absent or broken; TypeError: a date without a time zone
-        return 0.0
+def _good(response: httpx.Response, body: bytearray) -> bytearray:
+    """The body of a good answer.
+
+    Raises:
+        SenseDictError: what another one stands for.
+    """
+    url = str(response.url)
+    answers.warn_of_retirement(url, response.headers)
+    if response.is_success:
+        return body
+    raise answers.failure(url, response.status_code, response.reason_phrase, response.headers, bytes(body))
+
+
+def _no_answer(root: httpx.URL, error: httpx.RequestError) -> SenseDictError:
+    return Unavailable(
+        f"{root} does not answer ({str(error) or type(error).__name__}): is `sensedict serve` running there?",
+        retry_after=0.0,
+    )
+
+
+def _policy(patience: float) -> dict[str, Any]:
+    """When a request is sent again, for either kind of `tenacity`."""
+    return {
+        "retry": tenacity.retry_if_exception_type(Unavailable),
+        "wait": _pause,
+        "stop": tenacity.stop_before_delay(patience),
+        "before_sleep": _tell,
+        "reraise": True,
+    }
+
+
+def _given_up(error: Unavailable, retrying: tenacity.BaseRetrying) -> Unavailable:
+    """The error with how often was asked."""
+    times = retrying.statistics["attempt_number"]
+    tried = f" (asked {times} times)" if times > 1 else ""
+    return type(error)(error.detail + tried, error.retry_after)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

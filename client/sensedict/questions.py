@@ -1,0 +1,396 @@
+"""The questions that a dictionary answers, each once, for every client: which requests it takes, and what they tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensedict import arrays, bulk, inputs, wire
+from sensedict.errors import DictionaryNotFound, InvalidInput, MalformedBody
+from sensedict.exchange import Call, Found, Parameters, Request, Stream, ask, json_as, tensors_as
+from sensedict.paths import write_whole
+from sensedict.source import CandidateSets, Identity, NearestSenses
+
+T = TypeVar("T")
+Vectors = NDArray[np.float16]
+
+
+class Questions:
+    """Every question to one dictionary, as steps that a driver carries out (`sensedict.exchange`).
+
+    An alias, as `latest`, is looked up once; from then on the version is named, so that a long training run has one
+    dictionary whatever the alias does meanwhile. Safe to use from several threads.
+
+    Args:
+        dictionary: `name@version` or `name@alias`; a bare name means its alias `latest`.
+    """
+
+    def __init__(self, dictionary: str) -> None:
+        self._dictionary = dictionary
+        self._lock = threading.Lock()
+        self._info: wire.DictionaryInfo | None = None
+        self._limits: wire.Limits | None = None
+
+    def identity(self) -> Call[Identity]:
+        """The dictionary that answers; fixed from the first use on.
+
+        Raises:
+            DictionaryNotFound: the service has no such dictionary, version or alias.
+            Unavailable: the service did not answer in time.
+        """
+        return (yield from self.info()).identity()
+
+    def info(self) -> Call[wire.DictionaryInfo]:
+        """The dictionary's identity, size, licences and settings; fixed from the first use on."""
+        if self._info is not None:
+            return self._info
+        if not inputs.is_address(self._dictionary):
+            raise (yield from self._no_address())
+        found = yield from ask(Request(wire.DICTIONARY, json_as(wire.DictionaryInfo), {"ref": self._dictionary}))
+        with self._lock:  # the first answer holds, should two have asked at once while the alias moved
+            self._info = self._info or found
+            return self._info
+
+    def limits(self) -> Call[wire.Limits]:
+        """What one request may ask for; larger bulk requests are split."""
+        if self._limits is None:
+            self._limits = yield from ask(Request(wire.LIMITS, json_as(wire.Limits)))
+        return self._limits
+
+    def dictionaries(self) -> Call[list[wire.DictionaryInfo]]:
+        """Every published dictionary of the service; of a file set, the one that it holds."""
+        return (yield from ask(Request(wire.DICTIONARIES, json_as(list[wire.DictionaryInfo]))))
+
+    def jobs(self, state: wire.JobState | None = None) -> Stream[wire.JobInfo]:
+        """The builds of the service, newest first, of one state or of any; pages are fetched on the way."""
+        cursor: str | None = None
+        while True:
+            asked: Parameters = {"state": state, "cursor": cursor}
+            page = yield from ask(Request(wire.JOBS, json_as(wire.JobPage), parameters=asked))
+            yield from map(Found, page.jobs)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def job(self, job: int) -> Call[wire.JobDetail]:
+        """One build of the service, with its progress and the end of its log.
+
+        Raises:
+            JobNotFound: there is none of that number.
+        """
+        return (yield from ask(Request(wire.JOB, json_as(wire.JobDetail), {"job": job})))
+
+    def word(self, word: str, *, pos: str | None = None, neighbours: int = 0) -> Call[wire.WordSenses]:
+        """The senses of a word, spelt as it stands in text, with the glosses of the lexicon's sources.
+
+        Args:
+            pos: only as this part of speech, where sources have it: noun, verb, adjective, adverb or another.
+            neighbours: how many of the nearest words each sense is to come with.
+
+        Raises:
+            WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
+            InvalidInput: it is empty or longer than `limits()` lets it be, or the lexicon has no such pos.
+        """
+        spelt = yield from self._checked(word)
+        asked: Parameters = {"word": spelt, "pos": pos, "neighbours": neighbours or None}
+        return (yield from self._get(wire.WORD_SENSES, wire.WordSenses, asked))
+
+    def token(self, token: int) -> Call[wire.TokenSenses]:
+        """The senses of a token id.
+
+        Raises:
+            TokenNotFound: the vocabulary does not hold it.
+        """
+        return (yield from self._get(wire.TOKEN_SENSES, wire.TokenSenses, token=token))
+
+    def sense(self, sense: int) -> Call[wire.SenseDetail]:
+        """One sense with its contexts, its owner and its vector.
+
+        Raises:
+            SenseNotFound: the dictionary does not hold it.
+        """
+        return (yield from self._get(wire.SENSE, wire.SenseDetail, sense=sense))
+
+    def contexts(self, sense: int) -> Call[list[wire.Context]]:
+        """The passages in which a sense was used; empty where the build kept none.
+
+        Raises:
+            SenseNotFound: the dictionary does not hold it.
+        """
+        return (yield from self.sense(sense)).contexts
+
+    def neighbours(self, sense: int, limit: int = 10) -> Call[wire.SenseNeighbours]:
+        """The nearest senses of other owners than the sense's own, nearest first.
+
+        Raises:
+            SenseNotFound: the dictionary does not hold it.
+        """
+        return (yield from self._get(wire.NEIGHBOURS, wire.SenseNeighbours, {"limit": limit}, sense=sense))
+
+    def relations(
+        self,
+        word: str,
+        type: str | Sequence[str] | None = None,
+        *,
+        direction: wire.Direction = "both",
+        depth: int = 1,
+        source: str | None = None,
+        rule: str | None = None,
+        pos: str | None = None,
+        limit: int | None = None,
+    ) -> Stream[wire.Relation]:
+        """The relations of a word and, at a depth above 1, of the words around it; pages are fetched on the way.
+
+        `relation_pages` takes the same and also tells how the word matched and whether the walk was cut.
+        """
+        asked = _walk(word, type, direction=direction, depth=depth, source=source, rule=rule, pos=pos)
+        yield from self._pages(asked, limit, False, lambda page: page.relations)
+
+    def relation_pages(
+        self,
+        word: str,
+        type: str | Sequence[str] | None = None,
+        *,
+        direction: wire.Direction = "both",
+        depth: int = 1,
+        source: str | None = None,
+        rule: str | None = None,
+        pos: str | None = None,
+        limit: int | None = None,
+        count: bool = False,
+    ) -> Stream[wire.RelationPage]:
+        """The pages of `relations`, by depth and then id, each relation once.
+
+        Args:
+            type: only relations of this type, or of these.
+            direction: `out` for relations that lead from a word to the next, `in` for those that lead to it; symmetric
+                ones do both.
+            depth: steps from the word, to `max_depth` of `limits()`; the filters hold for every step.
+            source: only relations of this source.
+            rule: only those derived by this rule, `negation:un-`, or kind of rule, `negation`.
+            pos: only those of this part of speech.
+            limit: no more than so many relations together; None: all.
+            count: the first page is to tell the `total` of all.
+
+        Raises:
+            WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
+            InvalidInput: the word, the direction, the depth or the limit cannot be, or the lexicon has no relation of
+                this type, source, rule or pos.
+        """
+        asked = _walk(word, type, direction=direction, depth=depth, source=source, rule=rule, pos=pos)
+        yield from self._pages(asked, limit, count, lambda page: [page])
+
+    def path(
+        self,
+        word: str,
+        other: str,
+        type: str | Sequence[str] | None = None,
+        *,
+        direction: wire.Direction = "both",
+    ) -> Call[wire.Path]:
+        """A shortest way between two words along relations; `found` is false where there is none within the limits.
+
+        Raises:
+            WordNotFound: one of them is neither in a relation nor a single token, and no form or lemma of it is.
+            InvalidInput: a word cannot be one, or the lexicon has no relation of this type.
+        """
+        asked: Parameters = {
+            "word": (yield from self._checked(word)),
+            "other": (yield from self._checked(other)),
+            "type": type,
+            "direction": None if direction == "both" else direction,
+        }
+        return (yield from self._get(wire.PATH, wire.Path, asked))
+
+    def explain(self, relation: int) -> Call[wire.Explanation]:
+        """Where a relation comes from: its derivation back to what a source lists, and who judged it.
+
+        Raises:
+            RelationNotFound: the dictionary's lexicon does not hold it.
+        """
+        return (yield from self._get(wire.RELATION, wire.Explanation, relation=relation))
+
+    def download_id_map(self, to: str, file: Path) -> Call[None]:
+        """Write the published map of sense ids from this dictionary to another to a Parquet file, whole or not at all.
+
+        Args:
+            to: `name@version` or `name@alias`.
+
+        Raises:
+            DictionaryNotFound: the service has no dictionary `to`.
+            IdMapNotFound: `sensedict diff --publish` was not run for these two.
+        """
+        places = yield from self._places()
+        content = yield from ask(Request(wire.ID_MAP, lambda body: body, places, {"to": to}, wire.PARQUET))
+        if not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
+            raise MalformedBody(f"what the service gave as the map to {to!r} is no Parquet file: check the address")
+        write_whole(file, content)
+
+    def candidate_sets(self, tokens: NDArray[np.integer]) -> Call[CandidateSets]:
+        """Own, synonym and antonym senses of each token id; see `SenseSource`.
+
+        Raises:
+            InvalidInput: no tokens, or no whole numbers.
+            Unavailable: the service did not answer in time.
+        """
+        asked = inputs.token_ids(tokens)
+        answers = []
+        for part in bulk.parts(len(asked), asked.itemsize, (yield from self.limits())):
+            body: arrays.Tensors = {"tokens": asked[part]}
+            answer = yield from self._post(wire.CANDIDATE_SETS, body, {}, arrays.candidate_sets_from_tensors)
+            _check_rows(len(answer.tokens), len(asked[part]))
+            answers.append(answer)
+        return bulk.join_candidate_sets(answers)
+
+    def get_senses(self, ids: NDArray[np.integer]) -> Call[Vectors]:
+        """(n, D) float16 vectors of the sense ids, in order; the caller's own.
+
+        Raises:
+            InvalidInput: no ids, or no whole numbers.
+            SenseNotFound: an id is out of range; names the first.
+            Unavailable: the service did not answer in time.
+        """
+        answers = []
+        for part in (yield from self._parts_of(ids)):
+            answers.append((yield from self._vectors(part)))
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+    def iter_senses(self, ids: NDArray[np.integer]) -> Stream[tuple[NDArray[np.uint32], Vectors]]:
+        """(ids, vectors) of each part of the ids that one request holds, in order: `get_senses` in bounded memory.
+
+        The vectors are (m, D) float16, m at most `max_items` of `limits()`.
+
+        Raises:
+            InvalidInput: no ids, or no whole numbers.
+            SenseNotFound: an id is out of range; names the first, before any part is given.
+            Unavailable: the service did not answer in time.
+        """
+        for part in (yield from self._parts_of(ids)):
+            yield Found((part, (yield from self._vectors(part))))
+
+    def nearest_senses(
+        self, vectors: NDArray[np.floating], p: int, tokens: NDArray[np.integer] | None = None
+    ) -> Call[NearestSenses]:
+        """The p nearest senses of each vector, of its owner token where `tokens` is given; see `SenseSource`.
+
+        Raises:
+            InvalidInput: no vectors, p out of range, or another number of tokens than of vectors.
+            WrongDimension: vectors of another width than D.
+            NotFinite: NaN or infinity.
+            Unavailable: the service did not answer in time.
+        """
+        queries = inputs.query_vectors(vectors, (yield from self.identity()))
+        limits = yield from self.limits()
+        metadata = {"p": str(inputs.nearest_count(p, limits.max_nearest))}
+        owners = None if tokens is None else inputs.owner_tokens(tokens, len(queries))
+        answers = []
+        for part in bulk.parts(len(queries), queries[0].nbytes + 4, limits):
+            tensors: arrays.Tensors = {"vectors": queries[part]}
+            if owners is not None:
+                tensors["tokens"] = owners[part]
+            answer = yield from self._post(wire.NEAREST_SENSES, tensors, metadata, arrays.nearest_senses_from_tensors)
+            _check_rows(len(answer.offsets) - 1, len(queries[part]))
+            answers.append(answer)
+        return bulk.join_nearest_senses(answers)
+
+    def _places(self, **places: int) -> Call[dict[str, str | int]]:
+        info = yield from self.info()
+        return {"ref": f"{info.name}@{info.version}", **places}
+
+    def _get(self, route: str, kind: type[T], parameters: Parameters | None = None, **places: int) -> Call[T]:
+        named = yield from self._places(**places)
+        return (yield from ask(Request(route, json_as(kind), named, parameters or {})))
+
+    def _post(
+        self,
+        route: str,
+        tensors: arrays.Tensors,
+        metadata: arrays.Metadata,
+        read: Callable[[arrays.Tensors, arrays.Metadata], T],
+    ) -> Call[T]:
+        places = yield from self._places()
+        request = Request(route, tensors_as(read), places, {}, wire.SAFETENSORS, tensors, metadata)
+        return (yield from ask(request))
+
+    def _pages(
+        self,
+        asked: Parameters,
+        limit: int | None,
+        count: bool,
+        give: Callable[[wire.RelationPage], Sequence[T]],
+    ) -> Stream[T]:
+        """What `give` makes of each page of relations; no more relations are asked for than are wanted."""
+        if limit is not None and limit < 1:
+            raise InvalidInput(f"limit is the number of relations, 1 or more, got {limit}")
+        word = yield from self._checked(str(asked["word"]))
+        largest = (yield from self.limits()).max_page
+        cursor: str | None = None
+        left = limit
+        whole_walk = largest if asked["depth"] else None  # the service walks anew for each page, so they are large
+        while left is None or left > 0:
+            size = whole_walk if left is None else min(left, largest)
+            counting = "true" if count and cursor is None else None
+            turned: Parameters = {**asked, "word": word, "limit": size, "count": counting, "cursor": cursor}
+            page = yield from self._get(wire.RELATIONS, wire.RelationPage, turned)
+            yield from map(Found, give(page))
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+            left = None if left is None else left - len(page.relations)
+
+    def _parts_of(self, ids: NDArray[np.integer]) -> Call[Iterator[NDArray[np.uint32]]]:
+        """The ids, checked, each part of them that one request holds."""
+        asked = inputs.sense_ids(ids, (yield from self.identity()))
+        parts = bulk.parts(len(asked), asked.itemsize, (yield from self.limits()))
+        return (asked[part] for part in parts)
+
+    def _vectors(self, ids: NDArray[np.uint32]) -> Call[Vectors]:
+        found = yield from self._post(wire.GET_SENSES, {"ids": ids}, {}, _vectors_of)
+        _check_rows(len(found), len(ids))
+        return found
+
+    def _checked(self, word: str) -> Call[str]:
+        return inputs.checked_word(word, (yield from self.limits()).max_word_characters)
+
+    def _no_address(self) -> Call[DictionaryNotFound]:
+        names = sorted({info.name for info in (yield from self.dictionaries())})
+        there = f"there are {', '.join(names)}" if names else "there is none yet"
+        return DictionaryNotFound(
+            f"{self._dictionary[:80]!r} can name no dictionary: write name@version or name@alias, with letters, "
+            f"digits, '.', '_' and '-'; {there}"
+        )
+
+
+def _walk(
+    word: str,
+    type: str | Sequence[str] | None,
+    *,
+    direction: wire.Direction,
+    depth: int,
+    source: str | None,
+    rule: str | None,
+    pos: str | None,
+) -> Parameters:
+    return {
+        "word": word,
+        "type": type,
+        "direction": None if direction == "both" else direction,
+        "depth": None if depth == 1 else depth,
+        "source": source,
+        "rule": rule,
+        "pos": pos,
+    }
+
+
+def _vectors_of(tensors: arrays.Tensors, metadata: arrays.Metadata) -> Vectors:
+    return arrays.tensor(tensors, "vectors", [np.float16], 2)
+
+
+def _check_rows(rows: int, asked: int) -> None:
+    if rows != asked:
+        raise MalformedBody(f"the service answered {rows} items of {asked} asked for")
