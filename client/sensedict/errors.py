@@ -38,6 +38,12 @@ class MalformedBody(InvalidInput):
     status = 400
 
 
+class InvalidSnapshot(InvalidInput):
+    """An archive or file set that is to be imported is damaged, or not of the form that export writes."""
+
+    code = "invalid-snapshot"
+
+
 class WrongDimension(InvalidInput):
     """Vectors of another width than the dictionary's."""
 
@@ -96,6 +102,13 @@ class DictionaryNotFound(NotFound):
     """No dictionary has this name, version or alias."""
 
     code = "dictionary-not-found"
+
+
+class DictionaryGone(DictionaryNotFound):
+    """The dictionary was published, and is deleted for good."""
+
+    code = "dictionary-gone"
+    status = 410
 
 
 class LexiconNotFound(NotFound):

@@ -1,8 +1,8 @@
 """The dictionary file set: its names, its manifest and its index. The service writes it, `Snapshot` reads it.
 
 A file set is a folder `name@version`. `vectors.safetensors` holds the senses' vectors, float16 (N, D), by sense id;
-`index.safetensors` the tensors of `Index`; the Parquet files beside them are for analysts. `manifest.json` names the
-dictionary and the size and hash of every file.
+`index.safetensors` the tensors of `Index`; the Parquet files beside them hold everything else, for analysts and for a
+database that is to have the dictionary again. `manifest.json` names the dictionary and the size and hash of every file.
 """
 
 from __future__ import annotations
@@ -21,10 +21,23 @@ from sensedict import arrays
 from sensedict.errors import Corrupt, MalformedBody
 from sensedict.source import Identity, Ranges
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)  # those that are read; 1 has no `Record`, and its files hold a part of the lexicon only
 MANIFEST = "manifest.json"
 VECTORS = "vectors.safetensors"
 INDEX = "index.safetensors"
+# What a database holds of a dictionary, and of the lexicon that it names.
+OF_DICTIONARY = ("tokens.parquet", "words.parquet", "senses.parquet", "contexts.parquet")
+OF_LEXICON = (
+    "lexicon_words.parquet",
+    "relations.parquet",
+    "glosses.parquet",
+    "relation_glosses.parquet",
+    "forms.parquet",
+    "segmentations.parquet",
+    "judgements.parquet",
+)
+FILES = (VECTORS, INDEX, *OF_DICTIONARY, *OF_LEXICON)  # of a set of this format, in the order of an archive
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,29 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Record:
+    """What the files do not hold and a database does; a set of format 1 has none.
+
+    Attributes:
+        published_at, lexicon_created_at: ISO 8601 with the offset of UTC.
+        tokens_with_senses, words_with_senses: how many have some.
+        rows_hash: sha256 of the rows of `OF_DICTIONARY`, whatever the ids of words and the Parquet that holds them.
+        lexicon_hash: of the lexicon, in the same way; two lexicons with one hash hold the same.
+        lexicon_settings: what the lexicon was loaded from.
+        lexicon_sources: name, licence, version, skipped and counted of each, in the order they were loaded in.
+    """
+
+    published_at: str
+    tokens_with_senses: int
+    words_with_senses: int
+    rows_hash: str
+    lexicon_hash: str
+    lexicon_created_at: str
+    lexicon_settings: dict[str, Any]
+    lexicon_sources: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a file set says of itself.
 
@@ -93,6 +129,7 @@ class Manifest:
         sources: the lexicon's sources with their licences.
         settings: what decided the build's result.
         files: every other file of the set.
+        record: what a database needs beside the files.
     """
 
     identity: Identity
@@ -100,16 +137,28 @@ class Manifest:
     sources: list[dict[str, Any]]
     settings: dict[str, Any]
     files: dict[str, FileEntry]
+    record: Record | None = None
+
+    @property
+    def format(self) -> int:
+        """Version of the format that it is written in."""
+        return FORMATS[0] if self.record is None else FORMAT
+
+    @property
+    def ref(self) -> str:
+        """`name@version` of the dictionary."""
+        return f"{self.identity.name}@{self.identity.version}"
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         return json.dumps(
             {
-                "format": FORMAT,
+                "format": self.format,
                 "identity": vars(self.identity),
                 "lexicon": self.lexicon,
                 "sources": self.sources,
                 "settings": self.settings,
+                **({} if self.record is None else {"record": vars(self.record)}),
                 "files": {name: vars(entry) for name, entry in self.files.items()},
             },
             indent=2,
@@ -125,14 +174,16 @@ class Manifest:
         """
         try:
             found = json.loads(text)
-            if found["format"] != FORMAT:
-                raise Corrupt(f"it has the format {found['format']!s:.40}, this version of sensedict reads {FORMAT}")
+            if found["format"] not in FORMATS:
+                known = " and ".join(map(str, FORMATS))
+                raise Corrupt(f"it has the format {found['format']!s:.40}, this version of sensedict reads {known}")
             manifest = cls(
                 Identity(**found["identity"]),
                 found["lexicon"],
                 found["sources"],
                 found["settings"],
                 {name: FileEntry(**entry) for name, entry in found["files"].items()},
+                Record(**found["record"]) if found["format"] == FORMAT else None,
             )
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
             raise Corrupt(f"it is not a manifest ({type(error).__name__}: {error!s:.200})") from error
@@ -151,7 +202,7 @@ class Manifest:
                 raise Corrupt(f"it lists {name!r:.80}, which is not the name of a file in its own folder")
             if type(entry.bytes) is not int or not isinstance(entry.sha256, str):
                 raise Corrupt(f"it has no usable size and sha256 of {name}")
-        missing = {VECTORS, INDEX} - set(self.files)
+        missing = set(FILES if self.record else (VECTORS, INDEX)) - set(self.files)
         if missing:
             raise Corrupt(f"it does not list {', '.join(sorted(missing))}")
 

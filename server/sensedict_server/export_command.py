@@ -26,6 +26,7 @@ from sensedict.fileset import MANIFEST, hash_file
 from sensedict_server import files
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import driver
+from sensedict_server.fileset_tables import sync
 from sensedict_server.queries.analytics import OF_DICTIONARY, OF_LEXICON, View, view_columns, view_rows
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
 from sensedict_server.queries.lexicons import Lexicon, find_lexicon, list_lexicons
@@ -138,7 +139,7 @@ def export_views(
             "files": written,
         }
         (new / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), "utf-8")
-        files.sync(new / MANIFEST)
+        sync(new / MANIFEST)
         _refuse_to_replace(folder, force)
         files.put_in_place(new, folder)
 
@@ -175,7 +176,7 @@ def _write_view(connection: Connection, view: View, value: str, file: Path, bar:
             writer.write_batch(_batch(part, tuple(columns.values()), schema))
             rows += len(part)
             bar.update(len(part))
-    files.sync(file)
+    sync(file)
     return rows
 
 

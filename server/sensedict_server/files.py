@@ -6,92 +6,48 @@ A set is written to a temporary folder and renamed, so a folder `<root>/<name>@<
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from sqlalchemy import Connection, Engine, Select
+from numpy.typing import NDArray
+from psycopg import sql
+from sqlalchemy import Connection, Engine
 
 from sensedict import arrays
 from sensedict.errors import Corrupt
-from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file
+from sensedict.fileset import (
+    FORMATS,
+    INDEX,
+    MANIFEST,
+    VECTORS,
+    FileEntry,
+    Index,
+    Manifest,
+    Record,
+    content_hash,
+    hash_file,
+)
 from sensedict.snapshot import Snapshot
 from sensedict.source import Identity, Ranges
 from sensedict_server.database import driver
+from sensedict_server.fileset_tables import of_dictionary, of_lexicon, partitions, sync, write_table
 from sensedict_server.lexicon.relations import ANTONYM_TYPES, SYNONYM_TYPES
 from sensedict_server.queries import export
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
+from sensedict_server.queries.lexicons import list_lexicon_sources
 from sensedict_server.queries.relations import is_head, neighbours
+from sensedict_server.row_hash import lexicon_hash, rows_hash
 
 IDENTITY_FIELDS = tuple(name for name in Identity.__dataclass_fields__ if name != "content_hash")
-_ROWS = 10_000  # rows held at once while a table is written
-
-_SCHEMAS = {
-    "tokens.parquet": pa.schema(
-        {
-            "token_id": pa.int32(),
-            "text": pa.string(),
-            "occurrences": pa.int64(),
-            "first_sense": pa.int64(),
-            "sense_count": pa.int16(),
-        }
-    ),
-    "words.parquet": pa.schema(
-        {
-            "word_id": pa.int64(),
-            "word": pa.string(),
-            "language": pa.string(),
-            "token_ids": pa.list_(pa.int32()),
-            "first_sense": pa.int64(),
-            "sense_count": pa.int16(),
-            "reason": pa.string(),
-        }
-    ),
-    "senses.parquet": pa.schema(
-        {
-            "sense_id": pa.int64(),
-            "token_id": pa.int32(),
-            "word_id": pa.int64(),
-            "ordinal": pa.int16(),
-            "count": pa.int64(),
-            "inertia": pa.float32(),
-        }
-    ),
-    "relations.parquet": pa.schema(
-        {
-            "relation_id": pa.int64(),
-            "word_id": pa.int64(),
-            "word": pa.string(),
-            "other_id": pa.int64(),
-            "other": pa.string(),
-            "type": pa.string(),
-            "source": pa.string(),
-            "licence": pa.string(),
-            "rule": pa.string(),
-            "parent_id": pa.int64(),
-            "conflict": pa.bool_(),
-            "directed": pa.bool_(),
-            "pos": pa.string(),
-        }
-    ),
-    "contexts.parquet": pa.schema(
-        {
-            "sense_id": pa.int64(),
-            "ordinal": pa.int16(),
-            "text": pa.string(),
-            "start": pa.int32(),
-            "end": pa.int32(),
-        }
-    ),
-}
+_COPY_HEAD = 19  # bytes before the first row of a binary COPY
+_COPIED = 4 * 2**20  # bytes of vectors held at once
 
 
 @dataclass(frozen=True)
@@ -121,20 +77,21 @@ def folder(root: Path, ref: str) -> Path:
     return root / ref
 
 
-def ensure(engine: Engine, root: Path, dictionary: Dictionary) -> Path:
+def ensure(engine: Engine, root: Path, dictionary: Dictionary, oldest: int = FORMATS[0]) -> Path:
     """Give the folder of a published dictionary's file set, written anew from the database where it is missing.
 
-    A set of another dictionary that had the same name and version (in a database that is no more) is replaced.
+    A set of another dictionary that had the same name and version (in a database that is no more) is replaced, and so
+    is one of a format before `oldest`.
 
     Raises:
         Corrupt: what was written has another hash than what was published.
         Unavailable: the database is needed and cannot be reached.
     """
     place = folder(root, dictionary.ref)
-    if _content_hash_of(place) == dictionary.content_hash:
+    if _serves(place, dictionary, oldest):
         return place
     with locked(root, dictionary.ref):
-        if _content_hash_of(place) == dictionary.content_hash:  # another process was quicker
+        if _serves(place, dictionary, oldest):  # another process was quicker
             return place
         with temporary(root, dictionary.ref) as new, engine.begin() as connection:
             found = write(connection, Content.of(dictionary), new)
@@ -162,24 +119,52 @@ def write(
         VECTORS: _write_vectors(connection, content, target / VECTORS, advance),
         INDEX: _write_bytes(target / INDEX, index),
     }
-    of_dictionary, of_lexicon = content.dictionary_id, content.lexicon_id
-    for name, query in (
-        ("tokens.parquet", export.all_tokens(of_dictionary)),
-        ("words.parquet", export.all_words(of_dictionary)),
-        ("senses.parquet", export.all_senses(of_dictionary)),
-        ("relations.parquet", export.all_relations(of_lexicon)),
-        ("contexts.parquet", export.all_contexts(of_dictionary)),
-    ):
-        entries[name] = _write_table(connection, query, target / name, _SCHEMAS[name], advance)
+    for name, query in of_dictionary(content.dictionary_id).items():
+        entries[name] = write_table(connection, query, target / name, advance)
+    written, lexicon = write_lexicon(connection, content.lexicon_id, target, advance)
+    row = export.dictionary_row(connection, content.dictionary_id)
     manifest = Manifest(
         identity=Identity(**content.identity, content_hash=content_hash(entries)),
         lexicon=content.lexicon,
-        sources=[asdict(source) for source in list_sources(connection, of_lexicon)],
+        sources=[asdict(source) for source in list_sources(connection, content.lexicon_id)],
         settings=content.settings,
-        files=entries,
+        files=entries | written,
+        record=Record(
+            published_at=in_utc(row.published_at),
+            tokens_with_senses=row.tokens_with_senses,
+            words_with_senses=row.words_with_senses,
+            rows_hash=rows_hash(target),
+            **lexicon,
+        ),
     )
     _write_bytes(target / MANIFEST, manifest.to_json().encode())
     return manifest.identity.content_hash
+
+
+def write_lexicon(
+    connection: Connection, lexicon_id: int, target: Path, advance: Callable[[int], object] = lambda rows: None
+) -> tuple[dict[str, FileEntry], dict[str, Any]]:
+    """Write the files of a lexicon into `target`; gives them, and what `Record` says of it."""
+    row = export.lexicon_row(connection, lexicon_id)
+    judged = [judgement["id"] for judgement in row.settings.get("judgements", [])]
+    written = {
+        name: write_table(connection, query, target / name, advance)
+        for name, query in of_lexicon(lexicon_id, judged).items()
+    }
+    sources = [asdict(source) for source in list_lexicon_sources(connection, lexicon_id)]
+    for source in sources:
+        del source["id"]
+    return written, {
+        "lexicon_hash": lexicon_hash(target, sources),
+        "lexicon_created_at": in_utc(row.created_at),
+        "lexicon_settings": row.settings,
+        "lexicon_sources": sources,
+    }
+
+
+def in_utc(moment: datetime) -> str:
+    """ISO 8601, to the microsecond, whatever the time zone of the database."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def open_whole(place: Path) -> Snapshot:
@@ -237,28 +222,50 @@ def _write_vectors(connection: Connection, content: Content, file: Path, advance
     """The senses' vectors, (N, D) float16, row i is sense i; as they come, so that memory does not grow with them."""
     shape = (content.identity["senses"], content.identity["dim"])
     rows = 0
-    # named: the server keeps the rows, not we
-    with driver(connection) as psycopg_connection, psycopg_connection.cursor(name="vectors", binary=True) as cursor:
-        cursor.itersize = _ROWS
-        cursor.execute(export.VECTORS, (content.dictionary_id,))
-        with file.open("wb") as stream:
-            stream.write(arrays.head({"vectors": (np.dtype("<f2"), shape)}))
-            for (vector,) in cursor:
-                stream.write(vector.to_numpy().astype("<f2").data)
-                rows += 1
-                if rows % _ROWS == 0:
-                    advance(_ROWS)
+    with file.open("wb") as stream:
+        stream.write(arrays.head({"vectors": (np.dtype("<f2"), shape)}))
+        for vectors in _copied_vectors(connection, content):
+            stream.write(vectors.astype("<f2").data)
+            rows += len(vectors)
+            advance(len(vectors))
     if rows != shape[0]:
         raise Corrupt(f"the database holds {rows} senses of a dictionary of {shape[0]}")
     sync(file)
     return hash_file(file)
 
 
+def _copied_vectors(connection: Connection, content: Content) -> Iterator[NDArray[np.float16]]:
+    """Vectors (n, D) in the order of their senses, some thousand at a time, as COPY sends them: big-endian."""
+    dim = content.identity["dim"]
+    # columns, bytes of the first, its dimensions and two unused bytes, then the numbers
+    row = np.dtype([("columns", ">i2"), ("bytes", ">i4"), ("dim", ">i2"), ("unused", ">i2"), ("vector", ">f2", (dim,))])
+    statement = sql.SQL(export.VECTORS).format(content.dictionary_id)
+    with driver(connection) as own, own.cursor() as cursor, cursor.copy(statement) as copy:
+        held = bytearray()
+        skip = _COPY_HEAD
+        for piece in copy:
+            held += piece[skip:]  # the head comes in the first piece, which PostgreSQL sends alone or before a row
+            skip = 0
+            if len(held) >= _COPIED:
+                whole = len(held) // row.itemsize
+                yield _vectors_of(held, row, whole)
+                del held[: whole * row.itemsize]
+        yield _vectors_of(held, row, len(held) // row.itemsize)
+
+
+def _vectors_of(held: bytearray, row: np.dtype[Any], count: int) -> NDArray[np.float16]:
+    rows = np.frombuffer(bytes(held[: count * row.itemsize]), row)
+    if (rows["columns"] != 1).any() or (rows["dim"] != row["vector"].shape[0]).any():
+        raise Corrupt("the database holds vectors of another width than the dictionary's")
+    vectors: NDArray[np.float16] = rows["vector"]
+    return vectors
+
+
 def _index(connection: Connection, content: Content) -> Index:
     """Each token's senses, and the senses of its neighbours."""
     size = content.identity["vocabulary_size"]
     first, count = np.zeros(size, dtype=np.uint32), np.zeros(size, dtype=np.uint16)
-    for part in _partitions(connection, export.all_tokens(content.dictionary_id)):
+    for part in partitions(connection, export.all_tokens(content.dictionary_id)):
         ids = [row.token_id for row in part]
         first[ids] = [row.first_sense for row in part]
         count[ids] = [row.sense_count for row in part]
@@ -280,33 +287,12 @@ def _neighbours(connection: Connection, content: Content, types: Any, contrary: 
             [(row.token, row.first_sense, row.sense_count) for row in part if any(map(is_head, row.heads))],
             dtype=np.int64,
         ).reshape(-1, 3)
-        for part in _partitions(connection, query)
+        for part in partitions(connection, query)
     ]
     found = np.concatenate([np.empty((0, 3), dtype=np.int64), *parts])
     offsets = np.zeros(content.identity["vocabulary_size"] + 1, dtype=np.uint32)
     offsets[1:] = np.cumsum(np.bincount(found[:, 0], minlength=len(offsets) - 1))
     return Ranges(offsets, found[:, 1].astype(np.uint32), found[:, 2].astype(np.uint16))
-
-
-def _write_table(
-    connection: Connection, query: Select[Any], file: Path, schema: pa.Schema, advance: Callable[[int], object]
-) -> FileEntry:
-    # Closed when it is stopped: a cursor that outlives its transaction says so.
-    parts = closing(_partitions(connection, query))
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer, parts as found:
-        for part in found:
-            columns = zip(*part, strict=True)
-            typed = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_batch(pa.record_batch(typed, schema=schema))
-            advance(len(part))
-    sync(file)
-    return hash_file(file)
-
-
-def _partitions(connection: Connection, query: Select[Any]) -> Generator[Any]:
-    """The rows of `query`, a few thousand at a time; the server keeps the rest."""
-    with connection.execute(query, execution_options={"yield_per": _ROWS}) as result:
-        yield from result.partitions()
 
 
 def _write_bytes(file: Path, data: bytes) -> FileEntry:
@@ -315,18 +301,10 @@ def _write_bytes(file: Path, data: bytes) -> FileEntry:
     return hash_file(file)
 
 
-def sync(path: Path) -> None:
-    """Bring a file or folder to the disk: a rename must not come there before the data."""
-    handle = os.open(path, os.O_RDONLY)
+def _serves(place: Path, dictionary: Dictionary, oldest: int) -> bool:
+    """Whether the manifest in the folder states the dictionary's content hash, and a format that will do."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _content_hash_of(place: Path) -> str | None:
-    """Content hash that the manifest states; None where there is no manifest, or none that can be read."""
-    try:
-        return Manifest.from_json((place / MANIFEST).read_bytes()).identity.content_hash
+        found = Manifest.from_json((place / MANIFEST).read_bytes())
     except (FileNotFoundError, Corrupt):
-        return None
+        return False
+    return found.identity.content_hash == dictionary.content_hash and found.format >= oldest

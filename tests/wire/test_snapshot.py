@@ -228,7 +228,7 @@ def test_no_file_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m | {"format": 2}, "format 2, this version of sensedict reads 1"),
+        (lambda m: m | {"format": 3}, "format 3, this version of sensedict reads 1 and 2"),
         (lambda m: m | {"identity": m["identity"] | {"dim": "8"}}, "dim = '8', expected int"),
         (lambda m: m | {"identity": m["identity"] | {"vocabulary_size": 0}}, "vocabulary_size = 0"),
         (lambda m: m | {"identity": {k: v for k, v in m["identity"].items() if k != "k"}}, "'k'"),
