@@ -65,7 +65,7 @@ def ask(request: Request[T]) -> Call[T]:
 
 def json_as(kind: type[T]) -> Callable[[bytearray], T]:
     """A reader of JSON bodies as that wire model; it raises pydantic's `ValidationError`."""
-    adapter: TypeAdapter[T] = _adapter(kind)
+    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type] # mypy: type[T] is no Hashable
     return lambda body: adapter.validate_json(bytes(body))
 
 
