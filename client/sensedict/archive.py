@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from sensedict.errors import ConfigurationError, Corrupt, InvalidSnapshot
-from sensedict.fileset import FILES, MANIFEST, FileEntry, Manifest
+from sensedict.fileset import FILES, MANIFEST, FileEntry, Manifest, undisturbed
 
 MEDIA = "application/x-tar"
 HEAD = "snapshot.json"
@@ -89,7 +89,7 @@ class Archive:
         """
         self._opened = ExitStack()
         try:
-            self.head, self._parts = self._open(folder, aliases)
+            self.head, self._parts = undisturbed(folder, lambda: self._open(folder, aliases))
         except BaseException:
             self.close()
             raise

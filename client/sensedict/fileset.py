@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensedict import arrays
-from sensedict.errors import Corrupt, MalformedBody
+from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
 from sensedict.source import Identity, Ranges
+
+T = TypeVar("T")
 
 FORMAT = 2
 FORMATS = (1, FORMAT)  # those that are read; 1 has no `Record`, and its files hold a part of the lexicon only
@@ -37,6 +40,7 @@ OF_LEXICON = (
     "segmentations.parquet",
     "judgements.parquet",
 )
+_BETWEEN = 0.05  # seconds, far more than two renames take
 FILES = (VECTORS, INDEX, *OF_DICTIONARY, *OF_LEXICON)  # of a set of this format, in the order of an archive
 
 
@@ -218,3 +222,32 @@ def hash_file(path: Path) -> FileEntry:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return FileEntry(stream.tell(), digest.hexdigest())
+
+
+def undisturbed(folder: Path, read: Callable[[], T]) -> T:
+    """What `read` gives of the folder's files, from one and the same folder: again if another took its name meanwhile.
+
+    Raises:
+        ConfigurationError, Corrupt: `read` did, and no other folder was the cause.
+    """
+    while True:
+        before = _place(folder)
+        try:
+            found = read()
+        except (ConfigurationError, Corrupt):
+            if before is None:  # perhaps between the two renames that put another set in place
+                time.sleep(_BETWEEN)
+            if _place(folder) == before:
+                raise
+        else:
+            if _place(folder) == before:
+                return found
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Which folder has the name now; None while there is none. An inode may be used again, its times tell."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sensedict import arrays, inputs
 from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, MalformedBody
-from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file
+from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file, undisturbed
 from sensedict.nearest import nearest, nearest_of_owners, ragged_offsets
 from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
 from sensedict.wire import Limits
@@ -44,11 +44,17 @@ class Snapshot:
     def open(cls, folder: str | Path, verify: bool = False) -> Self:
         """The file set in the folder, mapped into memory; sizes and shapes are checked, contents with `verify`.
 
+        A set that takes the place of another meanwhile is opened in its stead: files of two are never mixed.
+
         Raises:
             ConfigurationError: there is no file set in the folder.
             Corrupt: a file is missing, cut off, of another format, or with `verify` has another hash; names it.
         """
         folder = Path(folder)
+        return undisturbed(folder, lambda: cls._open_as_it_is(folder, verify))
+
+    @classmethod
+    def _open_as_it_is(cls, folder: Path, verify: bool) -> Self:
         path = folder / MANIFEST
         try:
             text = path.read_bytes()
