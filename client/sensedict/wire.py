@@ -559,3 +559,5 @@ class Health(Model):
     status: Literal["ok"]
     dictionaries: int | None = None
     migration: str | None = None
+    pgvector: str | None = Field(default=None, description="version of the extension in the database")
+    warnings: list[str] = Field(default=[], description="what works, and would be better otherwise")

@@ -13,16 +13,20 @@ from fastapi.openapi.utils import get_openapi
 from sqlalchemy import Engine
 
 from sensedict import wire
-from sensedict_server import problems
+from sensedict_server import metrics, problems
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine
-from sensedict_server.middleware import BodyLimit, RequestContext, log_to_stderr
+from sensedict_server.logs import log_to_stderr
+from sensedict_server.middleware import BodyLimit
 from sensedict_server.plans import read_plans
+from sensedict_server.probes import Probes
+from sensedict_server.request_context import RequestContext
 from sensedict_server.routes import bulk, dictionaries, explorer, health, id_maps, jobs, relations, senses, words
 from sensedict_server.routes.access import reader
 from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
 from sensedict_server.settings import Settings
+from sensedict_server.work import follow
 
 
 def create_app(database: Engine, settings: Settings) -> FastAPI:
@@ -33,12 +37,16 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     """
     catalogue = Catalogue(database, settings.files)
     plans = read_plans(settings.plans)
+    probes = Probes(database, settings.files)
+    follow(database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         # As many threads as connections: no request ever waits for the pool with a thread in its hands.
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
+        metrics.POOL_SIZE.inc(settings.pool_size)
         yield
+        probes.close()
         catalogue.close()
 
     app = FastAPI(
@@ -51,6 +59,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     )
     app.state.catalogue = catalogue
     app.state.plans = plans
+    app.state.probes = probes
     # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too
     for module in (bulk, dictionaries, senses, relations, id_maps, words, jobs):
         app.include_router(module.router, dependencies=[Depends(reader)])
@@ -66,8 +75,8 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The service as the environment describes it: what uvicorn's worker processes call."""
-    log_to_stderr()
     settings = Settings.from_environment()
+    log_to_stderr(settings.log_level, settings.log_format)
     return create_app(engine(settings), settings)
 
 

@@ -20,7 +20,7 @@ from sensedict_server import embedded, schema
 from sensedict_server import files as file_sets
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import opened
-from sensedict_server.middleware import log_to_stderr
+from sensedict_server.logs import log_to_stderr
 from sensedict_server.plans import read_plans
 from sensedict_server.queries.dictionaries import list_dictionaries
 from sensedict_server.settings import Settings
@@ -46,7 +46,7 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     settings = Settings.from_environment()
     read_plans(settings.plans)  # its faults are told here, not by each process that answers
     _refuse_port_in_use(host, port)
-    log_to_stderr()
+    log_to_stderr(settings.log_level, settings.log_format)
     with opened(settings) as database:
         if migrate_first:
             schema.migrate(database)

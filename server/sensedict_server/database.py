@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,10 +11,13 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg.conninfo import make_conninfo
 from psycopg.types import TypeInfo
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import PoolProxiedConnection
 
 from sensedict.errors import Conflict, Unavailable
+from sensedict_server import metrics
 from sensedict_server.embedded import open_embedded
 from sensedict_server.settings import Settings
 
@@ -21,8 +25,17 @@ _CONNECT_TIMEOUT = 5  # seconds
 # A peer that is gone without a word (a pulled cable) is noticed in about 15 seconds, not in a quarter of an hour.
 _KEEPALIVE = {"tcp_user_timeout": 15_000, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
 _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict", **_KEEPALIVE}
-# Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown).
-_PASSING = ("08", "53", "57")
+# A statement ends soon after the process that waits for it, also where that was killed and could not say so.
+_NOTICE_DEATH = "SET client_connection_check_interval = '2s'"
+# Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown), a standby.
+_PASSING = ("08", "53", "57", "25006")
+_TOLD = {
+    "25006": "the database takes no changes now: it is a standby, or set read-only",
+    "53100": "the database's disk is full",
+    "53200": "the database has no memory left for this",
+    "53300": "the database has no connection left: see max_connections there, and SENSEDICT_POOL_SIZE here",
+    "57014": "the database stopped the query, which took longer than it allows",
+}
 
 
 def engine(settings: Settings) -> Engine:
@@ -35,9 +48,30 @@ def engine(settings: Settings) -> Engine:
         Unavailable: the database cannot be reached, went away, or was not migrated.
         Conflict: a change of something published.
     """
+    return _pool(settings.database_url or open_embedded(settings.embedded), settings.pool_size, _WatchedPool)
+
+
+def one_beside(engine: Engine, seconds: float) -> Engine:
+    """A pool of one connection to the same database, for what must be answered while all of `engine`'s are in use.
+
+    Args:
+        seconds: a statement may take.
+    """
+    made = _pool(engine.url, 1, QueuePool)
+
+    def bound(connection: psycopg.Connection[Any], _record: object) -> None:
+        connection.execute(f"SET statement_timeout = '{seconds:.0f}s'".encode())
+        connection.commit()
+
+    event.listen(made, "connect", bound)
+    return made
+
+
+def _pool(url: URL, size: int, kind: type[QueuePool]) -> Engine:
     made = create_engine(
-        settings.database_url or open_embedded(settings.embedded),
-        pool_size=settings.pool_size,
+        url,
+        poolclass=kind,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT,
         pool_pre_ping=True,
@@ -46,6 +80,21 @@ def engine(settings: Settings) -> Engine:
     event.listen(made, "connect", _register_types)
     event.listen(made, "handle_error", _translate)
     return made
+
+
+class _WatchedPool(QueuePool):
+    """A pool that measures how long it lets wait."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """A connection that answers."""
+        started = time.monotonic()
+        try:
+            return super().connect()
+        except PoolTimeout:
+            metrics.POOL_TIMEOUTS.inc()
+            raise
+        finally:
+            metrics.POOL_WAIT.observe(time.monotonic() - started)
 
 
 @contextmanager
@@ -85,6 +134,8 @@ def driver(connection: Connection) -> Iterator[psycopg.Connection[Any]]:
 
 def _register_types(connection: psycopg.Connection[Any], _record: object) -> None:
     """Teach a connection pgvector's types; before the first migration there are none."""
+    connection.execute(_NOTICE_DEATH)
+    connection.commit()
     if TypeInfo.fetch(connection, "vector") is not None:
         register_vector(connection)
     connection.rollback()  # the look-up opened a transaction
@@ -95,20 +146,23 @@ def _translate(context: ExceptionContext) -> None:
     if context.is_pre_ping:  # the pool deals with it: it connects anew
         return
     error = context.original_exception
+    if isinstance(error, psycopg.Error):
+        metrics.DATABASE_ERRORS.labels(error.sqlstate or "connection").inc()
     if isinstance(error, psycopg.errors.RestrictViolation):
         raise Conflict(error.diag.message_primary or str(error))
     if isinstance(error, psycopg.errors.UndefinedTable):
         raise Unavailable(f"{error.diag.message_primary}: bring the database up to date with `sensedict migrate`")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
-        context.is_disconnect or context.connection is None or _passes(error)
-    ):
+    if isinstance(error, psycopg.Error) and (context.is_disconnect or context.connection is None or _passes(error)):
         raise _unavailable(error)
 
 
 def _passes(error: psycopg.Error) -> bool:
-    return (error.sqlstate or "")[:2] in _PASSING
+    return (error.sqlstate or "").startswith(_PASSING)
 
 
 def _unavailable(error: psycopg.Error) -> Unavailable:
+    told = _TOLD.get(error.sqlstate or "")
+    if told is not None:
+        return Unavailable(told)
     reason = str(error).strip().splitlines()
     return Unavailable(f"the database cannot be reached: {reason[0] if reason else type(error).__name__}")

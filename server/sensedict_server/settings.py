@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sensedict.errors import ConfigurationError
 
 DRIVER = "postgresql+psycopg"
 _PREFIX = "SENSEDICT_"
-_READ = ("HOME", "DATABASE_URL", "POOL_SIZE", "PLANS")
+_READ = ("HOME", "DATABASE_URL", "POOL_SIZE", "PLANS", "LOG_LEVEL", "LOG_FORMAT")
 _OF_OTHERS = ("TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD")  # the tests, docker-compose.yml
 
 
@@ -28,12 +28,16 @@ class Settings:
         database_url: any PostgreSQL ≥ 15 with pgvector ≥ 0.8; None: an embedded one in `home/postgres`.
         pool_size: connections of one process, and so its threads that answer requests.
         plans: TOML file of the builds that can be started over HTTP; None: there are none.
+        log_level: the least that the service's log tells: debug, info, warning or error.
+        log_format: json or text; None: text on a terminal, JSON elsewhere.
     """
 
     home: Path
     database_url: URL | None = None
     pool_size: int = 10
     plans: Path | None = None
+    log_level: str = "info"
+    log_format: str | None = None
 
     @property
     def files(self) -> Path:
@@ -47,7 +51,7 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read `SENSEDICT_HOME`, `SENSEDICT_DATABASE_URL`, `SENSEDICT_POOL_SIZE` and `SENSEDICT_PLANS`.
+        """Read `SENSEDICT_HOME`, `…_DATABASE_URL`, `…_POOL_SIZE`, `…_PLANS`, `…_LOG_LEVEL` and `…_LOG_FORMAT`.
 
         Raises:
             ConfigurationError: naming every fault at once.
@@ -57,10 +61,19 @@ class Settings:
         url = _database_url(environment, faults)
         pool_size = _pool_size(environment, faults)
         plans = _plans(environment, faults)
+        log_level = _one_of(environment, "LOG_LEVEL", ("debug", "info", "warning", "error"), faults)
+        log_format = _one_of(environment, "LOG_FORMAT", ("json", "text"), faults)
         faults += _misspelt(environment)
         if faults:
             raise ConfigurationError("the environment cannot be used: " + "; ".join(faults))
-        return Settings(home=home, database_url=url, pool_size=pool_size, plans=plans)
+        return Settings(
+            home=home,
+            database_url=url,
+            pool_size=pool_size,
+            plans=plans,
+            log_level=log_level or Settings.log_level,
+            log_format=log_format,
+        )
 
 
 def _home(environment: Mapping[str, str], faults: list[str]) -> Path:
@@ -113,6 +126,14 @@ def _plans(environment: Mapping[str, str], faults: list[str]) -> Path | None:
     if not path.is_file():
         faults.append(f"SENSEDICT_PLANS {str(path)!r} is not a file: name a TOML file of plans, or unset it")
     return path
+
+
+def _one_of(environment: Mapping[str, str], name: str, known: Sequence[str], faults: list[str]) -> str | None:
+    given = environment.get(f"{_PREFIX}{name}", "")
+    if given and given not in known:
+        faults.append(f"{_PREFIX}{name} is {given!r}: give one of {', '.join(known)}")
+        return None
+    return given or None
 
 
 def _misspelt(environment: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,154 @@
+"""Around every request: its id, its log line, its numbers, and its end when nobody waits for it. Plain ASGI, so that
+bodies pass through as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+
+import anyio
+import anyio.to_thread
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sensedict.errors import SenseDictError, Unavailable
+from sensedict.wire import LIVEZ, METRICS, READYZ
+from sensedict_server import metrics
+from sensedict_server.disconnects import Watch
+from sensedict_server.logs import log
+from sensedict_server.problems import problem
+from sensedict_server.work import Work, current
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PROBES = (LIVEZ, READYZ, METRICS)  # asked every few seconds, and most of all while nothing else is answered
+WAITING_PER_THREAD = 16  # with requests of 10 ms the last in line waits a sixth of a second
+
+
+class RequestContext:
+    """Give each request an id (the caller's own, if it sent a usable `X-Request-ID`), send it back, and log the answer.
+
+    An error that nobody foresaw becomes a problem document too, and its traceback goes to the log. A request whose
+    client went away is ended. One more than the threads can answer soon is refused.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._cancelling = anyio.CapacityLimiter(2)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        work = Work(_request_id(scope))
+        scope.setdefault("state", {})["request_id"] = work.request_id
+        token = current.set(work)
+        answer = _Answer(send, work.request_id)
+        metrics.IN_FLIGHT.inc()
+        try:
+            await self._answer(scope, receive, answer, work)
+        finally:
+            metrics.IN_FLIGHT.dec()
+            answer.tell(scope)
+            current.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, work: Work) -> None:
+        try:
+            if scope["path"] not in _PROBES:
+                _refuse_when_crowded()
+            with anyio.CancelScope() as end:
+                watch = Watch(scope, receive, answer, work, end, self._cancelling)
+                try:
+                    await self._app(scope, watch.receive, answer.send)
+                finally:
+                    watch.stop()
+            if end.cancelled_caught:
+                raise ClientDisconnect
+        except asyncio.CancelledError:  # the service stops, and waits no longer
+            answer.status = answer.status or 499
+            work.stop()
+            raise
+        except ClientDisconnect:
+            metrics.ABANDONED.inc()
+            answer.status = 499  # nobody is left to answer
+        except SenseDictError as refused:
+            await problem(refused, work.request_id)(scope, receive, answer.send)
+        except Exception as error:
+            log.exception("unforeseen error")
+            if answer.status == 0:
+                unforeseen = SenseDictError(f"{type(error).__name__}: {error}")
+                await problem(unforeseen, work.request_id)(scope, receive, answer.send)
+
+
+class _Answer:
+    """An answer on its way out, and what is to be told of it."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self._started = time.monotonic()
+        self._bytes = 0
+        self.status = 0
+        self.complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", []), (b"x-request-id", self._request_id.encode())]
+        elif message["type"] == "http.response.body":
+            self._bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    def tell(self, scope: Scope) -> None:
+        """Log and count, now that it is over."""
+        seconds = time.monotonic() - self._started
+        route = getattr(scope.get("route"), "path", "unmatched")  # never the path: each would be a series of its own
+        metrics.REQUEST_SECONDS.labels(route, _method(scope), self.status).observe(seconds)
+        metrics.ANSWER_BYTES.labels(route).inc(self._bytes)
+        level = logging.WARNING if self.status >= 500 else logging.INFO
+        if scope["path"] in _PROBES and level == logging.INFO:
+            level = logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "request", extra=self._fields(scope, route, seconds))
+
+    def _fields(self, scope: Scope, route: str, seconds: float) -> dict[str, str | int | float | None]:
+        return {
+            "request_id": self._request_id,
+            "method": scope["method"],
+            "path": scope["path"],
+            "route": route,
+            "dictionary": scope.get("path_params", {}).get("ref"),
+            "key": scope["state"].get("key_name"),
+            "status": self.status,
+            "milliseconds": round(seconds * 1000, 1),
+            "bytes": self._bytes,
+        }
+
+
+def _refuse_when_crowded() -> None:
+    """Let pass a request for which a thread will be free soon.
+
+    Raises:
+        Unavailable: so many wait already that waiting would only make the line longer.
+    """
+    threads = anyio.to_thread.current_default_thread_limiter()
+    if threads.available_tokens > 0:
+        return
+    waiting = threads.statistics().tasks_waiting
+    if waiting >= WAITING_PER_THREAD * threads.total_tokens:
+        metrics.REFUSED.inc()
+        raise Unavailable(f"every thread is busy and {waiting} requests wait already: try again in a moment")
+
+
+def _method(scope: Scope) -> str:
+    """The method, if it is one that a route has: a caller may make others up, and each would be a series."""
+    method: str = scope["method"]
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
+
+
+def _request_id(scope: Scope) -> str:
+    given: bytes = dict(scope["headers"]).get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
