@@ -57,7 +57,7 @@ lexicons = Table(
     Column("settings", JSONB, nullable=False, server_default=text("'{}'")),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("name", "version"),
-    CheckConstraint("state IN ('draft', 'published')", name="state"),
+    CheckConstraint("state IN ('draft', 'published', 'withdrawn')", name="state"),
     comment="Versions of a set of relations; published never changes",
 )
 
@@ -163,6 +163,7 @@ relation_glosses = Table(
     Column("lexicon_id", ForeignKey("lexicons.id"), nullable=False),
     Column("relation_id", ForeignKey("relations.id"), primary_key=True),
     Column("gloss_id", ForeignKey("glosses.id"), primary_key=True),
+    Index(None, "gloss_id"),
     comment="The senses, of either word, that a source lists a relation under",
 )
 
@@ -214,11 +215,15 @@ dictionaries = Table(
     Column("words_with_senses", Integer, nullable=False),
     Column("content_hash", Text, comment="sha256 over the published vectors and index"),
     Column("published_at", DateTime(timezone=True)),
+    Column("deprecated_at", DateTime(timezone=True), comment="do not start with it"),
+    Column("sunset_at", DateTime(timezone=True), comment="may be deleted from then"),
     UniqueConstraint("name", "version"),
-    CheckConstraint("state IN ('draft', 'published')", name="state"),
+    CheckConstraint("state IN ('draft', 'published', 'withdrawn')", name="state"),
+    CheckConstraint("sunset_at IS NULL OR sunset_at >= deprecated_at", name="sunset"),
+    CheckConstraint("state <> 'draft' OR deprecated_at IS NULL", name="deprecated"),
     CheckConstraint("key_policy IN ('next', 'predicted', 'input')", name="key_policy"),
     CheckConstraint(
-        "state = 'draft' OR (content_hash IS NOT NULL AND published_at IS NOT NULL)", name="published_whole"
+        "state <> 'published' OR (content_hash IS NOT NULL AND published_at IS NOT NULL)", name="published_whole"
     ),
     comment="Versions of a teacher's senses; published never changes",
 )
@@ -300,6 +305,52 @@ id_maps = Table(
     comment="Which sense of a dictionary became which of another; published never changes",
 )
 
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("content_hash", Text, nullable=False),
+    Column("published_at", DateTime(timezone=True)),
+    Column("deleted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("deleted_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("kind", "name", "version"),
+    CheckConstraint("kind IN ('dictionary', 'lexicon')", name="kind"),
+    comment="What was published and is deleted",
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("actor", Text, nullable=False, comment="name of a key, or user of the command line"),
+    Column("reason", Text, nullable=False),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    CheckConstraint("kind IN ('dictionary', 'lexicon')", name="kind"),
+    Index(None, "name", "version"),
+    comment="Who did what with a version, when and why",
+)
+
+version_uses = Table(
+    "version_uses",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("key_name", Text, primary_key=True, comment="empty where no key was needed"),
+    Column("requests", BigInteger, nullable=False),
+    Column("first_at", DateTime(timezone=True), nullable=False),
+    Column("last_at", DateTime(timezone=True), nullable=False),
+    comment="Who asked a service for which version of a dictionary, and when last; stays when that is deleted",
+)
+
 builds = Table(
     "builds",
     metadata,
@@ -354,3 +405,21 @@ build_log = Table(
     Index(None, "build_id", "id"),
     comment="What happened to builds",
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True, comment="sha256 of the key, which is kept nowhere"),
+    Column("prefix", Text, nullable=False, comment="the key's first characters, to know it by"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True), comment="null: never"),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True), comment="about a minute late"),
+    CheckConstraint("scope IN ('read', 'admin')", name="scope"),
+    CheckConstraint("octet_length(hash) = 32", name="sha256"),
+    comment="Who may call the service",
+)
+Index("uq_api_keys_in_force", api_keys.c.name, unique=True, postgresql_where=api_keys.c.revoked_at.is_(None))

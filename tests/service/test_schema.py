@@ -39,8 +39,28 @@ def test_up_is_idempotent(database: Engine, settings: Settings, tiny_draft: Draf
         assert list_dictionaries(connection) == [dictionary]
 
 
+def test_no_way_down_on_published_data(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
+    dictionary = publish(database, settings.files, tiny_draft)
+    for revision in ("base", "0006"):
+        with pytest.raises(Conflict, match="cannot go below 0007: the database holds dictionary tiny@1, "):
+            schema.migrate(database, revision)
+    with database.connect() as connection:
+        assert schema.require_current(connection) == schema.head()
+        assert list_dictionaries(connection) == [dictionary]
+
+
+def unpublish(database: Engine) -> None:
+    """As only the owner of the tables can: a database that was migrated up with what it had."""
+    with database.begin() as connection:
+        for table in ("dictionaries", "lexicons"):
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+            connection.execute(text(f"UPDATE {table} SET state = 'draft'"))
+            connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
+
+
 def test_down_and_up_on_data(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
     first = publish(database, settings.files, tiny_draft)
+    unpublish(database)
     assert schema.migrate(database, "base") == (schema.head(), None)
     with database.connect() as connection:
         # nothing of ours is left behind: tables, views, functions
@@ -64,8 +84,11 @@ def test_directions_that_the_oldest_schema_lost_are_not_made_up(database: Engine
     """Its ends stand in order of their ids: up again, nobody knows which of dog and animal is the wider."""
     (tmp_path / "mine.tsv").write_text("zebra\tanimal\thypernym\nhot\tcold\tantonym\n", "utf-8")
     load_lexicon(database, "mine", "1", Recipe([parse_source(f"typed:{tmp_path / 'mine.tsv'}")]))
+    unpublish(database)
     schema.migrate(database, "0001")
     schema.migrate(database)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE lexicons SET state = 'published'"))
     load_lexicon(database, "mine", "2", Recipe(base="mine@1"))
     with database.connect() as connection:
         types = "SELECT type, directed FROM analytics.relations WHERE lexicon = :lexicon ORDER BY type"

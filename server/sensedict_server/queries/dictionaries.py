@@ -15,10 +15,10 @@ from sensedict_server.tables import aliases, dictionaries, lexicons, relation_so
 
 @dataclass(frozen=True)
 class Dictionary:
-    """A published dictionary; nothing of it ever changes.
+    """A dictionary; nothing of a published one ever changes but that it is deprecated, or deleted.
 
     Attributes:
-        id: row of `dictionaries`.
+        id: row of `dictionaries`; `state` is `draft` or `published`.
         lexicon_id: row of `lexicons`; `lexicon` is its name@version.
         The rest: see `sensedict.wire.DictionaryInfo`.
     """
@@ -41,7 +41,10 @@ class Dictionary:
     tokens_with_senses: int
     words_with_senses: int
     content_hash: str
-    published_at: datetime
+    state: str
+    published_at: datetime | None
+    deprecated_at: datetime | None
+    sunset_at: datetime | None
 
     @property
     def ref(self) -> str:
@@ -71,11 +74,11 @@ class Source:
     relations: int
 
 
-def find_dictionary(connection: Connection, name: str, version: str) -> Dictionary | None:
-    """The published dictionary of that name and version, or that the alias `version` stands for."""
+def find_dictionary(connection: Connection, name: str, version: str, drafts: bool = False) -> Dictionary | None:
+    """The published dictionary of that name and version, or that the alias `version` stands for; or a draft."""
     meant = select(aliases.c.dictionary_id).where(aliases.c.name == name, aliases.c.alias == version)
     query = (
-        _published()
+        _in_states(drafts)
         .where(dictionaries.c.name == name)
         .where(or_(dictionaries.c.version == version, dictionaries.c.id == meant.scalar_subquery()))
         .order_by((dictionaries.c.version == version).desc())
@@ -85,9 +88,10 @@ def find_dictionary(connection: Connection, name: str, version: str) -> Dictiona
     return None if row is None else _dictionary(row)
 
 
-def list_dictionaries(connection: Connection) -> list[Dictionary]:
-    """Every published dictionary, by name and then newest first."""
-    query = _published().order_by(dictionaries.c.name, dictionaries.c.published_at.desc(), dictionaries.c.id.desc())
+def list_dictionaries(connection: Connection, drafts: bool = False) -> list[Dictionary]:
+    """Every published dictionary, by name and then newest first; with the drafts, which come before them."""
+    newest_first = dictionaries.c.published_at.desc().nulls_first()
+    query = _in_states(drafts).order_by(dictionaries.c.name, newest_first, dictionaries.c.id.desc())
     return [_dictionary(row) for row in connection.execute(query)]
 
 
@@ -145,12 +149,13 @@ def count_published(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _published() -> Select[Any]:
+def _in_states(drafts: bool) -> Select[Any]:
+    states = ("draft", "published") if drafts else ("published",)
     lexicon = (lexicons.c.name + "@" + lexicons.c.version).label("lexicon")
     return (
         select(dictionaries, lexicon)
         .join(lexicons, lexicons.c.id == dictionaries.c.lexicon_id)
-        .where(dictionaries.c.state == "published")
+        .where(dictionaries.c.state.in_(states))
     )
 
 

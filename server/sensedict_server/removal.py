@@ -1,0 +1,126 @@
+"""Takes away what deleted versions leave: rows, in small transactions, and file sets. Stopped, it goes on anywhere.
+
+A version is gone when its row says so; its other rows follow later, when no answer that began before is still being
+read from them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Table, delete, or_, text
+
+from sensedict.errors import Corrupt
+from sensedict.fileset import MANIFEST, Manifest
+from sensedict_server import files
+from sensedict_server.queries import versions
+from sensedict_server.queries.versions import OWNERS, Kind, Owner
+from sensedict_server.tables import (
+    contexts,
+    dictionary_words,
+    forms,
+    glosses,
+    id_maps,
+    relation_glosses,
+    relation_sources,
+    relations,
+    segmentations,
+    senses,
+    tokens,
+)
+
+GRACE = 30.0  # seconds from a deletion to the removal of rows: more than a service takes to notice it and to answer
+ROWS = 20_000  # of one transaction
+_MANY = 100_000  # dead rows that a later look-up would pass one by one
+_LOCK = 0x5E45ED1E  # advisory: one process at a time
+_END = 2**63 - 1
+
+# Tables in the order in which their rows can go, and the key that cuts each into pieces; relations by falling id, since
+# a derived one has a higher id than what it comes from.
+_PARTS: dict[str, tuple[tuple[Table, str], ...]] = {
+    "dictionary": (
+        (contexts, "sense_id"),
+        (senses, "sense_id"),
+        (tokens, "token_id"),
+        (dictionary_words, "word_id"),
+    ),
+    "lexicon": (
+        (relation_glosses, "relation_id"),
+        (relations, "id"),
+        (glosses, "id"),
+        (forms, "form_id"),
+        (segmentations, "word_id"),
+        (relation_sources, "id"),
+    ),
+}
+
+
+def remove_withdrawn(engine: Engine, kind: Kind, older_than: float = GRACE, rows: int = ROWS) -> Iterator[int]:
+    """Remove the rows of deleted versions, and at last their own; yields the number of rows after each transaction.
+
+    Args:
+        older_than: seconds since the deletion; a draft's rows go at once.
+        rows: about so many a transaction.
+
+    Raises:
+        Unavailable: the database went away; called again, it goes on.
+    """
+    with engine.connect() as connection:
+        there = versions.withdrawn(connection, kind, older_than)
+    for owner in there:
+        yield from _remove(engine, kind, owner, rows)
+
+
+def remove_file_set(root: Path, ref: str, content_hash: str | None) -> bool:
+    """Remove the file set of a deleted dictionary; one of another content stays, and so does what is mapped of it."""
+    place = files.folder(root, ref)
+    if not place.is_dir():
+        return False
+    with files.locked(root, ref):
+        try:
+            found = Manifest.from_json((place / MANIFEST).read_bytes()).identity.content_hash
+        except (FileNotFoundError, Corrupt):
+            return False
+        if found != content_hash:
+            return False
+        gone = place.with_name(f".{ref}.new-deleted")  # a name that `files.temporary` clears, should we be killed now
+        shutil.rmtree(gone, ignore_errors=True)
+        place.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    (root / f".{ref}.lock").unlink(missing_ok=True)
+    return True
+
+
+def _remove(engine: Engine, kind: Kind, owner: Owner, rows: int) -> Iterator[int]:
+    removed = 0
+    for table, key in _PARTS[kind]:
+        column, owned, end = table.c[key], table.c[f"{kind}_id"] == owner.id, _END
+        while True:
+            with engine.begin() as connection:
+                if not _alone(connection):
+                    return
+                first = versions.key_before(connection, table, owned, column, end, rows)
+                if first is None:
+                    break
+                removed += connection.execute(delete(table).where(owned, column >= first, column < end)).rowcount
+                end = first
+            yield removed
+        if table is senses and removed > _MANY:
+            _vacuum(engine, table)  # each token looks whether it has senses left, and would pass all that are dead
+    with engine.begin() as connection:
+        if kind == "dictionary":
+            connection.execute(delete(id_maps).where(or_(id_maps.c.old_id == owner.id, id_maps.c.new_id == owner.id)))
+        connection.execute(delete(OWNERS[kind]).where(OWNERS[kind].c.id == owner.id))
+    yield removed
+
+
+def _alone(connection: Connection) -> bool:
+    """Whether no other process removes rows now."""
+    return bool(connection.execute(text(f"SELECT pg_try_advisory_xact_lock({_LOCK})")).scalar_one())
+
+
+def _vacuum(engine: Engine, table: Table) -> None:
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(f"VACUUM {table.name}"))
