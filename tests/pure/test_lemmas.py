@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensedict_server.lexicon import lemmas
-from sensedict_server.lexicon.lemmas import lemma_candidates
+from sensedict import lemmas
+from sensedict.lemmas import lemma_candidates
 
 ENDINGS = ("s", "es", "ies", "ves", "ses", "men", "ed", "ied", "ing", "ying", "er", "ier", "est", "iest", "tted", "")
 

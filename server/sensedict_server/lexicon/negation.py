@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sensedict.lemmas import lemma_candidates
 from sensedict_server.lexicon.affixes import Affix, AffixTable, shipped_affixes
-from sensedict_server.lexicon.lemmas import lemma_candidates
 from sensedict_server.lexicon.relations import ANTONYM, REVERSAL, SYMMETRIC, SYNONYM, Relation, Segmentation
 
 _MORPHEME = re.compile(r"<(?P<prefix>[^<>(){}]+)<|\((?P<root>[^<>(){}]+)\)|>(?P<suffix>[^<>(){}]+)>|(?P<brace>[{}])")

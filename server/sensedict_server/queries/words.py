@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
-from unicodedata import normalize
+from typing import Any
 
 from sqlalchemy import BigInteger, BindParameter, Connection, Select, Text, bindparam, func, or_, select, union
 
-from sensedict_server.lexicon.lemmas import lemma_candidates
+from sensedict import lookup
+from sensedict.lookup import MOST_FORMS, Word, token_word
 from sensedict_server.tables import dictionary_words, forms, glosses, relation_sources, relations, tokens, words
-
-Match = Literal["exact", "case", "form", "lemma"]
-_MOST_FORMS = 20  # of one word that are tried
 
 
 @dataclass(frozen=True)
@@ -23,28 +20,6 @@ class Scope:
 
     dictionary_id: int
     lexicon_id: int
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word under a dictionary's tokenizer.
-
-    Attributes:
-        word_id: row of `words`; None where the word stands in no relation and is known as a token alone.
-        text: as the dictionary spells it.
-        token_ids: its tokens as it stands inside a sentence.
-        first_sense, sense_count: the range of its senses.
-        reason: why it has no senses.
-        matched: how it was found: as spelt, as its case folds, by a form that a source lists, by a rule of inflection.
-    """
-
-    word_id: int | None
-    text: str
-    token_ids: tuple[int, ...]
-    first_sense: int
-    sense_count: int
-    reason: str | None
-    matched: Match = "exact"
 
 
 @dataclass(frozen=True)
@@ -58,49 +33,13 @@ class Gloss:
 
 
 def find_word(connection: Connection, scope: Scope, word: str, pos: str | None = None) -> Word | None:
-    """The word whose senses are wanted: as spelt, else as its case folds, else by a form or a lemma (DSKD §3.3).
-
-    In each a word of relations comes before a bare token, but a token spelt exactly so comes before a word of relations
-    that only folds to it: its senses are those of this very spelling. `find_related_word` decides otherwise.
-
-    A token stands for a word when its text is a space and the word, as inside a sentence, or else the word itself.
-    A word typed with combining accents that is not found is looked up with whole letters (NFC), as text has them.
-
-    Where `pos` is given, what the sources know as other parts of speech only is passed over.
-    """
-    dictionary_id = scope.dictionary_id
-
-    def ways() -> Iterator[Word | None]:
-        for spelling in _spellings(word):
-            yield _in_relations(connection, dictionary_id, spelling, folded=False)
-            yield _as_token(connection, dictionary_id, spelling, folded=False)
-            yield _matched("case", _in_relations(connection, dictionary_id, spelling, folded=True))
-            yield _matched("case", _as_token(connection, dictionary_id, spelling, folded=True))
-        for match, text in _inflections(connection, scope, word, pos):
-            yield _matched(match, _in_relations(connection, dictionary_id, text, folded=False))
-            yield _matched(match, _as_token(connection, dictionary_id, text, folded=False))
-
-    return _first_of(connection, scope, ways(), pos)
+    """The word whose senses are wanted; see `sensedict.lookup.find_word`."""
+    return lookup.find_word(_Index(connection, scope), word, pos)
 
 
 def find_related_word(connection: Connection, scope: Scope, word: str) -> Word | None:
-    """The word whose relations are wanted: a word of relations, matches in the same order; else a bare token.
-
-    A token spelt exactly so has no relations, so it does not hide the word of relations that folds to it.
-    """
-    dictionary_id = scope.dictionary_id
-
-    def ways() -> Iterator[Word | None]:
-        for spelling in _spellings(word):
-            yield _in_relations(connection, dictionary_id, spelling, folded=False)
-            yield _matched("case", _in_relations(connection, dictionary_id, spelling, folded=True))
-        for match, text in _inflections(connection, scope, word, None):
-            yield _matched(match, _in_relations(connection, dictionary_id, text, folded=False))
-        for spelling in _spellings(word):
-            yield _as_token(connection, dictionary_id, spelling, folded=False)
-            yield _matched("case", _as_token(connection, dictionary_id, spelling, folded=True))
-
-    return _first_of(connection, scope, ways(), None)
+    """The word whose relations are wanted; see `sensedict.lookup.find_related_word`."""
+    return lookup.find_related_word(_Index(connection, scope), word)
 
 
 def parts_of_speech(connection: Connection, lexicon_id: int, text: str) -> list[str]:
@@ -136,27 +75,24 @@ def glosses_of(connection: Connection, lexicon_id: int, text: str, pos: str | No
     return [Gloss(**row._mapping) for row in connection.execute(query)]
 
 
-def _first_of(connection: Connection, scope: Scope, found: Iterable[Word | None], pos: str | None) -> Word | None:
-    for word in found:
-        if word is None:
-            continue
-        known = [] if pos is None else parts_of_speech(connection, scope.lexicon_id, word.text)
-        if not known or pos in known:
-            return word
-    return None
+@dataclass(frozen=True)
+class _Index:
+    """The `WordIndex` of a dictionary in the database."""
 
+    connection: Connection
+    scope: Scope
 
-def _matched(match: Match, found: Word | None) -> Word | None:
-    return None if found is None else replace(found, matched=match)
+    def in_relations(self, word: str, *, folded: bool) -> Word | None:
+        return _in_relations(self.connection, self.scope.dictionary_id, word, folded=folded)
 
+    def as_token(self, word: str, *, folded: bool) -> Word | None:
+        return _as_token(self.connection, self.scope.dictionary_id, word, folded=folded)
 
-def _inflections(connection: Connection, scope: Scope, word: str, pos: str | None) -> Iterator[tuple[Match, str]]:
-    """What the word may be a form of, or have as a form: first as sources list it, then by the rules."""
-    spelling = normalize("NFC", word)
-    yield from (("form", text) for text in _listed_forms(connection, scope.lexicon_id, spelling, pos))
-    folded = [spelling, *([spelling.lower()] if spelling.lower() != spelling else [])]
-    guesses = (guess for text in folded for guess in lemma_candidates(text))
-    yield from (("lemma", lemma) for lemma in dict.fromkeys(lemma for lemma, of in guesses if pos in (None, of)))
+    def listed_forms(self, word: str, pos: str | None) -> Sequence[str]:
+        return _listed_forms(self.connection, self.scope.lexicon_id, word, pos)
+
+    def parts_of_speech(self, text: str) -> list[str]:
+        return parts_of_speech(self.connection, self.scope.lexicon_id, text)
 
 
 def _listed_forms(connection: Connection, lexicon_id: int, word: str, pos: str | None) -> Sequence[str]:
@@ -170,16 +106,12 @@ def _listed_forms(connection: Connection, lexicon_id: int, word: str, pos: str |
             .join(other, other.c.id == other_id)
             .where(forms.c.lexicon_id == lexicon_id, func.lower(asked.c.text) == func.lower(word))
             .order_by((asked.c.text == word).desc(), other.c.id)
-            .limit(_MOST_FORMS)
+            .limit(MOST_FORMS)
         )
         if pos is not None:
             query = query.where(or_(forms.c.pos == pos, forms.c.pos.is_(None)))
         listed += connection.execute(query).scalars()
     return list(dict.fromkeys(listed))
-
-
-def _spellings(word: str) -> Sequence[str]:
-    return list(dict.fromkeys((word, normalize("NFC", word))))
 
 
 def _in_relations(connection: Connection, dictionary_id: int, word: str, *, folded: bool) -> Word | None:
@@ -232,5 +164,4 @@ def _as_token(connection: Connection, dictionary_id: int, word: str, *, folded: 
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    reason = None if row.sense_count else f"token without senses: {row.text!r}"
-    return Word(None, row.text.removeprefix(" "), (row.token_id,), row.first_sense, row.sense_count, reason)
+    return token_word(*row)

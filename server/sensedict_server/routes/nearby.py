@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from sensedict import wire
+from sensedict.lookup import Word
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.queries.senses import Owner, owners_of
-from sensedict_server.queries.words import Word
 from sensedict_server.routes.shared import LIMITS
 
 

@@ -11,13 +11,14 @@ from sqlalchemy import Connection
 
 from sensedict import wire
 from sensedict.errors import RelationNotFound, WordNotFound
+from sensedict.lookup import Word, word_not_found
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
 from sensedict_server.queries.explain import derivation_of
 from sensedict_server.queries.filters import count_relations_of
 from sensedict_server.queries.relations import Filter, page_of_relations, relations_by_id
 from sensedict_server.queries.walks import shortest_path, walk
-from sensedict_server.queries.words import Scope, Word, find_related_word
+from sensedict_server.queries.words import Scope, find_related_word
 from sensedict_server.routes.cursors import Cursor, Place
 from sensedict_server.routes.explained import explanation, seen_from
 from sensedict_server.routes.filters import check_filter
@@ -29,7 +30,6 @@ from sensedict_server.routes.shared import (
     Unchanging,
     checked_word,
     refuse_null,
-    word_not_found,
 )
 
 router = APIRouter(tags=["relations"], dependencies=[Depends(accepts_json)], responses=described(404, 406, 422, 503))

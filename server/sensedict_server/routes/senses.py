@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from sensedict import wire
 from sensedict.errors import SenseNotFound, TokenNotFound, WordNotFound
+from sensedict.lookup import word_not_found
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
@@ -18,7 +19,7 @@ from sensedict_server.queries.words import Scope, find_word, glosses_of, parts_o
 from sensedict_server.routes.explained import glosses
 from sensedict_server.routes.filters import check_pos
 from sensedict_server.routes.nearby import nearest_of_others, nearest_words
-from sensedict_server.routes.shared import LIMITS, AskedPos, AskedWord, SharedCatalogue, Unchanging, word_not_found
+from sensedict_server.routes.shared import LIMITS, AskedPos, AskedWord, SharedCatalogue, Unchanging
 
 router = APIRouter(tags=["senses"], dependencies=[Depends(accepts_json)], responses=described(404, 406, 422, 503))
 

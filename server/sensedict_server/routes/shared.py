@@ -131,9 +131,3 @@ def asked_pos(
 
 
 AskedPos = Annotated[str | None, Depends(asked_pos)]
-
-
-def word_not_found(word: str, ref: str, pos: str | None = None) -> str:
-    """What to say of a word that the dictionary does not know."""
-    told = f"the word {word!r} is in no relation of {ref} and no single token of it, nor is a form or lemma of it"
-    return told if pos is None else f"{told}, as {pos!r}: ask without pos"

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict import wire
+from sensedict.lookup import Word
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.plane import principal_plane
 from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.queries.related import Placed, placed_senses, related_words
-from sensedict_server.queries.words import Word
 from sensedict_server.routes.nearby import nearest_words
 
 _RELATED: tuple[tuple[wire.MapRelation, tuple[str, ...]], ...] = (

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from sensedict import wire
 from sensedict.errors import WordNotFound
+from sensedict.lookup import word_not_found
 from sensedict_server.media import accepts_json
 from sensedict_server.moves import moves_of
 from sensedict_server.problems import described
@@ -26,7 +27,6 @@ from sensedict_server.routes.shared import (
     Unchanging,
     caching_headers,
     checked_word,
-    word_not_found,
 )
 from sensedict_server.routes.word_map import map_around
 
