@@ -84,6 +84,11 @@ class Snapshot:
         """(N, D) float16 vectors of all senses by id, on the mapped pages: read-only, valid after `close` too."""
         return self._open_content()[0]
 
+    @property
+    def index(self) -> Index:
+        """Which senses belong to which token, and to its neighbours, on the mapped pages."""
+        return self._open_content()[1]
+
     def verify(self) -> None:
         """Hash every file and compare it with the manifest.
 

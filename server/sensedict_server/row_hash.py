@@ -63,19 +63,20 @@ def numbers(values: Any) -> Ids:
     return found
 
 
-def places(known: Ids, asked: Ids, what: str) -> Ids:
-    """The place in `known`, which rises, of each id that is asked for; -1 stays as it is.
+def places(known: Ids, asked: Ids, what: str, *, null: bool = False) -> Ids:
+    """The place in `known`, which rises, of each id that is asked for; where there may be null, -1 stays as it is.
 
     Raises:
         InvalidSnapshot: an id is not known; names it and `what`.
     """
     found = np.searchsorted(known, asked)
-    absent = asked != _NONE
+    none = (asked == _NONE) & null
+    absent = ~none
     if len(known):
         absent &= known[np.minimum(found, len(known) - 1)] != asked
     if absent.any():
         raise InvalidSnapshot(f"{what} {asked[absent.argmax()]} is named and is not there")
-    return np.where(asked == _NONE, _NONE, found)
+    return np.where(none, _NONE, found)
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,23 @@ class Vocabulary:
 
     @staticmethod
     def of(table: pa.Table) -> Vocabulary:
-        """The words of a table with the columns `word_id`, `word` and `language`."""
+        """The words of a table with the columns `word_id`, `word` and `language`, in any order."""
         order = pc.sort_indices(table, sort_keys=[("language", "ascending"), ("word", "ascending")]).to_numpy()
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
-        return Vocabulary(numbers(table["word_id"].combine_chunks()), ranks)
+        ids = numbers(table["word_id"].combine_chunks())
+        rising = np.argsort(ids)
+        return Vocabulary(ids[rising], ranks[rising])
 
-    def rank(self, asked: Ids) -> Ids:
-        """The rank of each id; -1 stays as it is."""
-        found = places(self.ids, asked, "the word")
+    def rank(self, asked: Ids, *, null: bool = False) -> Ids:
+        """The rank of each id; where there may be null, -1 stays as it is."""
+        found = places(self.ids, asked, "the word", null=null)
         return np.where(found == _NONE, _NONE, self.ranks[found]) if len(self.ranks) else found
+
+
+def spelling_order(table: pa.Table) -> pa.Table:
+    """The words of such a table by language and spelling, without their ids."""
+    return table.sort_by([("language", "ascending"), ("word", "ascending")]).drop_columns("word_id")
 
 
 def rows_hash(folder: Path) -> str:
@@ -104,12 +112,12 @@ def rows_hash(folder: Path) -> str:
     hashed = RowHash()
     words = pq.read_table(folder / "words.parquet")
     vocabulary = Vocabulary.of(words)
-    _add(hashed, "words", words.take(np.argsort(vocabulary.ranks)), except_for=("word_id",))
+    _add(hashed, "words", spelling_order(words))
     for name in ("tokens", "senses", "contexts"):
         for batch in _batches(folder / f"{name}.parquet"):
             _add(hashed, name, batch, except_for=("word_id",))
             if name == "senses":
-                hashed.add("senses.word", vocabulary.rank(numbers(batch["word_id"])))
+                hashed.add("senses.word", vocabulary.rank(numbers(batch["word_id"]), null=True))
     return hashed.hexdigest()
 
 
@@ -119,7 +127,7 @@ def lexicon_hash(folder: Path, sources: Sequence[Mapping[str, Any]]) -> str:
     hashed.add("sources", pa.array([json.dumps(source, sort_keys=True) for source in sources], pa.string()))
     words = pq.read_table(folder / "lexicon_words.parquet")
     vocabulary = Vocabulary.of(words)
-    _add(hashed, "words", words.take(np.argsort(vocabulary.ranks)), except_for=("word_id",))
+    _add(hashed, "words", spelling_order(words))
     relation_ids = column_of(folder / "relations.parquet", "relation_id")
     _add_relations(hashed, folder, vocabulary, relation_ids)
     gloss_ids = column_of(folder / "glosses.parquet", "gloss_id")
@@ -153,10 +161,10 @@ def _add_relations(hashed: RowHash, folder: Path, vocabulary: Vocabulary, relati
         turned = (other < word) & ~numbers(batch["directed"]).astype(bool)
         hashed.add("relations.first", np.where(turned, other, word))
         hashed.add("relations.second", np.where(turned, word, other))
-        hashed.add("relations.parent", places(relation_ids, numbers(batch["parent_id"]), "the relation"))
+        hashed.add("relations.parent", places(relation_ids, numbers(batch["parent_id"]), "the relation", null=True))
 
 
-def _add(hashed: RowHash, prefix: str, rows: Any, except_for: Sequence[str]) -> None:
+def _add(hashed: RowHash, prefix: str, rows: Any, except_for: Sequence[str] = ()) -> None:
     for name in rows.schema.names:
         if name not in except_for:
             hashed.add(f"{prefix}.{name}", rows[name])

@@ -260,6 +260,7 @@ dictionary_words = Table(
     Column("first_sense", BigInteger, nullable=False),
     Column("sense_count", SmallInteger, nullable=False),
     Column("reason", Text, comment="why the word has no senses"),
+    Column("place", BigInteger, comment="in the dictionary's order, where that is not the order of the words' ids"),
     comment="The lexicon's words under the dictionary's tokenizer; one token: the token's senses, else composed",
 )
 

@@ -69,7 +69,7 @@ def all_tokens(dictionary_id: int) -> Select[Any]:
 
 
 def all_words(dictionary_id: int) -> Select[Any]:
-    """Words of the lexicon under the dictionary's tokenizer, by word id."""
+    """Words of the lexicon under the dictionary's tokenizer, in the order in which the dictionary numbers them."""
     return (
         select(
             words.c.id.label("word_id"),
@@ -82,7 +82,7 @@ def all_words(dictionary_id: int) -> Select[Any]:
         )
         .join(dictionary_words, dictionary_words.c.word_id == words.c.id)
         .where(dictionary_words.c.dictionary_id == dictionary_id)
-        .order_by(words.c.id)
+        .order_by(func.coalesce(dictionary_words.c.place, words.c.id))
     )
 
 

@@ -234,7 +234,7 @@ def neighbours(
     """(token, neighbour's word, its first sense, its count, the token's words) a row, by token and neighbour's word.
 
     The token is one that makes a whole word and has senses; whether one of its words `is_head` is left to the caller.
-    Neighbours are the distinct other words of their relations of the given types that have senses; along a directed
+    Words are in the order in which the dictionary numbers them. Neighbours are the distinct other words of their relations of the given types that have senses; along a directed
     relation only the word that it leads to. Left out are relations in conflict, pairs that are in a relation of a
     `contrary` type too, whichever way it runs and whatever its source, and the head's own token.
     """
@@ -261,8 +261,8 @@ def neighbours(
         .join(other, (other.c.dictionary_id == dictionary_id) & (other.c.word_id == edges.c.neighbour))
         .where(func.cardinality(head.c.token_ids) == 1, head.c.sense_count > 0, other.c.sense_count > 0)
         .where(other.c.token_ids != head.c.token_ids, ~contradicted.exists())
-        .group_by(token, other.c.word_id, other.c.first_sense, other.c.sense_count)
-        .order_by(token, other.c.word_id)
+        .group_by(token, other.c.word_id, other.c.place, other.c.first_sense, other.c.sense_count)
+        .order_by(token, func.coalesce(other.c.place, other.c.word_id))
     )
 
 

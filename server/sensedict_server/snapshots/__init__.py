@@ -1,0 +1,1 @@
+"""Dictionaries out of the database as archives, and into another database."""
