@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
 from sqlalchemy import Connection, Engine
 
 from sensedict import wire
-from sensedict.errors import DictionaryNotFound
+from sensedict.errors import DictionaryGone, DictionaryNotFound
 from sensedict.snapshot import Snapshot
-from sensedict_server import files
-from sensedict_server.queries import dictionaries
+from sensedict_server import files, metrics
+from sensedict_server.queries import dictionaries, versions
 from sensedict_server.queries.dictionaries import Dictionary, Source
 from sensedict_server.queries.filters import FilterValues, filter_values
+from sensedict_server.removal import remove_file_set
 
 
 class Catalogue:
-    """Published dictionaries by address.
+    """Published dictionaries by address, and drafts for those who may see them.
 
     What is published never changes, so a version once found is remembered, and the bulk routes answer for it while the
-    database is away. Safe to use from several threads.
+    database is away. It may be deleted, though: `refresh`, called every second, forgets it. Aliases and drafts are
+    looked up each time. Safe to use from several threads.
     """
 
     def __init__(self, engine: Engine, files_root: Path) -> None:
@@ -33,25 +36,58 @@ class Catalogue:
         self._snapshots: dict[str, Snapshot] = {}
         self._sources: dict[int, list[Source]] = {}
         self._filter_values: dict[int, FilterValues] = {}
+        self._buried: set[int] = set()  # tombstones that were seen
         self._opening = Lock()
 
-    def resolve(self, ref: str) -> Dictionary:
+    def resolve(self, ref: str, drafts: bool = False) -> Dictionary:
         """The dictionary that `name@version` or `name@alias` stands for; a bare name means its alias `latest`.
+
+        Args:
+            drafts: give a draft too.
 
         Raises:
             DictionaryNotFound: naming what there is instead.
+            DictionaryGone: it is deleted; says when and why.
             Unavailable: the database is away and the version was not seen before.
         """
         known = self._found.get(ref)
+        metrics.CATALOGUE.labels("miss" if known is None else "hit").inc()
         if known is not None:
             return known
         name, _, version = ref.partition("@")
         with self.engine.connect() as connection:
-            found = dictionaries.find_dictionary(connection, name, version or wire.LATEST) if _storable(ref) else None
-            if found is None:
+            if not _storable(ref):
                 raise DictionaryNotFound(_not_found(connection, ref, name))
-        self._found[found.ref] = found  # under the version alone: an alias moves
+            found = dictionaries.find_dictionary(connection, name, version or wire.LATEST, drafts)
+            if found is None:
+                tombstone = versions.find_tombstone(connection, "dictionary", name, version)
+                if tombstone is not None:
+                    raise DictionaryGone(tombstone.told())
+                raise DictionaryNotFound(_not_found(connection, ref, name))
+        if found.state == "published":
+            self._found[found.ref] = found  # under the version alone: an alias moves
         return found
+
+    def refresh(self, engine: Engine) -> None:
+        """Forget what is deleted, with its file set, and learn what is deprecated.
+
+        Args:
+            engine: asked in place of the catalogue's own, all of whose connections may be in use.
+        """
+        known = list(self._found.values())
+        with engine.connect() as connection:
+            there = versions.still_published(connection, [dictionary.id for dictionary in known])
+            buried = versions.tombstones_beside(connection, self._buried)
+        for dictionary in known:
+            dated = there.get(dictionary.id)
+            if dated is None:
+                self._found.pop(dictionary.ref, None)
+                self._snapshots.pop(dictionary.ref, None)  # not closed: an answer may be on its way
+            elif (dated.deprecated_at, dated.sunset_at) != (dictionary.deprecated_at, dictionary.sunset_at):
+                self._found[dictionary.ref] = replace(dictionary, **vars(dated))
+        for tombstone in buried:
+            remove_file_set(self._files_root, tombstone.ref, tombstone.content_hash)
+            self._buried.add(tombstone.id)
 
     def snapshot(self, dictionary: Dictionary) -> Snapshot:
         """The dictionary's file set, mapped; written from the database first where it is missing.
@@ -60,16 +96,38 @@ class Catalogue:
 
         Raises:
             Corrupt: the files, or the database, do not hold what was published.
+            DictionaryGone: it was deleted in this moment.
             Unavailable: the files are missing and the database is away.
         """
-        held = self._snapshots.get(dictionary.ref)
+        held = self._held(dictionary)
         if held is not None:
             return held
         with self._opening:
-            if dictionary.ref not in self._snapshots:
+            held = self._held(dictionary)
+            if held is None:
+                written = not files.folder(self._files_root, dictionary.ref).is_dir()
                 place = files.ensure(self.transactions, self._files_root, dictionary)
-                self._snapshots[dictionary.ref] = files.open_whole(place)
-            return self._snapshots[dictionary.ref]
+                if written:
+                    self._check_there(dictionary)
+                held = self._snapshots[dictionary.ref] = files.open_whole(place)
+            return held
+
+    def _held(self, dictionary: Dictionary) -> Snapshot | None:
+        """The mapped file set, where it is this one: a draft may have been made anew under the same address."""
+        held = self._snapshots.get(dictionary.ref)
+        return held if held is not None and held.identity.content_hash == dictionary.content_hash else None
+
+    def _check_there(self, dictionary: Dictionary) -> None:
+        """Remove a file set that was written while its dictionary was deleted.
+
+        Raises:
+            DictionaryGone: it was.
+        """
+        with self.engine.connect() as connection:
+            tombstone = versions.find_tombstone(connection, "dictionary", dictionary.name, dictionary.version)
+        if tombstone is not None:
+            remove_file_set(self._files_root, dictionary.ref, dictionary.content_hash)
+            raise DictionaryGone(tombstone.told())
 
     def sources(self, connection: Connection, dictionary: Dictionary) -> list[Source]:
         """The sources of the dictionary's lexicon; counted once, a lexicon does not change either."""

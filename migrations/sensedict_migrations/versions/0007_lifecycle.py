@@ -15,7 +15,8 @@ LOCK = 0x5E45ED1D  # advisory, with the hash of a dictionary's name: changes of 
 # A row is locked before its state is looked at: what is being published waits for rows that are being added to it, and
 # who adds rows waits for it, and is then refused.
 REFUSE_PARTS = """
-CREATE OR REPLACE FUNCTION refuse_change_of_published_{owner}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_change_of_published_{owner}() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     published text;
 BEGIN
@@ -34,7 +35,8 @@ REFUSE_PARTS_BEFORE = REFUSE_PARTS.replace(
     "    PERFORM FROM {owners} o WHERE o.id IN (SELECT changed.{owner}_id FROM changed) FOR SHARE;\n", ""
 )
 REFUSE_NEW = """
-CREATE FUNCTION refuse_new_{owner}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_new_{owner}() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     ref text := NEW.name || '@' || NEW.version;
 BEGIN
@@ -55,7 +57,8 @@ OF_PUBLISHED_LEXICON = """
     END IF;
 """
 REFUSE_STEP = """
-CREATE FUNCTION refuse_step_of_{owner}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_step_of_{owner}() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     ref text := OLD.name || '@' || OLD.version;
     other text;
@@ -104,7 +107,8 @@ OF_LEXICON = """
     END IF;
 """
 REFUSE_ALIAS = f"""
-CREATE FUNCTION refuse_alias() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_alias() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     named record;
 BEGIN
@@ -129,7 +133,8 @@ BEGIN
 END $$
 """
 REFUSE_LOSS_OF_ID_MAP = """
-CREATE FUNCTION refuse_loss_of_id_map() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_loss_of_id_map() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM dictionaries d WHERE d.id IN (OLD.old_id, OLD.new_id) AND d.state = 'withdrawn') THEN
         RAISE EXCEPTION 'an id map is published and never changes'
@@ -139,7 +144,8 @@ BEGIN
 END $$
 """
 REFUSE_RECORD = """
-CREATE FUNCTION refuse_change_of_record() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_change_of_record() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'what the table % says happened never changes', TG_TABLE_NAME
         USING ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME;

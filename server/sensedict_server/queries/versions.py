@@ -99,9 +99,9 @@ def find_tombstone(connection: Connection, kind: Kind, name: str, version: str) 
     return None if row is None else Tombstone(**row._mapping)
 
 
-def tombstones_after(connection: Connection, last: int) -> list[Tombstone]:
-    """Tombstones of dictionaries above that number, in its order."""
-    query = _tombstones("dictionary").where(tombstones.c.id > last).order_by(tombstones.c.id)
+def tombstones_beside(connection: Connection, seen: Collection[int]) -> list[Tombstone]:
+    """Tombstones of dictionaries with other numbers than these; the one of a later number may be seen first."""
+    query = _tombstones("dictionary").where(tombstones.c.id != func.all(list(seen)))
     return [Tombstone(**row._mapping) for row in connection.execute(query)]
 
 
