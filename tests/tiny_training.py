@@ -10,11 +10,21 @@ import numpy as np
 
 from file_set_factory import IDENTITY, write_file_set
 from sensedict_trainer.distil.recipe import Recipe
+from sensedict_trainer.distil.terms.kl import ForwardKL
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import Document, TokenWindow, cut_windows
 from tiny_teacher import corpus, save_tiny_teacher
 
-RECIPE = Recipe(lr=1e-2, epochs=2, batch_size=4, window=24, temperature=1.0, minimum=3, nearest=2, neighbours=2)
+RECIPE = Recipe(
+    terms={"kl": ForwardKL(temperature=1.0)},
+    lr=1e-2,
+    epochs=2,
+    batch_size=4,
+    window=24,
+    minimum=3,
+    nearest=2,
+    neighbours=2,
+)
 
 
 def make_teacher(folder: Path) -> Teacher:

@@ -18,7 +18,7 @@ from running_service import SENSEDICT, environment_of, free_port, running_servic
 from sensedict_server.settings import Settings
 from tiny_teacher import corpus, save_tiny_teacher
 
-RECIPE = "lr = 1e-2\nepochs = 2\nbatch_size = 4\nwindow = 32\nminimum = 3\nnearest = 2\ntemperature = 1.0\n"
+RECIPE = "lr = 1e-2\nepochs = 2\nbatch_size = 4\nwindow = 32\nminimum = 3\nnearest = 2\n[kl]\ntemperature = 1.0\n"
 
 
 def sensedict(settings: Settings, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

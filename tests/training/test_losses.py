@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensedict_trainer.distil.losses import SenseLoss, distillation_loss, sense_loss, state_loss
+from sensedict_trainer.distil.head import HeadLosses, Weighted, head_losses
+from sensedict_trainer.distil.objective import kinds, term_names
+from sensedict_trainer.distil.terms.ce import CrossEntropy
+from sensedict_trainer.distil.terms.jsd import JensenShannon
+from sensedict_trainer.distil.terms.kl import ForwardKL
+from sensedict_trainer.distil.terms.mse import StateDistance
+from sensedict_trainer.distil.terms.rkl import ReverseKL
+from sensedict_trainer.distil.terms.sense import SenseLoss
+from sensedict_trainer.distil.terms.term import Chosen, HeadTerm, Positions, StateLoss, Term, Units
 
 N, D, V = 7, 6, 11
 
@@ -50,16 +59,15 @@ def loop_of_distillation(case: dict[str, Tensor], states: Tensor, alpha: float, 
 
 def distil(
     case: dict[str, Tensor], states: Tensor, alpha: float, temperature: float, rows: int, part: slice = slice(None)
-):
-    return distillation_loss(
+) -> HeadLosses:
+    kl = ForwardKL(weight=alpha, temperature=temperature)
+    return head_losses(
         states[part],
         case["teacher"][part],
         case["targets"][part],
         lambda h: h @ case["weight"].T,
         lambda h: h @ case["teacher_weight"].T,
-        alpha,
-        temperature,
-        denominator=N,
+        {"ce": Weighted(CrossEntropy(), 1 / N, N), "kl": Weighted(kl, alpha * kl.factor / N, N)},
         rows=rows,
     )
 
@@ -77,11 +85,13 @@ def test_distillation_is_the_written_out_loop(
     expected.backward()
     torch.testing.assert_close(loss.total, expected)
     torch.testing.assert_close(states.grad, reference.grad)
-    torch.testing.assert_close(loss.total.detach(), loss.cross_entropy + alpha * temperature**2 * loss.kl)
+    total = loss.values["ce"] + alpha * temperature**2 * loss.values["kl"]
+    assert float(loss.total.detach()) == pytest.approx(total)
     if alpha:
         own = F.log_softmax(case["student"] @ case["weight"].T / temperature, dim=-1)
         goal = F.log_softmax(case["teacher"] @ case["teacher_weight"].T / temperature, dim=-1)
-        torch.testing.assert_close(loss.kl, F.kl_div(own, goal, log_target=True, reduction="batchmean"))
+        kl = F.kl_div(own, goal, log_target=True, reduction="batchmean")
+        assert loss.values["kl"] == pytest.approx(float(kl))
 
 
 def loop_of_senses(case: dict[str, Tensor], states: Tensor, lambdas: tuple[float, float], margin: float) -> Tensor:
@@ -99,9 +109,23 @@ def loop_of_senses(case: dict[str, Tensor], states: Tensor, lambdas: tuple[float
     return total / N
 
 
-def sense(case: dict[str, Tensor], states: Tensor, part: slice = slice(None), margin: float = 1.2) -> SenseLoss:
-    names = ("positives", "positive_mask", "negatives", "negative_mask")
-    return sense_loss(states[part], *(case[n][part] for n in names), 1.0, 1.5, margin, denominator=N)
+def chosen(senses: Tensor, mask: Tensor, teacher: Tensor) -> Chosen:
+    distances = (teacher.unsqueeze(1) - senses).square().mean(dim=-1).masked_fill(~mask, math.inf)
+    return Chosen(senses, mask, distances)
+
+
+def positions(case: dict[str, Tensor], states: Tensor, part: slice = slice(None)) -> Positions:
+    teacher = case["teacher"][part]
+    kinds = [chosen(case[f"{n}s"][part], case[f"{n}_mask"][part], teacher) for n in ("positive", "negative")]
+    return Positions(states[part], teacher, N, *kinds)
+
+
+def sense(case: dict[str, Tensor], states: Tensor, part: slice = slice(None), margin: float = 1.2) -> StateLoss:
+    return SenseLoss(positive=1.0, negative=1.5, margin=margin).loss(positions(case, states, part))
+
+
+def state_loss(student: Tensor, teacher: Tensor, denominator: int) -> Tensor:
+    return StateDistance().loss(Positions(student, teacher, denominator)).total
 
 
 def test_sense_loss_is_the_written_out_loop(case: dict[str, Tensor]) -> None:
@@ -113,17 +137,19 @@ def test_sense_loss_is_the_written_out_loop(case: dict[str, Tensor]) -> None:
     expected.backward()
     torch.testing.assert_close(loss.total, expected)
     torch.testing.assert_close(states.grad, reference.grad)
-    assert loss.negatives == int(case["negative_mask"].sum())
-    assert 0 < loss.active < loss.negatives  # else the hinge is not tried on both sides
+    active, negatives = loss.shares["hinge_active"]
+    assert negatives == int(case["negative_mask"].sum())
+    assert 0 < active < negatives  # else the hinge is not tried on both sides
 
 
 def test_the_hinge_is_per_negative_before_the_mean() -> None:
     states = torch.zeros(1, 2, dtype=torch.float64)
     negatives = torch.tensor([[[0.0, 0.0], [4.0, 0.0]]], dtype=torch.float64)  # d² 0 and 8: mean 4 is beyond the margin
     both = torch.ones(1, 2, dtype=torch.bool)
-    loss = sense_loss(states, negatives, ~both, negatives, both, 1.0, 1.0, 1.0, denominator=1)
-    assert float(loss.negative) == 0.5
-    assert loss.active == 1
+    kinds = chosen(negatives, ~both, states), chosen(negatives, both, states)
+    loss = SenseLoss().loss(Positions(states, states, 1, *kinds))
+    assert loss.parts["negative"] == 0.5
+    assert loss.shares["hinge_active"] == (1, 2)
 
 
 def test_micro_batches_and_padding_change_nothing(case: dict[str, Tensor]) -> None:
@@ -162,7 +188,8 @@ def test_no_position_gives_zero_and_no_gradient(case: dict[str, Tensor]) -> None
 def test_all_masked_gives_zero_and_no_gradient(case: dict[str, Tensor]) -> None:
     states = case["student"].clone().requires_grad_()
     empty = torch.zeros(N, 3, dtype=torch.bool)
-    loss = sense_loss(states, case["positives"], empty, case["negatives"], empty, 1.0, 1.0, 1.0, denominator=N)
+    kinds = [chosen(case[name], empty, case["teacher"]) for name in ("positives", "negatives")]
+    loss = SenseLoss().loss(Positions(states, case["teacher"], N, *kinds))
     loss.total.backward()
     assert float(loss.total.detach()) == 0.0
     assert states.grad is not None
@@ -180,5 +207,74 @@ def test_large_distances_do_not_overflow() -> None:
     states = torch.full((1, 4), 3e4)
     mask = torch.ones(1, 1, dtype=torch.bool)
     senses = torch.full((1, 1, 4), -3e4, dtype=torch.float16)
-    loss = sense_loss(states, senses, mask, senses, mask, 1.0, 1.0, 1.0, denominator=1)
+    both = chosen(senses, mask, states)
+    loss = SenseLoss().loss(Positions(states, states, 1, both, both))
     assert math.isfinite(float(loss.total))
+
+
+@pytest.mark.parametrize("term", [ReverseKL(temperature=2.0), JensenShannon(temperature=1.5, beta=0.3)])
+def test_other_divergences_are_their_definitions(case: dict[str, Tensor], term: HeadTerm) -> None:
+    own, goal = case["student"] @ case["weight"].T, case["teacher"] @ case["teacher_weight"].T
+    t = math.sqrt(term.factor)
+    p, q = torch.softmax(goal / t, dim=-1), torch.softmax(own / t, dim=-1)
+    if isinstance(term, JensenShannon):
+        m = term.beta * p + (1 - term.beta) * q
+        expected = (term.beta * p * (p / m).log() + (1 - term.beta) * q * (q / m).log()).sum(-1)
+    else:
+        expected = (q * (q / p).log()).sum(-1)
+    torch.testing.assert_close(term.values(own, goal, case["targets"]), expected)
+
+
+def test_gradients_by_term_add_up(case: dict[str, Tensor]) -> None:
+    states = case["student"].clone().requires_grad_()
+    head = (lambda h: h @ case["weight"].T, lambda h: h @ case["teacher_weight"].T)
+    terms = {"ce": Weighted(CrossEntropy(), 1 / N, N), "kl": Weighted(ForwardKL(), 4 / N, N)}
+    loss = head_losses(states, case["teacher"], case["targets"], *head, terms, rows=3, measure=True)
+    loss.total.backward()
+    torch.testing.assert_close(states.grad, loss.gradients["ce"] + loss.gradients["kl"])
+
+
+def test_the_teachers_margin_is_its_distance_to_each_negative(case: dict[str, Tensor]) -> None:
+    term = SenseLoss(positive=0.0, margin_of="teacher", margin=1.0)
+    at_teacher = term.loss(positions(case, case["teacher"]))
+    assert float(at_teacher.total) == pytest.approx(0.0, abs=1e-12)  # a student at the teacher's place is not pushed
+    found = term.loss(positions(case, case["student"]))
+    far = [(case[name].unsqueeze(1) - case["negatives"]).square().mean(-1) for name in ("teacher", "student")]
+    hinge = torch.relu(far[0] - far[1]) * case["negative_mask"]
+    expected = (hinge.sum(1) / case["negative_mask"].sum(1).clamp(min=1)).sum() / N
+    torch.testing.assert_close(found.total, expected)
+
+
+def test_a_quantile_is_a_fixed_margin_and_spread_a_unit(case: dict[str, Tensor]) -> None:
+    units = Units(spread=2.0, negative=tuple(i / 50 for i in range(101)))  # 0 to 2
+    at = replace(positions(case, case["student"]), units=units)
+    fixed = SenseLoss(margin=1.2).loss(at).total
+    torch.testing.assert_close(SenseLoss(margin_of="quantile", margin=0.6).loss(at).total, fixed)
+    halved = SenseLoss(distance="spread", margin=0.6).loss(at).total
+    torch.testing.assert_close(halved, fixed / 2)
+
+
+def test_weighted_positives_follow_the_teacher(case: dict[str, Tensor]) -> None:
+    at = positions(case, case["student"])
+    found = SenseLoss(negative=0.0, positives="weighted", sharpness=0.5).loss(at).total
+    expected = torch.zeros((), dtype=torch.float64)
+    for i in range(N):
+        mask = case["positive_mask"][i]
+        if mask.any():
+            senses = case["positives"][i][mask]
+            weights = torch.softmax(-(case["teacher"][i] - senses).square().mean(-1) / 0.5, dim=0)
+            expected += (weights * (case["student"][i] - senses).square().mean(-1)).sum()
+    torch.testing.assert_close(found, expected / N)
+    flat = SenseLoss(negative=0.0, positives="weighted", sharpness=1e9).loss(at).total
+    torch.testing.assert_close(flat, SenseLoss(negative=0.0).loss(at).total)
+
+
+def test_weights_have_schedules() -> None:
+    assert [Term(2.0, "constant").weight_at(s) for s in (0.0, 0.5, 1.0)] == [2.0, 2.0, 2.0]
+    assert [Term(2.0, "rise").weight_at(s) for s in (0.0, 0.5, 1.0)] == [0.0, 1.0, 2.0]
+    assert [Term(2.0, "fall").weight_at(s) for s in (0.0, 0.5, 1.0)] == [2.0, 1.0, 0.0]
+
+
+def test_every_file_of_terms_is_a_term() -> None:
+    assert sorted(kinds()) == ["ce", "jsd", "kl", "mse", "rkl", "sense"]
+    assert term_names("ce+rkl + sense") == ("ce", "rkl", "sense")

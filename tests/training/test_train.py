@@ -26,6 +26,7 @@ from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.recipe import Recipe, load_recipe, recipe_names
 from sensedict_trainer.distil.schedule import learning_rate
+from sensedict_trainer.distil.terms.sense import SenseLoss
 from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.options import open_source
 from sensedict_trainer.results import read_json_lines
@@ -115,6 +116,21 @@ def test_a_run_lowers_its_loss_and_writes_a_plain_model(
     model = AutoModelForCausalLM.from_pretrained(result.student, dtype=torch.float32)
     assert model.config.num_hidden_layers == 2
     assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_an_objective_may_be_any_sum_of_terms(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
+    past_the_paper = SenseLoss(margin_of="quantile", margin=0.5, positives="weighted", distance="spread")
+    recipe = replace(RECIPE, objective="ce + jsd + sense", terms={"sense": past_the_paper})
+    with Snapshot.open(dictionary) as source:
+        rows = read_json_lines(
+            train(recipe, teacher, make_windows(teacher), source, tmp_path / "a", options=OPTIONS).history
+        )
+    assert {"ce", "jsd", "sense", "sense_positive", "hinge_active"} <= set(rows[0])
+    assert any(0 < row["hinge_active"] < 1 for row in rows)
+    alone = load_recipe("demo", settings=["mse.positions=all", "batch_size=4", "window=24"], objective="mse")
+    rows = read_json_lines(train(alone, teacher, make_windows(teacher), None, tmp_path / "b", options=OPTIONS).history)
+    assert rows[-1]["mse"] < rows[0]["mse"]
+    assert "ce" not in rows[0]
 
 
 def test_micro_batches_give_the_same_student(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:
@@ -310,7 +326,9 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
 
 def test_recipes_of_the_package_load() -> None:
     assert recipe_names() == ["demo", "paper-llama3", "paper-mistral"]
-    assert load_recipe("paper-mistral").lambda_positive == 1.5
+    mistral = load_recipe("paper-mistral").active["sense"]
+    assert isinstance(mistral, SenseLoss)
+    assert (mistral.positive, mistral.negative, mistral.margin) == (1.5, 1.5, 1.0)
     assert load_recipe("demo", objective="kd", seed=3).seed == 3
 
 
@@ -321,6 +339,11 @@ def test_recipes_of_the_package_load() -> None:
         ("learning_rate = 1.0", "unknown field 'learning_rate'"),
         ("lr = ", "cannot be read"),
         ("lr = -1.0\nepochs = 0", "lr -1.0 is not above 0; epochs 0 is not at least 1"),
+        ("[sense]\nmargin = -1", r"sense\.margin -1.0 is not 0 or more"),
+        ("[sense]\nmargins = 1", r"unknown field 'sense\.margins', is 'margin' meant"),
+        ("sense = 1", r"\[sense\] is a table of settings"),
+        ("objective = 'ce + kll'", "has no term 'kll', is 'kl' meant"),
+        ("objective = 'ce + ce'", "has a term twice"),
     ],
 )
 def test_a_broken_recipe_names_its_fault(tmp_path: Path, text: str, message: str) -> None:

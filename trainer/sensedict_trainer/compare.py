@@ -182,7 +182,10 @@ def _evaluation_hash(experiment: Experiment) -> str:
 
 def _shared_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe without what differs between runs."""
-    return {name: value for name, value in recipe.to_json().items() if name not in ("objective", "seed")}
+    values: dict[str, Any] = {}
+    for objective in OBJECTIVES:
+        values |= replace(recipe, objective=objective).to_json()
+    return {name: value for name, value in values.items() if name not in ("objective", "seed")}
 
 
 def _settings(experiment: Experiment, teacher: Teacher) -> dict[str, Any]:

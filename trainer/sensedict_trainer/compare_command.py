@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options
+from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options, setting_option
 from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
 @dictionary_options
 @click.option("--recipe", default="demo", show_default=True, help="Name of a recipe, or a TOML file.")
+@setting_option
 @click.option("--train-tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
 @click.option("--eval-tokens", type=click.IntRange(8), help="Tokens of the held-out text to score.  [default: all]")
 @click.option("--seeds", default="0", show_default=True, help="Seeds of the runs, with commas: 0,1,2.")
@@ -51,6 +52,7 @@ def compare(
     server: str,
     snapshot: Path | None,
     recipe: str,
+    settings: tuple[str, ...],
     train_tokens: int | None,
     eval_tokens: int | None,
     seeds: str,
@@ -82,7 +84,7 @@ def compare(
 
     # Whatever can be wrong with what was typed is found before the teacher is loaded.
     check_sources((*text, *held_out))
-    chosen = load_recipe(recipe, decided=("objective", "seed"))
+    chosen = load_recipe(recipe, decided=("objective", "seed"), settings=settings)
     named = _seeds(seeds)
     questions = [load_task(name, path, task_limit, task_shots) for name, path in map(parse_task_option, tasks)]
     lexicon = None if edges is None else read_lexicon(edges)

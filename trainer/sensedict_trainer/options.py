@@ -58,6 +58,14 @@ _RUN = (
     click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in the folder."),
 )
 
+setting_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting in place of the recipe's, as lr=1e-4 or sense.margin=0.5. Repeatable.",
+)
+
 
 def dictionary_options(command: Command) -> Command:
     """Give a command `dictionary`, `server`, `snapshot` and `patience`: what `open_source` takes."""

@@ -23,13 +23,16 @@ from sensedict_trainer.distil.checkpoint import STUDENT, restore_checkpoint, sav
 from sensedict_trainer.distil.draws import Draw
 from sensedict_trainer.distil.history import History
 from sensedict_trainer.distil.interrupts import Interrupts
+from sensedict_trainer.distil.objective import kinds
 from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.schedule import batches, learning_rate
 from sensedict_trainer.distil.selection import Selection, select
 from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper, gradient_shares
 from sensedict_trainer.distil.student import Tail, cut_student
+from sensedict_trainer.distil.terms.term import Units
 from sensedict_trainer.distil.trunk import Trunk
+from sensedict_trainer.distil.units import measure_units
 from sensedict_trainer.teacher import Teacher, check_identity
 from sensedict_trainer.text import TokenWindow, text_hash
 from sensedict_trainer.work import WorkFolder
@@ -105,7 +108,7 @@ def train(
         if source is None:
             raise ConfigurationError(f"the objective {recipe.objective} needs a dictionary: give --dictionary")
         check_identity(teacher, source.identity)
-        if recipe.objective == "dskd" and recipe.nearest >= source.identity.k:
+        if recipe.uses_senses and recipe.nearest >= source.identity.k:
             tqdm.write(
                 f"p = {recipe.nearest} senses are chosen and a token has at most k = {source.identity.k}: where a "
                 "target's own senses are the only candidates, nothing is selected",
@@ -159,7 +162,10 @@ class _Run:
         optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
         start, self.seconds = restore_checkpoint(self.out, self.student, optimizer)
         cache = self._cache()
-        stepper = Stepper(recipe, teacher, self.student, tail, cache)
+        units = Units()
+        if self.source is not None and recipe.needs_units:
+            units = measure_units(self.source, self.trunk, self.windows, recipe)
+        stepper = Stepper(recipe, teacher, self.student, tail, cache, units)
         history = History(self.out / HISTORY, start)
         with ExitStack() as stack:
             prepared: Iterator[PreparedBatch] | Prefetcher = map(PreparedBatch, self.batches[start:])
@@ -243,7 +249,7 @@ class _Run:
                 if batch.draws
             ]
             measure = first == 0 and done % self.options.measure_every == 0
-            stepper.backward(states, selections, denominators, losses, measure)
+            stepper.backward(states, selections, denominators, losses, done / len(self.batches), measure)
         if batch.held is not None and stepper.cache is not None:
             stepper.cache.release(batch.held)
         if not math.isfinite(losses.terms["loss"]):
@@ -252,8 +258,7 @@ class _Run:
         if batch.draws:
             row["relation_positions"] = sum(found.related for found in batch.draws.values())
             row["sampled_positions"] = denominators.sampled
-        if losses.negatives:
-            row["hinge_active"] = losses.active / losses.negatives
+        row |= {name: some / all_ for name, (some, all_) in losses.counts.items() if all_}
         if batch.wanted:
             row["hit_rate"] = batch.hits / batch.wanted
         if losses.gradient:
@@ -265,14 +270,14 @@ class _Run:
         if window_id not in self._selections:
             if cache is None:
                 none = np.full((len(drawn.positions), 0), -1, dtype=np.int64)
-                found = Selection(drawn.positions, none, none)
+                found = Selection(drawn.positions, none, none, none.astype(np.float32), none.astype(np.float32))
             else:
                 found = select(drawn, hidden, cache.table, cache.rows(drawn.ids), self.recipe.nearest)
             self._selections[window_id] = found
         return self._selections[window_id]
 
     def _cache(self) -> SenseCache | None:
-        if self.source is None or self.recipe.objective != "dskd":
+        if self.source is None or not self.recipe.uses_senses:
             return None
         identity = self.source.identity
         capacity = self.options.cache_bytes // (2 * identity.dim)
@@ -296,5 +301,5 @@ def _identity(
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
-    names = {"ce": "ce", "kl": "kl", "sense": "sense", "mse": "mse", "hit_rate": "hits"}
+    names = {**{name: name for name in kinds()}, "hit_rate": "hits"}
     return {short: f"{row[name]:.3g}" for name, short in names.items() if row.get(name) is not None}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.distil.draws import Sampling
+from sensedict_trainer.distil.objective import NAMED, kinds, term_names
+from sensedict_trainer.distil.terms.sense import SenseLoss
+from sensedict_trainer.distil.terms.term import StateTerm, Term
 
-Objective = Literal["kd", "dskd", "kd+mse"]
-OBJECTIVES: tuple[Objective, ...] = ("kd", "dskd", "kd+mse")
+OBJECTIVES = tuple(NAMED)  # what a comparison trains
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,10 @@ class Recipe:
 
     Attributes:
         objective: `kd`; `dskd`, KD and the sense loss; `kd+mse`, KD and d² to the teacher's own states at the positions
-            where DSKD has its sense loss: the control without a dictionary.
+            where DSKD has its sense loss: the control without a dictionary. Or any sum of terms, `ce + rkl + sense`.
+        terms: settings of terms that differ from their defaults, by name; a recipe may have some that its objective
+            does not use.
         layers: share of the teacher's layers that the student has; trainable: of them, the last so many are trained.
-        alpha, temperature: weight and temperature of the KL.
-        lambda_positive, lambda_negative, margin: of the sense loss; margin in units of d².
         nearest: p, senses chosen of the positives and of the negatives.
         fraction, minimum, neighbours: see `draws.Sampling`.
         lr, weight_decay, warmup, clip: of AdamW with a cosine; warmup a share of the steps; clip the gradient's norm, 0
@@ -34,14 +37,10 @@ class Recipe:
         seed: of draws and order.
     """
 
-    objective: Objective = "dskd"
+    objective: str = "dskd"
+    terms: Mapping[str, Term] = field(default_factory=dict)
     layers: float = 0.5
     trainable: int = 2
-    alpha: float = 1.0
-    temperature: float = 2.0
-    lambda_positive: float = 1.0
-    lambda_negative: float = 1.0
-    margin: float = 1.0
     nearest: int = 5
     fraction: float = 0.4
     minimum: int = 25
@@ -56,17 +55,21 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = [f"{name} {getattr(self, name)!r} is not {what}" for name, good, what in self._rules() if not good]
+        rules = self._rules()
+        values = {name: getattr(self, name) for name, _, _ in rules}
+        for name, term in self.terms.items():
+            rules += [(f"{name}.{setting}", good, what) for setting, good, what in term.rules()]
+            values |= {f"{name}.{setting.name}": getattr(term, setting.name) for setting in fields(term)}
+        faults = [f"{name} {values[name]!r} is not {what}" for name, good, what in rules if not good]
         if faults:
             raise InvalidInput("the recipe cannot be used: " + "; ".join(faults))
+        term_names(self.objective)
 
     def _rules(self) -> list[tuple[str, bool, str]]:
         least = ("trainable", "nearest", "neighbours", "epochs", "batch_size")
-        weights = ("alpha", "lambda_positive", "lambda_negative", "margin", "weight_decay", "clip", "minimum")
+        weights = ("weight_decay", "clip", "minimum")
         return [
-            ("objective", self.objective in OBJECTIVES, f"one of {', '.join(OBJECTIVES)}"),
             ("layers", 0 < self.layers <= 1, "a share of the teacher's layers, above 0 and at most 1"),
-            ("temperature", self.temperature > 0, "above 0"),
             ("lr", self.lr > 0, "above 0"),
             ("fraction", 0 <= self.fraction <= 1, "from 0 to 1"),
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
@@ -76,29 +79,50 @@ class Recipe:
         ]
 
     @property
+    def active(self) -> dict[str, Term]:
+        """The terms of the objective, with their settings."""
+        return {name: self.terms.get(name) or kinds()[name]() for name in term_names(self.objective)}
+
+    @property
     def sampling(self) -> Sampling:
         """How positions and neighbours are drawn."""
         return Sampling(self.fraction, self.minimum, self.neighbours, self.seed)
 
     @property
     def uses_dictionary(self) -> bool:
-        """Whether a dictionary says where the loss applies; KD alone needs none."""
-        return self.objective != "kd"
+        """Whether a dictionary says where some term applies, or gives it senses; KD alone needs none."""
+        return any(isinstance(term, StateTerm) and not term.everywhere for term in self.active.values())
+
+    @property
+    def uses_senses(self) -> bool:
+        """Whether some term compares with senses."""
+        return any(isinstance(term, StateTerm) and term.needs_senses for term in self.active.values())
+
+    @property
+    def needs_units(self) -> bool:
+        """Whether distances of the dictionary must be measured before the first step."""
+        return any(isinstance(term, SenseLoss) and term.needs_units for term in self.active.values())
 
     def student_layers(self, teacher_layers: int) -> int:
         """Layers of the student: the share of the teacher's, rounded down, at least 1."""
         return max(1, int(self.layers * teacher_layers))
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as plain JSON values."""
-        return asdict(self)
+        """The recipe as plain JSON values, with every setting of the terms that it uses."""
+        plain = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name != "terms"}
+        return {**plain, **{name: asdict(term) for name, term in self.active.items()}}
 
 
-def load_recipe(name_or_file: str, decided: Collection[str] = (), **changes: Any) -> Recipe:
-    """A recipe that comes with the package, or a TOML file of the fields of `Recipe`; then with some changes.
+def load_recipe(
+    name_or_file: str, decided: Collection[str] = (), settings: Sequence[str] = (), **changes: Any
+) -> Recipe:
+    """A recipe that comes with the package, or a TOML file; then with some changes.
+
+    A file has the fields of `Recipe`, and a table for each term whose settings are not the default ones: `[sense]`.
 
     Args:
         decided: fields that are decided elsewhere and may not stand in the recipe.
+        settings: further settings as `lr=1e-4` or `sense.margin=0.5`, which go before the file's.
         changes: fields to change; None changes nothing.
 
     Raises:
@@ -114,21 +138,63 @@ def load_recipe(name_or_file: str, decided: Collection[str] = (), **changes: Any
         ) from error
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the recipe {name_or_file} cannot be read: {error}") from error
-    defaults = {field.name: field.default for field in fields(Recipe)}
-    for key, value in values.items():
-        if key not in defaults:
-            raise InvalidInput(f"the recipe {name_or_file} has an unknown field {key!r}; known: {', '.join(defaults)}")
+    for setting in settings:
+        _put(values, setting)
+    for key in values:
         if key in decided:
-            raise InvalidInput(f"the recipe {name_or_file} has {key} = {value!r}, which is decided by the command here")
-        kind = type(defaults[key])
-        if kind is float and type(value) is int:
-            values[key] = float(value)
-        elif type(value) is not kind:
-            raise InvalidInput(f"the recipe {name_or_file} has {key} = {value!r}, which is no {kind.__name__}")
-    return replace(Recipe(**values), **{name: value for name, value in changes.items() if value is not None})
+            raise InvalidInput(
+                f"the recipe {name_or_file} has {key} = {values[key]!r}, which is decided by the command here"
+            )
+    where = f"the recipe {name_or_file}"
+    tables = {name: values.pop(name) for name in kinds() if name in values}
+    terms = {name: kinds()[name](**_checked(table, kinds()[name], where, name)) for name, table in tables.items()}
+    plain = _checked(values, Recipe, where)
+    return replace(Recipe(**plain, terms=terms), **{k: value for k, value in changes.items() if value is not None})
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
     folder = files("sensedict_trainer.distil").joinpath("recipes")
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _put(values: dict[str, Any], setting: str) -> None:
+    """Set `name=value` or `term.name=value`; the value is TOML's, or a bare word."""
+    name, equals, text = (part.strip() for part in setting.partition("="))
+    if not equals or not name:
+        raise InvalidInput(f"the setting {setting!r} is not NAME=VALUE, as lr=1e-4 or sense.margin=0.5")
+    try:
+        value = tomllib.loads(f"x = {text}")["x"]
+    except ValueError:
+        value = text
+    table, dot, inner = name.partition(".")
+    if not dot:
+        values[name] = value
+    elif isinstance(values.setdefault(table, {}), dict):
+        values[table][inner] = value
+
+
+def _checked(values: Any, kind: type[Any], where: str, table: str = "") -> dict[str, Any]:
+    """The values of a table, each of the type that the setting has."""
+    if not isinstance(values, dict):
+        raise InvalidInput(f"{where} has {table} = {values!r}, and [{table}] is a table of settings")
+    settings = {setting.name: setting for setting in fields(kind) if setting.name != "terms"}
+    known = [*settings, *(f"[{name}]" for name in kinds())] if kind is Recipe else [*settings]
+    checked = {}
+    for key, value in values.items():
+        name = f"{table}.{key}" if table else key
+        if key not in settings:
+            near = difflib.get_close_matches(key, settings, 1)
+            meant = f", is {near[0]!r} meant?" if near else ";"
+            raise InvalidInput(f"{where} has an unknown field {name!r}{meant} known: {', '.join(known)}")
+        checked[key] = _of_type(value, settings[key], f"{where} has {name}")
+    return checked
+
+
+def _of_type(value: Any, setting: Field[Any], where: str) -> Any:
+    kind = type(setting.default)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise InvalidInput(f"{where} = {value!r}, which is no {kind.__name__}")
+    return value

@@ -21,11 +21,14 @@ class Selection:
     Attributes:
         positions: (s,) int64.
         positives, negatives: (s, p) int64 sense ids, nearest first, −1 where a place is empty.
+        positive_distances, negative_distances: (s, p) float32, the teacher's d² to each; infinite at an empty place.
     """
 
     positions: NDArray[np.int64]
     positives: NDArray[np.int64]
     negatives: NDArray[np.int64]
+    positive_distances: NDArray[np.float32]
+    negative_distances: NDArray[np.float32]
 
 
 def select(draw: Draw, hidden: Tensor, table: Tensor, rows: NDArray[np.int64], p: int) -> Selection:
@@ -40,18 +43,18 @@ def select(draw: Draw, hidden: Tensor, table: Tensor, rows: NDArray[np.int64], p
     """
     states = hidden[torch.from_numpy(draw.positions).to(hidden.device)]
     places = torch.from_numpy(rows).to(hidden.device)
-    chosen = []
-    for starts, ends in ((draw.positive[:-1], draw.negative), (draw.negative, draw.positive[1:])):
-        picked = nearest(states, table, places, starts, ends, p)
-        ids = np.append(draw.ids, -1)  # picked is −1 where a place is empty
-        chosen.append(ids[picked])
-    return Selection(draw.positions, chosen[0], chosen[1])
+    ids = np.append(draw.ids, -1)  # what is picked is −1 where a place is empty
+    positive, near = nearest(states, table, places, draw.positive[:-1], draw.negative, p)
+    negative, far = nearest(states, table, places, draw.negative, draw.positive[1:], p)
+    return Selection(draw.positions, ids[positive], ids[negative], near, far)
 
 
 def nearest(
     states: Tensor, table: Tensor, places: Tensor, starts: NDArray[np.int64], ends: NDArray[np.int64], p: int
-) -> NDArray[np.int64]:
-    """(s, p) places in `places[starts[i]:ends[i]]` of the rows nearest to state i, nearest first, −1 for none.
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(s, p) places in `places[starts[i]:ends[i]]` of the rows nearest to state i, nearest first, and their d².
+
+    A place is −1, and its distance infinite, where there is none.
 
     Args:
         states: (s, D).
@@ -61,6 +64,7 @@ def nearest(
     """
     sizes = ends - starts
     result = np.full((len(starts), p), -1, dtype=np.int64)
+    squares = np.full((len(starts), p), np.inf, dtype=np.float32)
     order = np.argsort(-sizes, kind="stable")  # alike widths together: little padding
     begin = 0
     while begin < len(order):
@@ -76,10 +80,11 @@ def nearest(
         at = torch.from_numpy(offsets).to(table.device)
         mask = torch.from_numpy(empty).to(table.device)
         here = states[torch.from_numpy(part).to(states.device)]
-        distances = (here.unsqueeze(1).float() - table[places[at]].float()).square().sum(dim=-1)  # (c, width)
+        distances = (here.unsqueeze(1).float() - table[places[at]].float()).square().mean(dim=-1)  # (c, width)
         distances = distances.masked_fill(mask, torch.inf)
         values, best = distances.topk(min(p, width), dim=1, largest=False, sorted=True)
         found = np.take_along_axis(offsets, best.cpu().numpy(), axis=1)
         found[torch.isinf(values).cpu().numpy()] = -1
         result[part, : found.shape[1]] = found
-    return result
+        squares[part, : found.shape[1]] = values.cpu().numpy()
+    return result, squares

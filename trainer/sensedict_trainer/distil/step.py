@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensedict_trainer.distil.cache import SenseCache
-from sensedict_trainer.distil.losses import Distillation, distillation_loss, sense_loss, state_loss
+from sensedict_trainer.distil.head import HeadLosses, Weighted, head_losses
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.distil.student import Tail
+from sensedict_trainer.distil.terms.term import Chosen, HeadTerm, Positions, StateTerm, Units
 from sensedict_trainer.distil.trunk import TeacherStates
 from sensedict_trainer.teacher import Teacher, head_logits, logit_rows
 
@@ -28,25 +29,35 @@ class BatchLosses:
     """What the micro-batches of a batch add up to; every loss is already divided by the whole batch's positions.
 
     Attributes:
-        terms: `loss`, `ce`, `kl`, and with a dictionary `sense`, `sense_positive`, `sense_negative` or `mse`.
-        active, negatives: hinges that push, and all of them.
-        gradient: norm of each term's gradient at the student's hidden states; empty where it was not asked for.
+        terms: `loss`, the weighted sum; each term by its name, before its weight; parts of a term, `sense_positive`.
+        counts: of what is counted, how many and of how many: `hinge_active`.
+        gradient: norm of each weighted term's gradient at the student's hidden states; empty where it was not asked
+            for.
     """
 
     terms: dict[str, float] = field(default_factory=dict)
-    active: int = 0
-    negatives: int = 0
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     gradient: dict[str, float] = field(default_factory=dict)
 
-    def add(self, **values: float) -> None:
+    def add(self, values: Mapping[str, float]) -> None:
         """Add a micro-batch's values."""
         for name, value in values.items():
             self.terms[name] = self.terms.get(name, 0.0) + value
 
+    def count(self, shares: Mapping[str, tuple[int, int]]) -> None:
+        """Add what a micro-batch counted."""
+        for name, (some, all_) in shares.items():
+            before = self.counts.get(name, (0, 0))
+            self.counts[name] = (before[0] + some, before[1] + all_)
+
 
 @dataclass(frozen=True)
 class Denominators:
-    """Positions of a whole batch that the losses are means over."""
+    """Positions of a whole batch that the losses are means over.
+
+    Attributes:
+        positions: with a next token; sampled: those that the draw chose.
+    """
 
     positions: int
     sampled: int
@@ -58,7 +69,8 @@ class Stepper:
 
     Attributes:
         student, tail: the student, and its last layers as a module.
-        cache: sense vectors on the device; None where the objective has no sense loss.
+        cache: sense vectors on the device; None where no term compares with senses.
+        units: the dictionary's own distances.
     """
 
     recipe: Recipe
@@ -66,6 +78,7 @@ class Stepper:
     student: PreTrainedModel
     tail: Tail
     cache: SenseCache | None
+    units: Units = field(default_factory=Units)
 
     def backward(
         self,
@@ -73,85 +86,76 @@ class Stepper:
         selections: Sequence[Selection],
         denominators: Denominators,
         losses: BatchLosses,
-        measure: bool = False,
+        share: float,
+        measure: bool,
     ) -> None:
-        """Add the gradient of a micro-batch, and its losses to `losses`.
+        """Leave the gradient of a micro-batch in the student, and its values in `losses`.
 
         Args:
-            selections: of each window; empty for an objective without a dictionary.
-            measure: also take the norm of each term's gradient, which costs a second pass through the head.
+            states: of the micro-batch, from the trunk.
+            selections: of its sequences, in order; empty where no term is sampled.
+            share: of the run that is done, from 0 to 1, for weights with a schedule.
+            measure: also take the norm of each term's gradient, which costs further passes through the head.
         """
         with torch.autocast(self.teacher.device.type, self.teacher.dtype, enabled=self.teacher.dtype != torch.float32):
             hidden = self.tail(states.entering, states.mask)  # (B, T, D)
         with_target = states.mask[:, 1:].bool()  # position i has a target when token i + 1 is real
         own, goal = hidden[:, :-1][with_target], states.hidden[:, :-1][with_target]  # (n, D)
-        parts: dict[str, Tensor] = {}
-        kd = self._distillation(own, goal, states.ids[:, 1:][with_target], denominators, self.recipe.alpha)
-        losses.add(ce=float(kd.cross_entropy), kl=float(kd.kl))
-        if self.recipe.uses_dictionary:
-            parts = self._at_sampled(hidden, states, selections, denominators, losses)
-        total = kd.total + sum(parts.values())
-        losses.add(loss=float(total.detach()))
+        head = self._head(own, goal, states.ids[:, 1:][with_target], denominators, share, measure)
+        losses.add(head.values)
+        pulls: dict[str, Tensor] = {}
+        sampled = self._sampled(hidden, states, selections, denominators) if selections else None
+        for name, term in self.recipe.active.items():
+            if isinstance(term, StateTerm):
+                everywhere = Positions(own.float(), goal.float(), denominators.positions)
+                found = term.loss(everywhere if sampled is None or term.everywhere else sampled)
+                losses.add({name: float(found.total.detach())})
+                losses.add({f"{name}_{part}": value for part, value in found.parts.items()})
+                losses.count(found.shares)
+                pulls[name] = term.weight_at(share) * found.total
+        total = torch.stack([head.total.float(), *(pull.float() for pull in pulls.values())]).sum()
+        losses.add({"loss": float(total.detach())})
         if measure:
-            ce = self._distillation(own, goal, states.ids[:, 1:][with_target], denominators, alpha=0.0)
-            losses.gradient = _gradient_norms(hidden, ce.total, kd.total, parts)
+            of_states = {n: torch.autograd.grad(pull, hidden, retain_graph=True)[0] for n, pull in pulls.items()}
+            losses.gradient = {name: float(g.norm()) for name, g in {**head.gradients, **of_states}.items()}
         torch.autograd.backward(total)
 
-    def _distillation(
-        self, own: Tensor, goal: Tensor, targets: Tensor, denominators: Denominators, alpha: float
-    ) -> Distillation:
-        dtype = self.teacher.dtype
-        return distillation_loss(
+    def _head(
+        self, own: Tensor, goal: Tensor, targets: Tensor, denominators: Denominators, share: float, measure: bool
+    ) -> HeadLosses:
+        positions = max(denominators.positions, 1)
+        weighted = {
+            name: Weighted(term, term.weight_at(share) * term.factor / positions, positions)
+            for name, term in self.recipe.active.items()
+            if isinstance(term, HeadTerm)
+        }
+        if not weighted:
+            return HeadLosses(own.new_zeros(()), {}, {})
+        return head_losses(
             own,
             goal,
             targets,
-            student_head=lambda states: head_logits(self.student, states.to(dtype)),
+            student_head=lambda states: head_logits(self.student, states.to(self.teacher.dtype)),
             teacher_head=self.teacher.head,
-            alpha=alpha,
-            temperature=self.recipe.temperature,
-            denominator=denominators.positions,
+            terms=weighted,
             rows=logit_rows(self.teacher.vocabulary_size),
+            measure=measure,
         )
 
-    def _at_sampled(
-        self,
-        hidden: Tensor,
-        states: TeacherStates,
-        selections: Sequence[Selection],
-        denominators: Denominators,
-        losses: BatchLosses,
-    ) -> dict[str, Tensor]:
-        """The term of the objective that applies at sampled positions, under its name."""
+    def _sampled(
+        self, hidden: Tensor, states: TeacherStates, selections: Sequence[Selection], denominators: Denominators
+    ) -> Positions:
+        """The sampled positions, with their senses where some term compares with them."""
         device = hidden.device
         rows = np.repeat(np.arange(len(selections)), [len(chosen.positions) for chosen in selections])
         columns = np.concatenate([chosen.positions for chosen in selections])
         at = (torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
-        student = hidden[at].float()  # (s, D)
+        student, teacher = hidden[at].float(), states.hidden[at].float()  # (s, D)
         if self.cache is None:
-            mse = state_loss(student, states.hidden[at].float(), denominators.sampled)
-            losses.add(mse=float(mse.detach()))
-            return {"mse": self.recipe.lambda_positive * mse}
-        positives, positive_mask = _senses(self.cache, [chosen.positives for chosen in selections])
-        negatives, negative_mask = _senses(self.cache, [chosen.negatives for chosen in selections])
-        sense = sense_loss(
-            student,
-            positives,
-            positive_mask,
-            negatives,
-            negative_mask,
-            self.recipe.lambda_positive,
-            self.recipe.lambda_negative,
-            self.recipe.margin,
-            denominators.sampled,
-        )
-        losses.active += sense.active
-        losses.negatives += sense.negatives
-        losses.add(
-            sense=float(sense.total.detach()),
-            sense_positive=float(sense.positive),
-            sense_negative=float(sense.negative),
-        )
-        return {"sense": sense.total}
+            return Positions(student, teacher, denominators.sampled)
+        positives = _chosen(self.cache, [s.positives for s in selections], [s.positive_distances for s in selections])
+        negatives = _chosen(self.cache, [s.negatives for s in selections], [s.negative_distances for s in selections])
+        return Positions(student, teacher, denominators.sampled, positives, negatives, self.units)
 
 
 def gradient_shares(losses: BatchLosses) -> Mapping[str, float]:
@@ -160,15 +164,13 @@ def gradient_shares(losses: BatchLosses) -> Mapping[str, float]:
     return {name: norm / whole for name, norm in losses.gradient.items()} if whole > 0 else {}
 
 
-def _senses(cache: SenseCache, ids: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
-    """(s, p, D) float32 vectors and (s, p) mask of chosen sense ids, −1 for an empty place."""
+def _chosen(cache: SenseCache, ids: Sequence[NDArray[np.int64]], distances: Sequence[NDArray[np.float32]]) -> Chosen:
+    """Chosen sense ids, −1 for an empty place, with their vectors."""
     joined = np.concatenate(ids)
-    rows = torch.from_numpy(cache.rows(joined)).to(cache.table.device)
-    return cache.table[rows].float(), torch.from_numpy(joined >= 0).to(cache.table.device)
-
-
-def _gradient_norms(hidden: Tensor, ce: Tensor, kd: Tensor, parts: Mapping[str, Tensor]) -> dict[str, float]:
-    gradients = {name: torch.autograd.grad(loss, hidden, retain_graph=True)[0] for name, loss in parts.items()}
-    of_ce = torch.autograd.grad(ce, hidden, retain_graph=True)[0]
-    of_kl = torch.autograd.grad(kd, hidden, retain_graph=True)[0] - of_ce
-    return {name: float(gradient.norm()) for name, gradient in {"ce": of_ce, "kl": of_kl, **gradients}.items()}
+    device = cache.table.device
+    rows = torch.from_numpy(cache.rows(joined)).to(device)
+    return Chosen(
+        senses=cache.table[rows].float(),
+        mask=torch.from_numpy(joined >= 0).to(device),
+        distances=torch.from_numpy(np.concatenate(distances)).to(device),
+    )

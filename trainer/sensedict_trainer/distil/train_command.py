@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options
+from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options, setting_option
 from sensedict_trainer.text_sources import KINDS
 
 
@@ -17,11 +17,12 @@ from sensedict_trainer.text_sources import KINDS
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
 @click.option(
     "--objective",
-    type=click.Choice(["kd", "dskd", "kd+mse"]),
-    help="kd: no dictionary. kd+mse: the control, pulled to the teacher's own states.  [default: the recipe's, dskd]",
+    help="kd: no dictionary. kd+mse: the control, pulled to the teacher's own states. Or a sum of terms, as "
+    "'ce + rkl + sense'.  [default: the recipe's, dskd]",
 )
 @dictionary_options
 @click.option("--recipe", default="paper-llama3", show_default=True, help="Name of a recipe, or a TOML file.")
+@setting_option
 @click.option("--tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of draws and order.  [default: the recipe's, 0]")
 @run_options
@@ -34,6 +35,7 @@ def train(
     server: str,
     snapshot: Path | None,
     recipe: str,
+    settings: tuple[str, ...],
     tokens: int | None,
     seed: int | None,
     dtype: str,
@@ -56,7 +58,7 @@ def train(
     from sensedict_trainer.text_sources import check_sources, read_documents
 
     check_sources(text)
-    chosen = load_recipe(recipe, objective=objective, seed=seed)
+    chosen = load_recipe(recipe, settings=settings, objective=objective, seed=seed)
     opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
     with opened as source:
         if source is not None:

@@ -1,0 +1,106 @@
+"""The sense loss (DSKD §4.2), and forms of it that go past the paper."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sensedict_trainer.distil.terms.term import (
+    Chosen,
+    Positions,
+    Rule,
+    StateLoss,
+    StateTerm,
+    mean_per_row,
+    squared_distances,
+)
+
+
+@dataclass(frozen=True)
+class SenseLoss(StateTerm):
+    """λ⁺ · mean over P* of d²(h_s, c) + λ⁻ · mean over N* of max(0, m − d²(h_s, c)); d²(a, b) = ‖a − b‖² / D.
+
+    The hinge is taken per negative, before the mean; a position without positives, or without negatives, gets 0 for
+    that part. The defaults are the paper's for Llama-3.
+
+    Attributes:
+        positive, negative: λ⁺ and λ⁻.
+        margin: m, see `margin_of`.
+        margin_of: what the margin is: `fixed`, a distance; `teacher`, of each negative so many times the teacher's own
+            distance to it; `quantile`, the distance that this share of the teacher's distances to negatives are below.
+        positives: `uniform`, a mean over P*; `weighted`, by softmax(−d²(h_t, c) / sharpness), the teacher's distances.
+        sharpness: in units of d².
+        distance: `plain`, d²; `spread`, d² by the mean d² of a sense to the mean of all: margins and sharpness then
+            carry over between teachers.
+    """
+
+    needs_senses: ClassVar[bool] = True
+
+    positive: float = 1.0
+    negative: float = 1.0
+    margin: float = 1.0
+    margin_of: Literal["fixed", "teacher", "quantile"] = "fixed"
+    positives: Literal["uniform", "weighted"] = "uniform"
+    sharpness: float = 0.3
+    distance: Literal["plain", "spread"] = "plain"
+
+    def rules(self) -> list[Rule]:
+        """Weights of 0 or more; a quantile from 0 to 1."""
+        most = 1.0 if self.margin_of == "quantile" else math.inf
+        margin = "from 0 to 1, a share" if self.margin_of == "quantile" else "0 or more"
+        return [
+            *super().rules(),
+            ("positive", 0 <= self.positive < math.inf, "0 or more"),
+            ("negative", 0 <= self.negative < math.inf, "0 or more"),
+            ("margin", 0 <= self.margin <= most, margin),
+            ("margin_of", self.margin_of in ("fixed", "teacher", "quantile"), "fixed, teacher or quantile"),
+            ("positives", self.positives in ("uniform", "weighted"), "uniform or weighted"),
+            ("sharpness", 0 < self.sharpness < math.inf, "above 0"),
+            ("distance", self.distance in ("plain", "spread"), "plain or spread"),
+        ]
+
+    @property
+    def needs_units(self) -> bool:
+        """Whether distances of the dictionary must be measured first."""
+        return self.margin_of == "quantile" or self.distance == "spread"
+
+    def loss(self, at: Positions) -> StateLoss:
+        """The loss, its two parts, and how many hinges push."""
+        assert at.positives is not None and at.negatives is not None  # noqa: PT018 # needs_senses
+        unit = at.units.spread if self.distance == "spread" else 1.0
+        near = squared_distances(at.student, at.positives.senses) / unit  # (s, p)
+        far = squared_distances(at.student, at.negatives.senses) / unit
+        margin = self._margin(at, unit)
+        pulls = self._mean_of_positives(near, at.positives, unit)
+        pushes = mean_per_row(F.relu(margin - far), at.negatives.mask)
+        positive, negative = (values.sum() / max(at.denominator, 1) for values in (pulls, pushes))
+        active = int(((far < margin) & at.negatives.mask).sum())
+        return StateLoss(
+            total=self.positive * positive + self.negative * negative,
+            parts={"positive": float(positive.detach()), "negative": float(negative.detach())},
+            shares={"hinge_active": (active, int(at.negatives.mask.sum()))},
+        )
+
+    def _margin(self, at: Positions, unit: float) -> Tensor:
+        """(s, p) or a number: m of each negative."""
+        assert at.negatives is not None
+        if self.margin_of == "teacher":
+            return self.margin * at.negatives.distances.masked_fill(~at.negatives.mask, 0.0) / unit
+        m = at.units.quantile(self.margin) / unit if self.margin_of == "quantile" else self.margin
+        return at.student.new_tensor(m)
+
+    def _mean_of_positives(self, near: Tensor, positives: Chosen, unit: float) -> Tensor:
+        """(s,) of distances (s, p)."""
+        if self.positives == "uniform":
+            return mean_per_row(near, positives.mask)
+        scores = (-positives.distances / unit / self.sharpness).masked_fill(~positives.mask, -torch.inf)
+        weights = torch.softmax(scores, dim=1).nan_to_num(0.0)  # a row without positives is all −∞
+        return (weights.to(near.dtype) * torch.where(positives.mask, near, torch.zeros_like(near))).sum(dim=1)
+
+
+TERM = SenseLoss
