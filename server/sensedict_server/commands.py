@@ -11,12 +11,11 @@ import sys
 from types import FrameType
 
 import click
-import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
 from sensedict.errors import ConfigurationError, Unavailable
-from sensedict_server import embedded, schema
+from sensedict_server import embedded, schema, serving
 from sensedict_server import files as file_sets
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import opened
@@ -56,16 +55,7 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     # uvicorn raises the signal again once it has stopped; unhandled, SIGTERM would end the process before the embedded
     # server is left.
     signal.signal(signal.SIGTERM, _exit)
-    uvicorn.run(
-        "sensedict_server.app:from_environment",
-        factory=True,
-        workers=workers,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
+    serving.run(host, port, workers)
 
 
 @click.group()

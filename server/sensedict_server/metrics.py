@@ -39,7 +39,6 @@ REQUEST_SECONDS = _histogram("request_seconds", "From a request to the end of it
 ANSWER_BYTES = _counter("answer_bytes", "Bytes of answers' bodies", "route")
 IN_FLIGHT = _gauge("requests_in_flight", "Requests that are being answered, or wait to be")
 ABANDONED = _counter("requests_abandoned", "Requests whose client went away before the answer")
-REFUSED = _counter("requests_refused", "Requests refused because too many waited for a thread")
 BULK_ITEMS = _counter("bulk_items", "Tokens, ids or vectors that bulk requests asked about", "route")
 POOL_SIZE = _gauge("pool_connections", "Connections that may be open to the database")
 POOL_USED = _gauge("pool_connections_used", "Connections that requests hold")
@@ -48,6 +47,17 @@ POOL_TIMEOUTS = _counter("pool_timeouts", "Requests that were given no connectio
 DATABASE_ERRORS = _counter("database_errors", "Errors of the database by SQLSTATE; `connection`: none came", "sqlstate")
 CATALOGUE = _counter("catalogue_lookups", "Dictionaries looked up by address: `hit` without the database", "result")
 SNAPSHOTS = _counter("snapshot_opens", "File sets opened, and those that could not be", "result")
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """Count a file set as opened, or as one that could not be."""
+    try:
+        yield
+    except BaseException:
+        SNAPSHOTS.labels("failed").inc()
+        raise
+    SNAPSHOTS.labels("opened").inc()
 
 
 @contextmanager

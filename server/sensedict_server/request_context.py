@@ -10,11 +10,10 @@ import time
 import uuid
 
 import anyio
-import anyio.to_thread
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sensedict.errors import SenseDictError, Unavailable
+from sensedict.errors import SenseDictError
 from sensedict.wire import LIVEZ, METRICS, READYZ
 from sensedict_server import metrics
 from sensedict_server.disconnects import Watch
@@ -23,15 +22,14 @@ from sensedict_server.problems import problem
 from sensedict_server.work import Work, current
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_PROBES = (LIVEZ, READYZ, METRICS)  # asked every few seconds, and most of all while nothing else is answered
-WAITING_PER_THREAD = 16  # with requests of 10 ms the last in line waits a sixth of a second
+_PROBES = (LIVEZ, READYZ, METRICS)  # asked every few seconds: their good answers are no news
 
 
 class RequestContext:
     """Give each request an id (the caller's own, if it sent a usable `X-Request-ID`), send it back, and log the answer.
 
     An error that nobody foresaw becomes a problem document too, and its traceback goes to the log. A request whose
-    client went away is ended. One more than the threads can answer soon is refused.
+    client went away is ended.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -57,8 +55,6 @@ class RequestContext:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, work: Work) -> None:
         try:
-            if scope["path"] not in _PROBES:
-                _refuse_when_crowded()
             with anyio.CancelScope() as end:
                 watch = Watch(scope, receive, answer, work, end, self._cancelling)
                 try:
@@ -126,21 +122,6 @@ class _Answer:
             "milliseconds": round(seconds * 1000, 1),
             "bytes": self._bytes,
         }
-
-
-def _refuse_when_crowded() -> None:
-    """Let pass a request for which a thread will be free soon.
-
-    Raises:
-        Unavailable: so many wait already that waiting would only make the line longer.
-    """
-    threads = anyio.to_thread.current_default_thread_limiter()
-    if threads.available_tokens > 0:
-        return
-    waiting = threads.statistics().tasks_waiting
-    if waiting >= WAITING_PER_THREAD * threads.total_tokens:
-        metrics.REFUSED.inc()
-        raise Unavailable(f"every thread is busy and {waiting} requests wait already: try again in a moment")
 
 
 def _method(scope: Scope) -> str:

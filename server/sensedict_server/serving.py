@@ -1,0 +1,115 @@
+"""uvicorn, from the first connection to the last: what was begun is finished, and nothing new is taken on meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from types import FrameType
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from sensedict_server import metrics
+from sensedict_server.http_protocol import bounds
+from sensedict_server.logs import log
+from sensedict_server.routes.shared import LIMITS
+
+GRACE = 25.0  # seconds for what was begun; Kubernetes kills after 30
+_LAST = 3.0  # more, for what had to be cancelled
+# A client that takes nothing for so long is gone: its answer is dropped, however much of it is left.
+_SLOWEST_CLIENT = 60.0  # seconds
+
+
+def run(host: str, port: int, workers: int) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT; a second signal ends at once what is still going on.
+
+    New connections are refused from the first signal on. Requests have `GRACE` seconds to end; then their queries are
+    cancelled. The address must be free.
+    """
+    config = uvicorn.Config(
+        "sensedict_server.app:from_environment",
+        factory=True,
+        workers=workers,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        **bounds(LIMITS.max_header_bytes),
+        timeout_graceful_shutdown=round(GRACE),
+    )
+    listening = config.bind_socket()
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(_SLOWEST_CLIENT * 1000))
+    if workers > 1:
+        with metrics.shared_by_processes():
+            _Supervisor(config, [listening]).run()
+        return
+    server = _Server(config)
+    try:
+        server.run([listening])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        threading.Thread(target=_leave_threads_behind, daemon=True).start()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+class _Server(uvicorn.Server):
+    """One process that answers by itself."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; asked again, at once: uvicorn itself heeds only a second SIGINT."""
+        if self.should_exit:
+            self.force_exit = True
+        super().handle_exit(sig, frame)
+
+
+class _Supervisor(Multiprocess):
+    """Several processes that answer on one socket."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._asked = 0
+
+    def handle_term(self) -> None:
+        """Stop."""
+        self._asked += 1
+        super().handle_term()
+
+    def handle_int(self) -> None:
+        """Stop; at a terminal the processes got the signal too."""
+        self._asked += 1
+        super().handle_int()
+
+    def terminate_all(self) -> None:
+        """Tell the processes to stop, and let go of the socket: who connected would wait and never be served."""
+        super().terminate_all()
+        for listening in self.sockets:
+            listening.close()
+
+    def join_all(self) -> None:
+        """Wait for the processes; not for ever, and not when asked again."""
+        deadline = time.monotonic() + GRACE + _LAST
+        while any(process.process.is_alive() for process in self.processes):
+            self.handle_signals()
+            if self._asked > 1 or time.monotonic() > deadline:
+                for process in self.processes:
+                    process.process.kill()
+            time.sleep(0.1)
+        super().join_all()
+
+
+def _leave_threads_behind() -> None:
+    """End the process although a thread goes on, which Python would wait for: writing a file set may take minutes."""
+    time.sleep(_LAST)
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if left:
+        log.warning("%d threads are left behind in the middle of their work", len(left))
+        logging.shutdown()
+        os._exit(1)
