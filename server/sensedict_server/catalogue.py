@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Engine
 
 from sensedict import wire
 from sensedict.errors import DictionaryGone, DictionaryNotFound
-from sensedict.lexical import FilterValues
 from sensedict.snapshot import Snapshot
 from sensedict_server import files, metrics
 from sensedict_server.queries import dictionaries, versions
 from sensedict_server.queries.dictionaries import Dictionary, Source
-from sensedict_server.queries.filters import filter_values
+from sensedict_server.queries.filters import FilterValues, filter_values
 from sensedict_server.removal import remove_file_set
 
 
