@@ -105,12 +105,16 @@ class Catalogue:
         with self._opening:
             held = self._held(dictionary)
             if held is None:
-                written = not files.folder(self._files_root, dictionary.ref).is_dir()
-                place = files.ensure(self.transactions, self._files_root, dictionary)
-                if written:
-                    self._check_there(dictionary)
-                held = self._snapshots[dictionary.ref] = files.open_whole(place)
+                with metrics.opening():
+                    held = self._snapshots[dictionary.ref] = self._open(dictionary)
             return held
+
+    def _open(self, dictionary: Dictionary) -> Snapshot:
+        written = not files.folder(self._files_root, dictionary.ref).is_dir()
+        place = files.ensure(self.transactions, self._files_root, dictionary)
+        if written:
+            self._check_there(dictionary)
+        return files.open_whole(place)
 
     def _held(self, dictionary: Dictionary) -> Snapshot | None:
         """The mapped file set, where it is this one: a draft may have been made anew under the same address."""
