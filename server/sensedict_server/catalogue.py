@@ -10,11 +10,12 @@ from sqlalchemy import Connection, Engine
 
 from sensedict import wire
 from sensedict.errors import DictionaryGone, DictionaryNotFound
+from sensedict.lexical import FilterValues
 from sensedict.snapshot import Snapshot
 from sensedict_server import files, metrics
 from sensedict_server.queries import dictionaries, versions
 from sensedict_server.queries.dictionaries import Dictionary, Source
-from sensedict_server.queries.filters import FilterValues, filter_values
+from sensedict_server.queries.filters import filter_values
 from sensedict_server.removal import remove_file_set
 
 
@@ -31,7 +32,7 @@ class Catalogue:
         # message to the server, and the driver drops all its prepared statements at each.
         self.engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.transactions = engine
-        self._files_root = files_root
+        self.files_root = files_root
         self._found: dict[str, Dictionary] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._sources: dict[int, list[Source]] = {}
@@ -86,7 +87,7 @@ class Catalogue:
             elif (dated.deprecated_at, dated.sunset_at) != (dictionary.deprecated_at, dictionary.sunset_at):
                 self._found[dictionary.ref] = replace(dictionary, **vars(dated))
         for tombstone in buried:
-            remove_file_set(self._files_root, tombstone.ref, tombstone.content_hash)
+            remove_file_set(self.files_root, tombstone.ref, tombstone.content_hash)
             self._buried.add(tombstone.id)
 
     def snapshot(self, dictionary: Dictionary) -> Snapshot:
@@ -110,8 +111,8 @@ class Catalogue:
             return held
 
     def _open(self, dictionary: Dictionary) -> Snapshot:
-        written = not files.folder(self._files_root, dictionary.ref).is_dir()
-        place = files.ensure(self.transactions, self._files_root, dictionary)
+        written = not files.folder(self.files_root, dictionary.ref).is_dir()
+        place = files.ensure(self.transactions, self.files_root, dictionary)
         if written:
             self._check_there(dictionary)
         return files.open_whole(place)
@@ -130,7 +131,7 @@ class Catalogue:
         with self.engine.connect() as connection:
             tombstone = versions.find_tombstone(connection, "dictionary", dictionary.name, dictionary.version)
         if tombstone is not None:
-            remove_file_set(self._files_root, dictionary.ref, dictionary.content_hash)
+            remove_file_set(self.files_root, dictionary.ref, dictionary.content_hash)
             raise DictionaryGone(tombstone.told())
 
     def sources(self, connection: Connection, dictionary: Dictionary) -> list[Source]:

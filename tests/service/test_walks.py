@@ -12,8 +12,9 @@ from sqlalchemy import Engine, insert, update
 from sqlalchemy.engine import URL
 
 from conftest import copy_of_template
+from sensedict.wire import Direction
 from sensedict_server.database import opened
-from sensedict_server.queries.relations import Direction, Filter, page_of_relations, relations_by_id
+from sensedict_server.queries.relations import Filter, page_of_relations, relations_by_id
 from sensedict_server.queries.walks import shortest_path, walk
 from sensedict_server.tables import lexicons, relation_sources, relations, words
 
@@ -114,7 +115,7 @@ def test_walks(graph: Graph, filter: Filter) -> None:
                     walked.places,
                     strict=True,
                 ):
-                    near = walked.near_end(relation, filter)
+                    near = walked.near_end(relation)
                     assert distances[near] == level - 1
                     assert relation.id in [edge.id for edge, _ in graph.steps(near, filter)]
             hop = page_of_relations(connection, graph.lexicon_id, word, filter, after=0, limit=WORDS)

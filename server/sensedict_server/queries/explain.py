@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from sensedict.lexical import Relation, Segmentation
 from sensedict_server.lexicon.relations import relation_key
-from sensedict_server.queries.relations import Relation, relations_by_id
+from sensedict_server.queries.relations import relations_by_id
 from sensedict_server.queries.sources import Judgement, find_judgement
 from sensedict_server.tables import lexicons, relation_sources, segmentations, words
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """How a source says that a word is built."""
-
-    word: str
-    text: str
-    source: str
-    licence: str
-    version: str
 
 
 def derivation_of(connection: Connection, lexicon_id: int, relation_id: int) -> list[Relation]:

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, bindparam, func, select, union_all
 
+from sensedict.lexical import FilterValues
 from sensedict_server.queries.relations import Filter, Shape, leading_from
 from sensedict_server.tables import forms, glosses, relation_sources, relations
-
-
-@dataclass(frozen=True)
-class FilterValues:
-    """The values that a lexicon has, each set in alphabetical order; of a published one they never change.
-
-    Attributes:
-        types, sources, pos: of its relations.
-        rules: whole ones, `negation:un-`; kinds: what stands before their colon, `negation`.
-        word_pos: parts of speech that its sources know words as, by relations, glosses or forms.
-    """
-
-    types: tuple[str, ...]
-    sources: tuple[str, ...]
-    rules: tuple[str, ...]
-    kinds: tuple[str, ...]
-    pos: tuple[str, ...]
-    word_pos: tuple[str, ...]
 
 
 def filter_values(connection: Connection, lexicon_id: int) -> FilterValues:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -26,12 +26,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from sensedict import lexical
+from sensedict.lexical import Relation
+from sensedict.wire import Direction
 from sensedict_server.tables import dictionary_words, glosses, relation_glosses, relation_sources, relations, words
 
 HEAD_LETTERS = 3  # heads are single-token words of three letters or more (METHOD: Word senses)
-
-Direction = Literal["both", "out", "in"]
-BACK: dict[Direction, Direction] = {"both": "both", "out": "in", "in": "out"}  # the same way, walked from its end
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,8 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which relations are wanted; what is not given lets all pass.
-
-    Attributes:
-        types: any of these.
-        direction: `out`, those that lead from a word, or `in`, those that lead to it; symmetric ones do both.
-        rule: a whole rule, `negation:un-`, or its kind, `negation`.
-    """
-
-    types: tuple[str, ...] = ()
-    direction: Direction = "both"
-    source: str | None = None
-    rule: str | None = None
-    pos: str | None = None
+class Filter(lexical.Filter):
+    """Which relations are wanted, and the statement that asks for them."""
 
     @property
     def shape(self) -> Shape:
@@ -70,36 +58,6 @@ class Filter:
     def _given(self) -> dict[str, Any]:
         given = {"types": list(self.types) or None, "source": self.source, "rule": self.rule, "pos": self.pos}
         return {name: value for name, value in given.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A relation as it is stored.
-
-    Attributes:
-        word_id, other_id: its ends, `word` and `other` their texts; a directed one runs from `word` to `other`.
-        via, via_licence: the source whose segmentations a derived one leans on.
-        glosses: (word_id, text) of each sense that its source lists it under: what one of its ends means there; None
-            in place of none.
-    """
-
-    id: int
-    word_id: int
-    other_id: int
-    word: str
-    other: str
-    type: str
-    directed: bool
-    source: str
-    licence: str
-    version: str
-    via: str | None
-    via_licence: str | None
-    rule: str | None
-    parent_id: int | None
-    conflict: bool
-    pos: str | None
-    glosses: Sequence[tuple[int, str]] | None
 
 
 def page_of_relations(

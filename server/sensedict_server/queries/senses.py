@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from sensedict.nearby import Owner
 from sensedict_server.tables import contexts, senses, tokens, words
 
 
@@ -49,14 +50,6 @@ class OwnedSense:
     token_id: int | None
     text: str
     vector: list[float]
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The token or composed word that a sense belongs to; a word has no token id."""
-
-    token_id: int | None
-    text: str
 
 
 def find_token(connection: Connection, dictionary_id: int, token_id: int) -> Token | None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from sensedict import wire
 from sensedict.errors import RelationNotFound, WordNotFound
+from sensedict.lexical import relation_not_found, seen_from
 from sensedict.lookup import Word, word_not_found
 from sensedict_server.media import accepts_json
 from sensedict_server.problems import described
@@ -20,7 +21,7 @@ from sensedict_server.queries.relations import Filter, page_of_relations, relati
 from sensedict_server.queries.walks import shortest_path, walk
 from sensedict_server.queries.words import Scope, find_related_word
 from sensedict_server.routes.cursors import Cursor, Place
-from sensedict_server.routes.explained import explanation, seen_from
+from sensedict_server.routes.explained import explanation
 from sensedict_server.routes.filters import check_filter
 from sensedict_server.routes.shared import (
     LIMITS,
@@ -123,10 +124,7 @@ def relation(named: Unchanging, relation: RelationId, shared: SharedCatalogue) -
         in_range = 0 <= relation <= _LARGEST
         chain = derivation_of(connection, named.lexicon_id, relation) if in_range else []
         if not chain:
-            raise RelationNotFound(
-                f"relation {relation} is not in {named.lexicon}, the lexicon of {named.ref}: take an id of "
-                "`relations?word=…`; another version has other ids"
-            )
+            raise RelationNotFound(relation_not_found(relation, named.lexicon, named.ref))
         return explanation(connection, named.lexicon_id, chain)
 
 
@@ -207,8 +205,7 @@ def _answer(
     places = walked.after(start.depth, start.id, limit + 1)
     page = relations_by_id(connection, lexicon_id, [id for _, id in places])
     seen = [
-        seen_from(walked.near_end(relation, wanted), relation, level)
-        for relation, (level, _) in zip(page, places, strict=True)
+        seen_from(walked.near_end(relation), relation, level) for relation, (level, _) in zip(page, places, strict=True)
     ]
     return _Answer(seen, lambda: len(walked.places), len(walked.distances), walked.cut)
 
