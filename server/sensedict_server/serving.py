@@ -15,14 +15,10 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sensedict_server import metrics
-from sensedict_server.http_protocol import bounds
 from sensedict_server.logs import log
-from sensedict_server.routes.shared import LIMITS
 
 GRACE = 25.0  # seconds for what was begun; Kubernetes kills after 30
 _LAST = 3.0  # more, for what had to be cancelled
-# A client that takes nothing for so long is gone: its answer is dropped, however much of it is left.
-_SLOWEST_CLIENT = 60.0  # seconds
 
 
 def run(host: str, port: int, workers: int) -> None:
@@ -40,11 +36,9 @@ def run(host: str, port: int, workers: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        **bounds(LIMITS.max_header_bytes),
         timeout_graceful_shutdown=round(GRACE),
     )
     listening = config.bind_socket()
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(_SLOWEST_CLIENT * 1000))
     if workers > 1:
         with metrics.shared_by_processes():
             _Supervisor(config, [listening]).run()
