@@ -11,6 +11,8 @@ from sqlalchemy import BigInteger, BindParameter, ColumnElement, Connection, Sel
 
 from sensedict_server.tables import dictionary_words, tokens, words
 
+_AHEAD = 5  # times the words wanted are looked at for some with senses; all that begin with a letter would take long
+
 
 @dataclass(frozen=True)
 class FoundWord:
@@ -24,7 +26,8 @@ class FoundWord:
 def words_beginning(connection: Connection, dictionary_id: int, prefix: str, limit: int) -> list[FoundWord]:
     """At most `limit` words that begin so, whatever their case: the word itself, tokens by use, other words by letters.
 
-    Tokens have senses; a word of relations may have none. Tokens that begin no word come last: most are pieces of one.
+    Tokens have senses; a word of relations may have none, and of the next few those with senses come first. Tokens that
+    begin no word come last: most are pieces of one.
     The prefix is searched for in the indexes of folded texts, which needs a database of the collation C or C.UTF-8;
     under another all texts are read.
     """
@@ -35,7 +38,8 @@ def words_beginning(connection: Connection, dictionary_id: int, prefix: str, lim
             FoundWord(text.removeprefix(" "), senses, occurrences)
             for text, senses, occurrences in connection.execute(_tokens(), {**values, "prefix": f" {prefix}"})
         ]
-        listed = [FoundWord(*row) for row in connection.execute(_words(), values)]
+        listed = [FoundWord(*row) for row in connection.execute(_words(), {**values, "most": _AHEAD * limit})]
+        listed.sort(key=lambda word: word.senses == 0)
         folded = prefix.casefold()
         yield from (word for word in (*inside, *listed) if word.word == prefix)
         yield from (word for word in (*inside, *listed) if word.word.casefold() == folded)
