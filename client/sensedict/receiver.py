@@ -23,6 +23,10 @@ class Receiver:
         receiver.feed(piece)
     head, manifest = receiver.finish()
     ```
+
+    Attributes:
+        received: bytes so far.
+        begun: what the archive says of itself, once that has come; the files come after it.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -31,6 +35,7 @@ class Receiver:
         self._held = bytearray()
         self._found: tuple[Head, Manifest] | None = None
         self.received = 0
+        self.begun: tuple[Head, Manifest] | None = None
         self._steps = self._receive()
         self._wanted = next(self._steps)
 
@@ -74,6 +79,7 @@ class Receiver:
         manifest = read_manifest(text)
         if manifest.ref != head.dictionary:
             raise InvalidSnapshot(f"{HEAD} names {head.dictionary!r:.80}, {MANIFEST} names {manifest.ref!r:.80}")
+        self.begun = head, manifest
         if self._folder is not None:
             (self._folder / MANIFEST).write_bytes(text)
         for name in FILES:

@@ -114,7 +114,7 @@ def write(
     Args:
         advance: told numbers of rows written, often; what it raises ends the work.
     """
-    index = arrays.encode(_index(connection, content).to_tensors())
+    index = arrays.encode(index_of(connection, content).to_tensors())
     entries = {
         VECTORS: _write_vectors(connection, content, target / VECTORS, advance),
         INDEX: _write_bytes(target / INDEX, index),
@@ -261,7 +261,7 @@ def _vectors_of(held: bytearray, row: np.dtype[Any], count: int) -> NDArray[np.f
     return vectors
 
 
-def _index(connection: Connection, content: Content) -> Index:
+def index_of(connection: Connection, content: Content) -> Index:
     """Each token's senses, and the senses of its neighbours."""
     size = content.identity["vocabulary_size"]
     first, count = np.zeros(size, dtype=np.uint32), np.zeros(size, dtype=np.uint16)

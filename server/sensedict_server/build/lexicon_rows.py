@@ -28,7 +28,7 @@ from sensedict_server.tables import (
 
 LANGUAGE = "en"
 
-_RELATIONS = {
+RELATIONS = {
     "id": "int8",
     "lexicon_id": "int8",
     "word_id": "int8",
@@ -42,10 +42,10 @@ _RELATIONS = {
     "pos": "text",
     "via_id": "int8",
 }
-_GLOSSES = {"id": "int8", "lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "pos": "text", "text": "text"}
-_RELATION_GLOSSES = {"lexicon_id": "int8", "relation_id": "int8", "gloss_id": "int8"}
-_FORMS = {"lexicon_id": "int8", "form_id": "int8", "lemma_id": "int8", "source_id": "int8", "pos": "text"}
-_SEGMENTATIONS = {"lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "text": "text", "pos": "text[]"}
+GLOSSES = {"id": "int8", "lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "pos": "text", "text": "text"}
+RELATION_GLOSSES = {"lexicon_id": "int8", "relation_id": "int8", "gloss_id": "int8"}
+FORMS = {"lexicon_id": "int8", "form_id": "int8", "lemma_id": "int8", "source_id": "int8", "pos": "text"}
+SEGMENTATIONS = {"lexicon_id": "int8", "source_id": "int8", "word_id": "int8", "text": "text", "pos": "text[]"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _store_glosses(connection: Connection, ids: _Ids, collection: Collection) ->
         (int(gloss_id), ids.lexicon, ids.sources[source], ids.words[word], pos, text)
         for gloss_id, (source, word, text, pos) in zip(gloss_ids, collection.glosses, strict=True)
     )
-    copy_rows(connection, glosses, _GLOSSES, _shown(rows, "glosses", len(gloss_ids)))
+    copy_rows(connection, glosses, GLOSSES, _shown(rows, "glosses", len(gloss_ids)))
     return gloss_ids
 
 
@@ -126,7 +126,7 @@ def _store_forms(connection: Connection, ids: _Ids, collection: Collection) -> N
         (ids.lexicon, ids.words[form.form], ids.words[form.lemma], ids.sources[source], form.pos)
         for source, form in collection.forms
     )
-    copy_rows(connection, forms, _FORMS, _shown(rows, "forms", len(collection.forms)))
+    copy_rows(connection, forms, FORMS, _shown(rows, "forms", len(collection.forms)))
 
 
 def _store_segmentations(connection: Connection, ids: _Ids, collection: Collection) -> None:
@@ -135,7 +135,7 @@ def _store_segmentations(connection: Connection, ids: _Ids, collection: Collecti
         for source, segmented in collection.segmentations.items()
         for word, segmentation in segmented.items()
     )
-    copy_rows(connection, segmentations, _SEGMENTATIONS, rows)
+    copy_rows(connection, segmentations, SEGMENTATIONS, rows)
 
 
 def _store_relations(connection: Connection, ids: _Ids, gloss_ids: NDArray[np.int64], collection: Collection) -> None:
@@ -164,13 +164,13 @@ def _store_relations(connection: Connection, ids: _Ids, gloss_ids: NDArray[np.in
                 None if relation.via is None else ids.sources[relation.via],
             )
 
-    copy_rows(connection, relations, _RELATIONS, _shown(rows(), "relations", len(relation_ids)))
+    copy_rows(connection, relations, RELATIONS, _shown(rows(), "relations", len(relation_ids)))
     links = (
         (ids.lexicon, int(relation_id), int(gloss_ids[gloss]))
         for place, relation_id in enumerate(relation_ids)
         for gloss in collection.glosses_of(place)
     )
-    copy_rows(connection, relation_glosses, _RELATION_GLOSSES, links)
+    copy_rows(connection, relation_glosses, RELATION_GLOSSES, links)
 
 
 def _shown(rows: Iterable[tuple[Any, ...]], what: str, total: int) -> Iterable[tuple[Any, ...]]:

@@ -10,22 +10,24 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sensedict.errors import InvalidSnapshot, SenseDictError
-from sensedict.fileset import FILES, Index, Manifest, Record
+from sensedict.fileset import Index, Manifest, Record
 from sensedict.inputs import is_address
 from sensedict.snapshot import Snapshot
 from sensedict_server.row_hash import Ids, lexicon_hash, numbers, rows_hash
 from sensedict_server.snapshots.check_lexicon import Spelt, check_lexicon
 from sensedict_server.snapshots.parquet import batches, refuse_other_files, rows_in
+from sensedict_server.snapshots.staging import Staged
 
 _AT_ONCE = 2**22  # numbers of vectors that are looked at together
 
 
-def check(folder: Path, manifest: Manifest, record: Record) -> None:
+def check(staged: Staged) -> None:
     """Let pass a file set, whose bytes have their hashes already, that a database can hold.
 
     Raises:
         InvalidSnapshot: naming the file and what is wrong in it.
     """
+    folder, manifest, record = staged.folder, staged.manifest, staged.record
     for ref in (manifest.ref, manifest.lexicon):
         name, _, version = ref.partition("@")
         if not (is_address(ref) and name and version):
@@ -43,25 +45,6 @@ def check(folder: Path, manifest: Manifest, record: Record) -> None:
         _refuse_other(np.sort(words), related, "words.parquet and the words of relations: number")
     _check_contexts(folder, manifest)
     _check_record(folder, record)
-
-
-def whole(folder: Path) -> Manifest:
-    """The manifest of a file set whose every file has the hash that it states, in a format that can be imported.
-
-    Raises:
-        ConfigurationError: there is no file set.
-        Corrupt: a file differs.
-        InvalidSnapshot: it is of an older format.
-    """
-    with Snapshot.open(folder, verify=True) as snapshot:
-        manifest = snapshot.manifest
-    if manifest.record is None:
-        raise InvalidSnapshot(
-            f"{folder} has the format {manifest.format}, which holds a part of the lexicon only: export it anew"
-        )
-    if set(manifest.files) != set(FILES):
-        raise InvalidSnapshot(f"{folder} lists {sorted(set(manifest.files) - set(FILES))[0]}, no file of its format")
-    return manifest
 
 
 def _check_vectors(vectors: NDArray[np.float16]) -> None:
