@@ -45,6 +45,12 @@ ID_MAP_OF_WORD = "/v1/dictionaries/{ref}/idMap/senses"  # ?to=…&word=…
 CANDIDATE_SETS = "/v1/dictionaries/{ref}:candidateSets"
 GET_SENSES = "/v1/dictionaries/{ref}:getSenses"
 NEAREST_SENSES = "/v1/dictionaries/{ref}:nearestSenses"
+PUBLISH = "/v1/dictionaries/{ref}:publish"
+DEPRECATE = "/v1/dictionaries/{ref}:deprecate"
+PRUNE = "/v1/dictionaries/{name}:prune"
+ALIAS = "/v1/dictionaries/{name}/aliases/{alias}"  # DELETE: ?reason=…
+HISTORY = "/v1/dictionaries/{ref}/history"
+USES = "/v1/dictionaries/{ref}/uses"
 JOBS = "/v1/jobs"  # ?state=…&limit=…&cursor=…
 JOB = "/v1/jobs/{job}"
 CANCEL_JOB = "/v1/jobs/{job}:cancel"
@@ -90,6 +96,12 @@ class Limits(Model):
     max_walk_words: int = Field(default=10_000, description="words that a walk or the search for a path reaches")
     max_path_relations: int = Field(default=12, description="relations along a path")
     max_neighbours: int = Field(default=50, description="neighbours of a sense")
+    max_url_bytes: int = Field(default=8_192, description="bytes of an address, percent-encoded, without the host")
+    max_header_bytes: int = Field(default=32_768, description="bytes of a request up to its body")
+    max_in_flight: int = Field(default=128, description="requests of a key that one process has not answered yet")
+    requests_per_second: int = Field(default=1_000, description="of a key, to one process, for long")
+    max_burst: int = Field(default=2_000, description="requests of a key at once, to one process, after a pause")
+    request_seconds: int = Field(default=60, description="from the end of a request to the beginning of its answer")
     max_listed_words: int = Field(default=100, description="words in a list of those that begin alike")
 
 
@@ -121,13 +133,104 @@ class DictionaryInfo(Model):
     tokens_with_senses: int
     words_with_senses: int
     content_hash: str
-    published_at: datetime
+    state: Literal["draft", "published"] = Field(
+        default="published", description="a draft is for administrators alone, and may change until it is published"
+    )
+    published_at: datetime | None = Field(description="null of a draft")
+    deprecated_at: datetime | None = Field(default=None, description="since when it is not to be begun with")
+    sunset_at: datetime | None = Field(default=None, description="from when on it may be gone")
     settings: dict[str, Any]
     sources: list[SourceInfo]
 
     def identity(self) -> Identity:
         """The part that decides whether this dictionary fits a teacher."""
         return Identity(**{name: getattr(self, name) for name in Identity.__dataclass_fields__})
+
+
+class PublishRequest(Request):
+    """Why a draft is published."""
+
+    reason: str
+
+
+class DeprecateRequest(Request):
+    """That a version is not to be begun with."""
+
+    reason: str
+    sunset: datetime | None = Field(default=None, description="from when on it may be gone")
+    undo: bool = Field(default=False, description="it is not deprecated after all")
+
+
+class AliasRequest(Request):
+    """Which version an alias is to name."""
+
+    version: str
+    reason: str
+
+
+class PruneRequest(Request):
+    """Which versions of a dictionary are to be deleted: those that no alias names, and that satisfy all of it."""
+
+    reason: str
+    keep: int = Field(ge=1, le=1_000_000, description="of the newest versions, so many stay")
+    unused_days: int = Field(ge=0, le=36_500, description="nobody asked for it in so many days")
+    dry_run: bool = Field(default=True, description="say which, and delete nothing")
+
+
+class AliasInfo(Model):
+    """An alias, and what it names."""
+
+    name: str
+    alias: str
+    version: str | None = Field(description="null where it was removed")
+    before: str | None = Field(description="the version that it named before")
+
+
+class Tombstone(Model):
+    """What is kept of a version that was published and is deleted."""
+
+    name: str
+    version: str
+    content_hash: str
+    published_at: datetime | None
+    deleted_at: datetime
+    deleted_by: str
+    reason: str
+
+
+class Deletion(Model):
+    """A version that was deleted."""
+
+    name: str
+    version: str
+    tombstone: Tombstone | None = Field(description="null of a draft, which leaves none")
+
+
+class Pruning(Model):
+    """Versions that were deleted, or that would be."""
+
+    name: str
+    versions: list[str] = Field(description="oldest first")
+    deleted: bool
+
+
+class HistoryEvent(Model):
+    """Something that was done with a version."""
+
+    action: str = Field(description="draft, publish, alias, unalias, deprecate, undeprecate, delete")
+    at: datetime
+    actor: str
+    reason: str
+    details: dict[str, Any]
+
+
+class VersionUse(Model):
+    """How often the holder of a key asked for a version; up to half a minute late."""
+
+    key_name: str = Field(description="empty where no key was needed")
+    requests: int
+    first_at: datetime
+    last_at: datetime
 
 
 class Context(Model):

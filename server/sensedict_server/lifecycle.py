@@ -177,6 +177,23 @@ def withdraw(engine: Engine, kind: Kind, ref: str, because: Because) -> Tombston
         return versions.find_tombstone(connection, kind, name, version)
 
 
+def prune(engine: Engine, name: str, keep: int, unused_days: int, because: Because) -> list[str]:
+    """Delete the versions that `versions.prunable` tells, one transaction each; gives them, oldest first.
+
+    One that gets an alias meanwhile stays.
+    """
+    with engine.connect() as connection:
+        found = versions.prunable(connection, name, keep, unused_days)
+    deleted = []
+    for version in found:
+        try:
+            withdraw(engine, "dictionary", f"{name}@{version}", because)
+        except Conflict:
+            continue
+        deleted.append(version)
+    return deleted
+
+
 def _bury(connection: Connection, kind: Kind, found: Owner, because: Because) -> None:
     values = {"kind": kind, "name": found.name, "version": found.version, "content_hash": found.content_hash}
     row = insert(tombstones).values(

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, delete, or_, text
 
 from sensedict.errors import Corrupt
 from sensedict.fileset import MANIFEST, Manifest
+from sensedict.wire import Limits
 from sensedict_server import files
 from sensedict_server.queries import versions
 from sensedict_server.queries.versions import OWNERS, Kind, Owner
@@ -31,7 +32,8 @@ from sensedict_server.tables import (
     tokens,
 )
 
-GRACE = 30.0  # seconds from a deletion to the removal of rows: more than a service takes to notice it and to answer
+# Seconds from a deletion to the removal of rows: a service has noticed it, and answered all who had asked before.
+GRACE = Limits().request_seconds + 10.0
 ROWS = 20_000  # of one transaction
 _MANY = 100_000  # dead rows that a later look-up would pass one by one
 _LOCK = 0x5E45ED1E  # advisory: one process at a time

@@ -14,7 +14,6 @@ import numpy as np
 import psycopg
 from pgvector import HalfVector
 from sqlalchemy import Connection, Engine, func, insert, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from sensedict.errors import Conflict, InvalidInput, LexiconNotFound
@@ -23,10 +22,11 @@ from sensedict_server import files
 from sensedict_server.build.check import check, check_types
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.copying import copy_rows
+from sensedict_server.lifecycle import Because, move_alias, record, user_name
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary, find_lexicon_by_id
 from sensedict_server.queries.lexicons import count_relations, relation_words
+from sensedict_server.queries.versions import find_tombstone
 from sensedict_server.tables import (
-    aliases,
     contexts,
     dictionaries,
     dictionary_words,
@@ -38,12 +38,19 @@ _AT_ONCE = 4096  # senses that are copied between two reports of progress
 
 
 def publish(
-    engine: Engine, files_root: Path, draft: Draft, advance: Callable[[int], object] = lambda rows: None
+    engine: Engine,
+    files_root: Path,
+    draft: Draft,
+    advance: Callable[[int], object] = lambda rows: None,
+    because: Because | None = None,
+    keep_draft: bool = False,
 ) -> Dictionary:
     """Store the draft as a published dictionary, write its file set and move the alias `latest` to it.
 
     Args:
         advance: told numbers of rows copied and written; what it raises ends the work, and nothing is published.
+        because: who publishes it and why, for its history; None: whoever runs this, because it was built.
+        keep_draft: leave it a draft, for `publish_draft`; administrators alone see it.
 
     Raises:
         InvalidInput: the draft is not whole; names the token, word or sense.
@@ -51,26 +58,48 @@ def publish(
         LexiconNotFound: there is no such lexicon.
     """
     check(draft)
+    because = because or Because(user_name(), "built")
     ref = f"{draft.name}@{draft.version}"
     with files.locked(files_root, ref), files.temporary(files_root, ref) as new:
         try:
             with engine.begin() as connection:
-                dictionary_id = _insert(connection, draft, new, advance)
-                _move_alias(connection, draft.name, dictionary_id)
+                dictionary_id, content_hash = _insert(connection, draft, new, advance)
+                if keep_draft:
+                    _keep(connection, dictionary_id, draft, content_hash, because)
+                else:
+                    freeze(connection, dictionary_id, draft.name, draft.version, content_hash, because)
         except IntegrityError as error:
             if isinstance(error.orig, psycopg.errors.UniqueViolation):  # published by another process meanwhile
                 raise Conflict(f"{ref} is published already: choose another version") from error
             raise
         files.put_in_place(new, files.folder(files_root, ref))
     with engine.connect() as connection:
-        found = find_dictionary(connection, draft.name, draft.version)
+        found = find_dictionary(connection, draft.name, draft.version, keep_draft)
         if found is None:
             raise Conflict(f"{ref} was removed while it was being published")
         return found
 
 
-def _insert(connection: Connection, draft: Draft, new: Path, advance: Callable[[int], object]) -> int:
-    """Write the draft's rows and files, and freeze the row; gives its id."""
+def freeze(
+    connection: Connection, dictionary_id: int, name: str, version: str, content_hash: str, because: Because
+) -> None:
+    """Make a published dictionary of a draft whose files have that hash, and let `latest` name it."""
+    connection.execute(
+        update(dictionaries)
+        .where(dictionaries.c.id == dictionary_id)
+        .values(state="published", content_hash=content_hash, published_at=func.now())
+    )
+    record(connection, "dictionary", name, version, "publish", because, content_hash=content_hash)
+    move_alias(connection, name, LATEST, dictionary_id, version, because)
+
+
+def _keep(connection: Connection, dictionary_id: int, draft: Draft, content_hash: str, because: Because) -> None:
+    connection.execute(update(dictionaries).where(dictionaries.c.id == dictionary_id).values(content_hash=content_hash))
+    record(connection, "dictionary", draft.name, draft.version, "draft", because, content_hash=content_hash)
+
+
+def _insert(connection: Connection, draft: Draft, new: Path, advance: Callable[[int], object]) -> tuple[int, str]:
+    """Write the draft's rows and files; gives the row's id and the files' content hash."""
     lexicon = _check_against_database(connection, draft)
     row = _row(draft)
     dictionary_id = connection.execute(insert(dictionaries).values(row).returning(dictionaries.c.id)).scalar_one()
@@ -87,13 +116,7 @@ def _insert(connection: Connection, draft: Draft, new: Path, advance: Callable[[
         lexicon=lexicon,
         settings=draft.settings,
     )
-    content_hash = files.write(connection, content, new, advance)
-    connection.execute(
-        update(dictionaries)
-        .where(dictionaries.c.id == dictionary_id)
-        .values(state="published", content_hash=content_hash, published_at=func.now())
-    )
-    return int(dictionary_id)
+    return int(dictionary_id), files.write(connection, content, new, advance)
 
 
 def _check_against_database(connection: Connection, draft: Draft) -> str:
@@ -103,13 +126,29 @@ def _check_against_database(connection: Connection, draft: Draft) -> str:
         raise LexiconNotFound(f"there is no lexicon {draft.lexicon_id}: load one with `sensedict lexicon`")
     if not lexicon.published:
         raise Conflict(f"the lexicon {lexicon.ref} is a draft: publish it first")
-    if find_dictionary(connection, draft.name, draft.version) is not None:
-        raise Conflict(f"{draft.name}@{draft.version} is published already: choose another version")
+    _refuse_taken(connection, draft)
     check_types(draft.settings, {count.type for count in count_relations(connection, draft.lexicon_id)})
     known = np.array([word_id for word_id, _ in relation_words(connection, draft.lexicon_id)], dtype=np.int64)
     _refuse(np.setdiff1d(known, draft.words.word_ids), f"words of relations of {lexicon.ref} are missing in the draft")
     _refuse(np.setdiff1d(draft.words.word_ids, known), f"words of the draft are in no relation of {lexicon.ref}")
     return lexicon.ref
+
+
+def _refuse_taken(connection: Connection, draft: Draft) -> None:
+    ref = f"{draft.name}@{draft.version}"
+    there = find_dictionary(connection, draft.name, draft.version, drafts=True)
+    if there is not None and there.ref != ref:
+        raise Conflict(f"{ref} is an alias, of {there.ref}: choose another version")
+    if there is not None and there.state == "draft":
+        raise Conflict(
+            f"{ref} is a draft already: publish it with `sensedict dictionary publish`, delete it, or choose another "
+            "version"
+        )
+    if there is not None:
+        raise Conflict(f"{ref} is published already: choose another version")
+    tombstone = find_tombstone(connection, "dictionary", draft.name, draft.version)
+    if tombstone is not None:
+        raise Conflict(f"{tombstone.told()}; a version never comes back")
 
 
 def _refuse(word_ids: Any, what: str) -> None:
@@ -254,13 +293,6 @@ def _copy_contexts(connection: Connection, dictionary_id: int, draft: Draft) -> 
             for sense_id, passages in enumerate(draft.tokens.contexts)
             for ordinal, (passage, start, end) in enumerate(passages)
         ),
-    )
-
-
-def _move_alias(connection: Connection, name: str, dictionary_id: int) -> None:
-    statement = upsert(aliases).values(name=name, alias=LATEST, dictionary_id=dictionary_id)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["name", "alias"], set_={"dictionary_id": dictionary_id})
     )
 
 

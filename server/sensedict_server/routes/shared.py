@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from email.utils import format_datetime
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
@@ -9,11 +11,13 @@ from fastapi import Depends, Path, Query, Request, Response
 from sensedict import inputs
 from sensedict.errors import InvalidInput
 from sensedict.wire import Limits
+from sensedict_server.answers import add_header
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.queries.dictionaries import Dictionary
+from sensedict_server.uses import Uses
 
 LIMITS = Limits()
-_FOR_EVER = "public, max-age=31536000, immutable"
+_FOR_EVER = "max-age=31536000, immutable"
 
 Ref = Annotated[str, Path(description="`name@version` or `name@alias`; a bare name means its alias `latest`")]
 
@@ -35,9 +39,31 @@ def catalogue(request: Request) -> Catalogue:
 SharedCatalogue = Annotated[Catalogue, Depends(catalogue)]
 
 
-def dictionary(ref: Ref, shared: SharedCatalogue) -> Dictionary:
-    """The dictionary that the path names."""
-    return shared.resolve(ref)
+def sees_drafts(request: Request) -> bool:
+    """Whether the caller is an administrator."""
+    caller = request.scope["state"].get("caller")
+    return bool(caller is not None and caller.scope == "admin")
+
+
+SeesDrafts = Annotated[bool, Depends(sees_drafts)]
+
+
+def dictionary(ref: Ref, drafts: SeesDrafts, shared: SharedCatalogue, request: Request) -> Dictionary:
+    """The dictionary that the path names; a draft for an administrator alone.
+
+    Whatever comes of it, the answer says where the dictionary is deprecated (RFC 9745) and until when it is there
+    (RFC 8594).
+    """
+    found = shared.resolve(ref, drafts)
+    uses: Uses = request.app.state.uses
+    uses.note(found.name, found.version, request.scope["state"].get("key_name", ""))
+    if found.deprecated_at is not None:
+        add_header(request.scope, "Deprecation", f"@{int(found.deprecated_at.timestamp())}")
+    if found.sunset_at is not None:
+        add_header(request.scope, "Sunset", format_datetime(found.sunset_at.astimezone(UTC), usegmt=True))
+    if found.state == "draft":
+        add_header(request.scope, "Cache-Control", "no-store")  # it may be made anew under the same address
+    return found
 
 
 Named = Annotated[Dictionary, Depends(dictionary)]
@@ -46,12 +72,15 @@ Named = Annotated[Dictionary, Depends(dictionary)]
 def caching_headers(request: Request, tag: str, *, for_ever: bool) -> dict[str, str]:
     """Headers that let an answer be kept: for ever, or as long as asking again gives the same tag.
 
+    What a key was needed for no cache may give to others.
+
     Raises:
         NotModified: the caller has the answer.
     """
+    whose = "private" if "authorization" in request.headers else "public"
     headers = {
         "ETag": f'"{tag}"',
-        "Cache-Control": _FOR_EVER if for_ever else "no-cache",
+        "Cache-Control": f"{whose}, {_FOR_EVER}" if for_ever else "no-cache",
         "Vary": "Accept",
     }
     known = [given.strip().removeprefix("W/") for given in request.headers.get("if-none-match", "").split(",")]
@@ -69,6 +98,8 @@ def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> 
     Raises:
         NotModified: the caller has the answer.
     """
+    if named.state == "draft":
+        return named
     tag = f"{named.ref}-{named.content_hash}"  # the hash does not cover texts, a version does
     response.headers.update(caching_headers(request, tag, for_ever=ref == named.ref))
     return named
