@@ -26,6 +26,9 @@ COMMANDS = {
     ),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
     "lexicon": _Command(
+    "snapshot": _Command(
+        "sensedict_server.snapshots.command:snapshot", "server", "Export, import or verify a dictionary as one file."
+    ),
         "sensedict_server.build.lexicon_command:lexicon", "server", "Load, list, look at, count or judge relations."
     ),
     "export": _Command(

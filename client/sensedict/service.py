@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterable, Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -17,7 +18,7 @@ import httpx
 import tenacity
 
 from sensedict import answers, arrays, wire
-from sensedict.errors import ConfigurationError, InvalidInput, SenseDictError, Unavailable
+from sensedict.errors import ConfigurationError, InvalidInput, Mismatch, Unavailable
 from sensedict.exchange import Request
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ Transport = httpx.BaseTransport
 AsyncTransport = httpx.AsyncBaseTransport
 
 KEY = "SENSEDICT_KEY"  # the environment's key to the service
+_PIECE = 2**20
 _log = logging.getLogger(__name__)
 _backoff = tenacity.wait_exponential(multiplier=0.2, max=10.0) + tenacity.wait_random(0.0, 0.5)
 
@@ -117,6 +119,38 @@ class Service:
             raise _given_up(error, retrying) from error
         return answers.value(request, str(sent.url), body)
 
+    def download(self, request: Request[Any]) -> Iterator[bytes]:
+        """The pieces of an answer that is too large to hold; cut off, it goes on where it was.
+
+        Raises:
+            Unavailable: the service is away for longer than the patience; Mismatch: it has another answer meanwhile.
+        """
+        got = _Got()
+        while True:
+            sent = _built(self._http, request)
+            sent.headers.update({"accept-encoding": "identity", **got.headers()})
+            try:
+                response = self._http.send(sent, stream=True)
+                try:
+                    if not response.is_success:
+                        _good(response, bytearray(response.read()))
+                    got.begin(response)
+                    for piece in response.iter_raw(_PIECE):
+                        got.bytes += len(piece)
+                        got.since = time.monotonic()
+                        yield piece
+                    return
+                finally:
+                    response.close()
+            except httpx.RequestError as error:
+                away: Unavailable = _no_answer(self._http.base_url, error)
+            except Unavailable as error:
+                away = error
+            if time.monotonic() - got.since > self._patience:
+                raise away
+            _log.warning("%s; asking again from byte %d", away, got.bytes)
+            time.sleep(max(1.0, away.retry_after))
+
     def _attempt(self, sent: httpx.Request) -> bytearray:
         try:
             response = self._http.send(sent, stream=True)
@@ -170,6 +204,23 @@ class AsyncService:
         except httpx.RequestError as error:
             raise _no_answer(self._http.base_url, error) from error
         return _good(response, body.whole())
+
+
+@dataclass
+class _Got:
+    """What there is of a download: bytes, the tag of the answer that they are of, and when the last ones came."""
+
+    bytes: int = 0
+    tag: str = ""
+    since: float = field(default_factory=time.monotonic)
+
+    def headers(self) -> dict[str, str]:
+        return {"range": f"bytes={self.bytes}-", "if-range": self.tag} if self.bytes else {}
+
+    def begin(self, response: httpx.Response) -> None:
+        if self.bytes and response.status_code != httpx.codes.PARTIAL_CONTENT:
+            raise Mismatch(f"{response.url} has changed while it was fetched: begin anew")
+        self.tag = response.headers.get("etag", "")
 
 
 class _Body:
@@ -232,7 +283,7 @@ def _good(response: httpx.Response, body: bytearray) -> bytearray:
     raise answers.failure(url, response.status_code, response.reason_phrase, response.headers, bytes(body))
 
 
-def _no_answer(root: httpx.URL, error: httpx.RequestError) -> SenseDictError:
+def _no_answer(root: httpx.URL, error: httpx.RequestError) -> Unavailable:
     return Unavailable(
         f"{root} does not answer ({str(error) or type(error).__name__}): is `sensedict serve` running there?",
         retry_after=0.0,

@@ -51,6 +51,8 @@ PRUNE = "/v1/dictionaries/{name}:prune"
 ALIAS = "/v1/dictionaries/{name}/aliases/{alias}"  # DELETE: ?reason=…
 HISTORY = "/v1/dictionaries/{ref}/history"
 USES = "/v1/dictionaries/{ref}/uses"
+SNAPSHOT = "/v1/dictionaries/{ref}/snapshot"
+SNAPSHOTS = "/v1/snapshots"  # ?as=…&lexicon_as=…&reason=…
 JOBS = "/v1/jobs"  # ?state=…&limit=…&cursor=…
 JOB = "/v1/jobs/{job}"
 CANCEL_JOB = "/v1/jobs/{job}:cancel"
@@ -89,6 +91,7 @@ class Limits(Model):
 
     max_items: int = Field(default=16_384, description="tokens, ids or vectors in one bulk request")
     max_body_bytes: int = Field(default=64 * 2**20, description="bytes of one request body")
+    max_snapshot_bytes: int = Field(default=2**40, description="bytes of a snapshot that is imported")
     max_nearest: int = Field(default=100, description="p of nearestSenses")
     max_page: int = Field(default=1_000, description="relations or jobs in one page")
     max_word_characters: int = Field(default=256, description="characters of a word")
@@ -503,6 +506,16 @@ class Explanation(Model):
     source: Source = Field(description="which lists the original")
     glosses: dict[str, list[Gloss]] = Field(description="what the sources say that the relation's words mean, by word")
     judgement: Judgement | None = Field(description="where a lexicographer added the original")
+
+
+class SnapshotImport(Model):
+    """What the import of a snapshot did."""
+
+    state: Literal["imported", "present"] = Field(description="`present`: all of it was here already")
+    dictionary: DictionaryInfo
+    lexicon: Literal["loaded", "shared"] = Field(description="`shared`: the lexicon was here already")
+    aliases: list[str] = Field(description="that name the dictionary now and did not before")
+    left: list[str] = Field(description="aliases of the snapshot that name another version here, and still do")
 
 
 class JobRequest(Request):

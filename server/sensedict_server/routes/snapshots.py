@@ -1,0 +1,173 @@
+"""Dictionaries as archives: sent as they lie on the disk, and taken in, neither ever in memory."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+
+from sensedict import wire
+from sensedict.archive import MEDIA, PIECE, Archive
+from sensedict.errors import Conflict, RequestTooLarge, UnsupportedMediaType
+from sensedict.fileset import FORMAT
+from sensedict.receiver import Receiver
+from sensedict_server import files
+from sensedict_server.catalogue import Catalogue
+from sensedict_server.keys import Caller
+from sensedict_server.lifecycle import Because
+from sensedict_server.media import accepts_json, negotiate
+from sensedict_server.problems import described
+from sensedict_server.queries.dictionaries import Dictionary, aliases_of
+from sensedict_server.routes.access import administrator
+from sensedict_server.routes.dictionaries import infos
+from sensedict_server.routes.shared import Named, SharedCatalogue, caching_headers
+from sensedict_server.snapshots.importing import Imported, Names, import_staged
+from sensedict_server.snapshots.staging import received, staging
+
+router = APIRouter(tags=["snapshots"])
+
+_RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
+_BINARY = {MEDIA: {"schema": {"type": "string", "format": "binary"}}}
+_ARCHIVE = {"description": "an uncompressed tar, docs/snapshots.md says what is in it", "content": _BINARY}
+_PART = {"description": "the bytes of the Range header", "content": _BINARY}
+
+Administrator = Annotated[Caller, Depends(administrator)]
+As = Annotated[str | None, Query(alias="as", description="`name@version` of the dictionary here; else its own")]
+LexiconAs = Annotated[str | None, Query(description="`name@version` of its lexicon here; else its own")]
+Reason = Annotated[str, Query(description="why, for the log", max_length=2_000)]
+
+
+def accepts_tar(request: Request) -> None:
+    """Let pass a request that takes an archive.
+
+    Raises:
+        NotAcceptable: it does not.
+    """
+    negotiate(request.headers.get("accept"), [MEDIA])
+
+
+@router.get(
+    wire.SNAPSHOT,
+    dependencies=[Depends(accepts_tar)],
+    response_class=Response,
+    responses={200: _ARCHIVE, 206: _PART, **described(404, 406, 409, 410, 416, 422, 503)},
+)
+def snapshot(named: Named, shared: SharedCatalogue, request: Request) -> Response:
+    """The dictionary with its lexicon as one archive; a part of it with `Range`, to go on after a cut."""
+    archive = _archive(named, shared)
+    try:
+        headers = caching_headers(request, archive.tag, for_ever=False)  # aliases move
+        headers |= {
+            "Accept-Ranges": "bytes",
+            "Content-Disposition": f'attachment; filename="{named.ref}.tar"',
+        }
+        start, stop = _asked_part(request, archive.size, headers["ETag"])
+    except BaseException:
+        archive.close()
+        raise
+    headers["Content-Length"] = str(stop - start)
+    part = (start, stop) != (0, archive.size)
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{archive.size}"
+    return StreamingResponse(_sent(archive, start, stop), 206 if part else 200, headers, MEDIA)
+
+
+@router.post(
+    wire.SNAPSHOTS,
+    dependencies=[Depends(accepts_json)],
+    status_code=201,
+    response_model=wire.SnapshotImport,
+    responses={
+        200: {"description": "All of it was here already", "model": wire.SnapshotImport},
+        **described(406, 409, 422, 503),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
+)
+async def import_snapshot(
+    request: Request,
+    response: Response,
+    caller: Administrator,
+    shared: SharedCatalogue,
+    renamed: As = None,
+    lexicon_as: LexiconAs = None,
+    reason: Reason = "imported from a snapshot",
+) -> wire.SnapshotImport:
+    """Import the archive that is the body: it is checked on the disk before anything of it is visible."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != MEDIA:
+        raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {MEDIA}")
+    names = Names(renamed, lexicon_as) if renamed or lexicon_as else None
+    because = Because(caller.name, reason)
+    _refuse_full_disk(request, shared)
+    with staging(shared.files_root) as folder:
+        receiver = Receiver(folder)
+        held = bytearray()
+        async for piece in request.stream():
+            held += piece
+            if len(held) >= PIECE:
+                await run_sync(receiver.feed, bytes(held))
+                held.clear()
+        await run_sync(receiver.feed, bytes(held))
+        staged = received(receiver, folder)
+        done = await run_sync(import_staged, shared.transactions, shared.files_root, staged, because, names)
+    response.status_code = 201 if done.state == "imported" else 200
+    response.headers["Location"] = wire.DICTIONARY.format(ref=done.dictionary.ref)
+    return await run_sync(_told, shared, done)
+
+
+def _archive(named: Dictionary, shared: Catalogue) -> Archive:
+    if named.state != "published":
+        raise Conflict(f"{named.ref} is a draft: publish it first")
+    place = files.ensure(shared.transactions, shared.files_root, named, oldest=FORMAT)
+    with shared.engine.connect() as connection:
+        aliases = aliases_of(connection, [named.id]).get(named.id, [])
+    return Archive(place, aliases)
+
+
+def _asked_part(request: Request, size: int, tag: str) -> tuple[int, int]:
+    """The bytes that a Range header asks for (RFC 9110 §14.2); all where there is none that can be obeyed."""
+    asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if asked is None or request.headers.get("if-range", tag) != tag:
+        return 0, size
+    first, last = asked.groups()
+    if first is None:
+        if last is None:
+            return 0, size
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), size if last is None else min(size, int(last) + 1)
+    if start >= stop:
+        raise HTTPException(416, f"it has {size} bytes", {"Content-Range": f"bytes */{size}"})
+    return start, stop
+
+
+async def _sent(archive: Archive, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes, read in threads; the files are given back whatever becomes of the client."""
+    try:
+        pieces = archive.read(start, stop)
+        while (piece := await run_sync(next, pieces, b"")) != b"":
+            yield piece
+    finally:
+        archive.close()
+
+
+def _refuse_full_disk(request: Request, shared: Catalogue) -> None:
+    stated = int(request.headers.get("content-length", "0"))
+    shared.files_root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(shared.files_root).free
+    if stated > free:
+        raise RequestTooLarge(f"the archive has {stated} bytes, the disk of the file sets has {free} left")
+
+
+def _told(shared: Catalogue, done: Imported) -> wire.SnapshotImport:
+    with shared.engine.connect() as connection:
+        info = infos(shared, connection, [done.dictionary])[0]
+    return wire.SnapshotImport(
+        state=done.state, dictionary=info, lexicon=done.lexicon, aliases=list(done.aliases), left=list(done.left)
+    )
