@@ -24,11 +24,17 @@ COMMANDS = {
     "database": _Command(
         "sensedict_server.commands:database", "server", "Start, stop or look at the embedded PostgreSQL."
     ),
+    "keys": _Command("sensedict_server.keys_command:keys", "server", "Make, list or revoke the service's keys."),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
-    "lexicon": _Command(
     "snapshot": _Command(
         "sensedict_server.snapshots.command:snapshot", "server", "Export, import or verify a dictionary as one file."
     ),
+    "dictionary": _Command(
+        "sensedict_server.dictionary_command:dictionary",
+        "server",
+        "List, publish, alias, deprecate or delete versions of dictionaries.",
+    ),
+    "lexicon": _Command(
         "sensedict_server.build.lexicon_command:lexicon", "server", "Load, list, look at, count or judge relations."
     ),
     "export": _Command(
