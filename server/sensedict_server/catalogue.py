@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 
@@ -145,6 +145,18 @@ class Catalogue:
         if dictionary.lexicon_id not in self._filter_values:
             self._filter_values[dictionary.lexicon_id] = filter_values(connection, dictionary.lexicon_id)
         return self._filter_values[dictionary.lexicon_id]
+
+    def infos(self, connection: Connection, found: list[Dictionary]) -> list[wire.DictionaryInfo]:
+        """What there is to say of dictionaries."""
+        aliases = dictionaries.aliases_of(connection, [dictionary.id for dictionary in found])
+        return [
+            wire.DictionaryInfo(
+                **{name: getattr(each, name) for name in wire.DictionaryInfo.model_fields if hasattr(each, name)},
+                aliases=aliases.get(each.id, []),
+                sources=[wire.SourceInfo(**asdict(source)) for source in self.sources(connection, each)],
+            )
+            for each in found
+        ]
 
     def close(self) -> None:
         """Give the mapped files and the connections back."""

@@ -59,18 +59,18 @@ _PARTS: dict[str, tuple[tuple[Table, str], ...]] = {
 }
 
 
-def remove_withdrawn(engine: Engine, kind: Kind, older_than: float = GRACE, rows: int = ROWS) -> Iterator[int]:
-    """Remove the rows of deleted versions, and at last their own; yields the number of rows after each transaction.
+def remove_withdrawn(engine: Engine, kind: Kind, older_than: float | None = None, rows: int = ROWS) -> Iterator[int]:
+    """Remove the rows of deleted versions, and at last their own; yields the number of rows of each transaction.
 
     Args:
-        older_than: seconds since the deletion; a draft's rows go at once.
+        older_than: seconds since the deletion, `GRACE` where it is None; a draft's rows go at once.
         rows: about so many a transaction.
 
     Raises:
         Unavailable: the database went away; called again, it goes on.
     """
     with engine.connect() as connection:
-        there = versions.withdrawn(connection, kind, older_than)
+        there = versions.withdrawn(connection, kind, GRACE if older_than is None else older_than)
     for owner in there:
         yield from _remove(engine, kind, owner, rows)
 
@@ -91,7 +91,6 @@ def remove_file_set(root: Path, ref: str, content_hash: str | None) -> bool:
         shutil.rmtree(gone, ignore_errors=True)
         place.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
-    (root / f".{ref}.lock").unlink(missing_ok=True)
     return True
 
 
@@ -106,16 +105,17 @@ def _remove(engine: Engine, kind: Kind, owner: Owner, rows: int) -> Iterator[int
                 first = versions.key_before(connection, table, owned, column, end, rows)
                 if first is None:
                     break
-                removed += connection.execute(delete(table).where(owned, column >= first, column < end)).rowcount
-                end = first
-            yield removed
+                gone = connection.execute(delete(table).where(owned, column >= first, column < end)).rowcount
+            end = first
+            removed += gone
+            yield gone
         if table is senses and removed > _MANY:
             _vacuum(engine, table)  # each token looks whether it has senses left, and would pass all that are dead
     with engine.begin() as connection:
         if kind == "dictionary":
             connection.execute(delete(id_maps).where(or_(id_maps.c.old_id == owner.id, id_maps.c.new_id == owner.id)))
-        connection.execute(delete(OWNERS[kind]).where(OWNERS[kind].c.id == owner.id))
-    yield removed
+        gone = connection.execute(delete(OWNERS[kind]).where(OWNERS[kind].c.id == owner.id)).rowcount
+    yield gone
 
 
 def _alone(connection: Connection) -> bool:

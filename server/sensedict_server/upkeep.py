@@ -13,7 +13,7 @@ from sensedict.errors import SenseDictError
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import one_beside
 from sensedict_server.queries.versions import withdrawn
-from sensedict_server.removal import GRACE, remove_withdrawn
+from sensedict_server.removal import GRACE, remove_file_set, remove_withdrawn
 from sensedict_server.uses import Uses
 
 REFRESH = 1.0  # seconds between two looks: how long a deleted version is answered for
@@ -72,8 +72,11 @@ class Upkeep:
         if self._stopped.is_set() or (self._removing is not None and self._removing.is_alive()):
             return
         with own.connect() as connection:
-            waiting = [*withdrawn(connection, "dictionary", GRACE), *withdrawn(connection, "lexicon", GRACE)]
-        if waiting:
+            waiting = withdrawn(connection, "dictionary", GRACE)
+            more = withdrawn(connection, "lexicon", GRACE)
+        for gone in waiting:  # of a draft no tombstone tells
+            remove_file_set(self._catalogue.files_root, gone.ref, gone.content_hash)
+        if waiting or more:
             self._removing = Thread(target=self._remove, name="removal", daemon=True)
             self._removing.start()
 

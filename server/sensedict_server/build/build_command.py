@@ -138,6 +138,11 @@ def _bytes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     help="Where the finished parts are kept, e.g. s3://bucket/build; a stopped build goes on from there.  "
     "[default: build-NAME@VERSION]",
 )
+@click.option(
+    "--draft",
+    is_flag=True,
+    help="Leave it a draft, which administrators alone see: `sensedict dictionary publish` publishes it.",
+)
 @click.option("--fresh", is_flag=True, help="Throw away what earlier builds left there.")
 @click.option("--queue", is_flag=True, help="Leave the work to `sensedict worker`: enter the build and end.")
 @click.option(
@@ -175,6 +180,7 @@ def build(
     threads: int | None,
     memory: int,
     work: str | None,
+    draft: bool,
     fresh: bool,
     queue: bool,
     dry_run: bool,
@@ -221,6 +227,7 @@ def build(
             training_text=tuple(map(_whole_path, training_text)),
             threads=threads,
             memory=memory,
+            draft=draft,
         )
         _run(database, settings.files, build_settings, work or f"build-{name}@{version}", fresh, queue, dry_run)
 
@@ -289,7 +296,13 @@ def _run(
         except KeyboardInterrupt:
             click.echo("stopped: the same command goes on where it was", err=True)
             sys.exit(_STOPPED)
-    if made:
+    if dictionary.state == "draft":
+        there = "is" if made else "is there already, from the same settings, as"
+        click.echo(
+            f"{dictionary.ref} {there} a draft: {dictionary.senses:,} senses, {files / dictionary.ref}; "
+            f"`sensedict dictionary publish {dictionary.ref} --reason …` publishes it"
+        )
+    elif made:
         click.echo(f"published {dictionary.ref}: {dictionary.senses:,} senses, {files / dictionary.ref}")
     else:
         click.echo(f"{dictionary.ref} is published already, from the same settings: nothing to do")

@@ -12,9 +12,10 @@ from sensedict_server.queries.dictionaries import find_dictionary
 if TYPE_CHECKING:
     from sensedict_server.build.plan import BuildSettings
 
-# Where a build runs, what it is called and what it reports do not decide what is in it. `batch_size` does, by rounding,
-# and so does `memory`: it decides which windows and tokens each shard holds, and with that the order of sums.
-NOT_CONTENT = ("name", "version", "device", "training_text")
+# Where a build runs, what it is called, who is to see it and what it reports do not decide what is in it. `batch_size`
+# does, by rounding, and so does `memory`: it decides which windows and tokens each shard holds, and with that the order
+# of sums.
+NOT_CONTENT = ("name", "version", "device", "training_text", "draft")
 # What is read when a dictionary is put together, and by nothing before.
 NOT_IN_SHARDS = ("lexicon", "synonym_types", "antonym_types")
 
@@ -25,7 +26,7 @@ def known_threads(connection: Connection, name: str, version: str) -> int | None
     They are content, and another machine has other cores: who names no number means the one that was begun with.
     """
     running = running_build(connection, name, version)
-    dictionary = find_dictionary(connection, name, version)
+    dictionary = find_dictionary(connection, name, version, drafts=True)
     settings = [build.settings for build in builds_of(connection, name, version)]
     if dictionary is not None:
         settings.insert(0, dictionary.settings.get("build", {}))

@@ -126,7 +126,7 @@ def _result(engine: Engine, build: Build, worker: Worker) -> Dictionary:
     """What came of a build that has ended."""
     with engine.connect() as connection:
         ended = find_build(connection, build.id)
-        dictionary = find_dictionary(connection, build.name, build.version)
+        dictionary = find_dictionary(connection, build.name, build.version, drafts=True)
     if ended is None:
         raise Conflict(f"job {build.id}, {build.ref}, was removed: the same command begins it anew")
     if ended.state == "published" and dictionary is not None:

@@ -36,7 +36,7 @@ class BuildSettings:
         teacher: folder or hub name; dtype: of its weights as run.
         corpus: text files and folders, and `datasets:` names; tokens: how much of it is read, None for all.
         lexicon: name@version.
-        name, version: what it is published as.
+        name, version: what it is published as; draft: it is left a draft, for an administrator to publish.
         k: most senses a token has, the same bound for all where `allocation` is `fixed`.
         allocation: `adaptive` gives each token as many of `k_most` as lower the corpus' inertia most, `budget` in all
             (None for as many as `fixed` would make).
@@ -79,6 +79,7 @@ class BuildSettings:
     training_text: tuple[str, ...] = ()
     threads: int = field(default_factory=cores)
     memory: int = 2_000_000_000
+    draft: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As the database keeps them."""

@@ -20,6 +20,7 @@ from sensedict_server.build.needs import by_number
 from sensedict_server.build.publish import publish
 from sensedict_server.build.words import WITHOUT_SENSES, compose_words, reasons_in_words, without_senses
 from sensedict_server.build.workplace import Workplace
+from sensedict_server.lifecycle import Because, user_name
 from sensedict_server.queries.builds import Shard
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.lexicons import find_lexicon
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from sensedict_trainer.text import TokenWindow
 
+_TAKEN = {"published": "published already", "draft": "a draft already"}
 REPORT = "build_report"  # in a dictionary's settings
 
 
@@ -56,7 +58,7 @@ def publish_shard(shard: str, workplace: Workplace) -> None:
 
 
 def published(engine: Engine, name: str, version: str, content: Mapping[str, Any]) -> Dictionary | None:
-    """The published dictionary of that name and version, from settings of that content.
+    """The dictionary of that name and version, a draft too, from settings of that content.
 
     Raises:
         Conflict: it was made from other settings; names what differs.
@@ -64,12 +66,14 @@ def published(engine: Engine, name: str, version: str, content: Mapping[str, Any
     from sensedict_trainer.work import differences
 
     with engine.connect() as connection:
-        there = find_dictionary(connection, name, version)
+        there = find_dictionary(connection, name, version, drafts=True)
     if there is None:
         return None
     differing = differences(there.settings.get("build", {}), content)
     if differing:
-        raise Conflict(f"{there.ref} is published already from other settings ({differing}): choose another version")
+        raise Conflict(
+            f"{there.ref} is {_TAKEN[there.state]} from other settings ({differing}): choose another version"
+        )
     return there
 
 
@@ -112,7 +116,8 @@ def _publish(workplace: Workplace) -> Dictionary:
         },
     )
     try:
-        return publish(engine, workplace.files_root, draft, tick)
+        because = Because(user_name(), f"built by job {build.id}")
+        return publish(engine, workplace.files_root, draft, tick, because, keep_draft=settings.draft)
     except Conflict:  # another worker published it meanwhile; from the same settings it is the same
         there = published(engine, build.name, build.version, content)
         if there is None:

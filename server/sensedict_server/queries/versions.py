@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, cast, exists, func, select
 
+from sensedict import wire
 from sensedict_server.tables import aliases, dictionaries, history, lexicons, tombstones, version_uses
 
 Kind = Literal["dictionary", "lexicon"]
@@ -37,6 +38,10 @@ class Tombstone:
     def ref(self) -> str:
         """Its address, name@version."""
         return f"{self.name}@{self.version}"
+
+    def on_the_wire(self) -> wire.Tombstone:
+        """What is answered of it."""
+        return wire.Tombstone(**{name: getattr(self, name) for name in wire.Tombstone.model_fields})
 
     def told(self) -> str:
         """What to say to who asks for it."""

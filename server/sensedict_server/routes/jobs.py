@@ -22,6 +22,7 @@ from sensedict_server.problems import described, validate_json
 from sensedict_server.progress import job_detail, job_info
 from sensedict_server.queries.builds import Build, find_build, list_builds, running_build
 from sensedict_server.queries.dictionaries import find_dictionary
+from sensedict_server.routes.access import administrator
 from sensedict_server.routes.cursors import JobsCursor, Place
 from sensedict_server.routes.shared import LIMITS, SharedCatalogue
 
@@ -74,6 +75,7 @@ def job(job: JobId, shared: SharedCatalogue) -> wire.JobDetail:
 @router.post(
     wire.JOBS,
     status_code=202,
+    dependencies=[Depends(administrator)],
     response_model=wire.JobDetail,
     responses={
         200: {"description": "The plan's build is running already", "model": wire.JobDetail},
@@ -97,11 +99,11 @@ def start(asked: Asked, plans: Plans, shared: SharedCatalogue, response: Respons
             threads = known_threads(connection, settings.name, settings.version)
             settings = replace(settings, threads=threads or settings.threads)
         running = running_build(connection, settings.name, settings.version)
-        published = find_dictionary(connection, settings.name, settings.version)
+        published = find_dictionary(connection, settings.name, settings.version, drafts=True)
     if running is None and published is not None:
         raise Conflict(
-            f"{published.ref} is published already, and what is published never changes: give the plan {plan.name!r} "
-            "another version, or one with {date}"
+            f"{published.ref} is {'published' if published.state == 'published' else 'a draft'} already, and a version "
+            f"is made once: give the plan {plan.name!r} another version, or one with {{date}}"
         )
     build = open_build(shared.transactions, settings, None, plan.store, plan=plan.name)
     response.headers["Location"] = wire.JOB.format(job=build.id)
@@ -111,7 +113,7 @@ def start(asked: Asked, plans: Plans, shared: SharedCatalogue, response: Respons
         return _detail(connection, build)
 
 
-@router.post(wire.CANCEL_JOB, responses=described(404, 406, 409, 422, 503))
+@router.post(wire.CANCEL_JOB, dependencies=[Depends(administrator)], responses=described(404, 406, 409, 422, 503))
 def cancel(job: JobId, shared: SharedCatalogue) -> wire.JobDetail:
     """Cancel a running build: its workers stop within seconds; started again, it goes on with what was made."""
     with shared.engine.connect() as connection:

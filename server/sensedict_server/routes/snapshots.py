@@ -25,7 +25,6 @@ from sensedict_server.media import accepts_json, negotiate
 from sensedict_server.problems import described
 from sensedict_server.queries.dictionaries import Dictionary, aliases_of
 from sensedict_server.routes.access import administrator
-from sensedict_server.routes.dictionaries import infos
 from sensedict_server.routes.shared import Named, SharedCatalogue, caching_headers
 from sensedict_server.snapshots.importing import Imported, Names, import_staged
 from sensedict_server.snapshots.staging import received, staging
@@ -167,7 +166,7 @@ def _refuse_full_disk(request: Request, shared: Catalogue) -> None:
 
 def _told(shared: Catalogue, done: Imported) -> wire.SnapshotImport:
     with shared.engine.connect() as connection:
-        info = infos(shared, connection, [done.dictionary])[0]
+        info = shared.infos(connection, [done.dictionary])[0]
     return wire.SnapshotImport(
         state=done.state, dictionary=info, lexicon=done.lexicon, aliases=list(done.aliases), left=list(done.left)
     )

@@ -16,9 +16,7 @@ from sensedict_server.lifecycle import Because
 from sensedict_server.media import Body, accepts_json, read_body
 from sensedict_server.problems import described, validate_json
 from sensedict_server.queries import versions
-from sensedict_server.queries.versions import Tombstone
 from sensedict_server.routes.access import administrator
-from sensedict_server.routes.dictionaries import infos
 from sensedict_server.routes.shared import Ref, SeesDrafts, SharedCatalogue
 
 router = APIRouter(tags=["versions"], dependencies=[Depends(accepts_json)])
@@ -43,7 +41,7 @@ def publish(ref: Version, caller: Administrator, asked: Asked, shared: SharedCat
     request: wire.PublishRequest = _read(asked, wire.PublishRequest)
     found = publish_draft(shared.transactions, shared.files_root, ref, Because(caller.name, request.reason))
     with shared.engine.connect() as connection:
-        return infos(shared, connection, [found])[0]
+        return shared.infos(connection, [found])[0]
 
 
 @router.post(wire.DEPRECATE, responses=_CHANGING, openapi_extra=_takes(wire.DeprecateRequest))
@@ -61,7 +59,7 @@ def deprecate(ref: Version, caller: Administrator, asked: Asked, shared: SharedC
         lifecycle.deprecate(shared.transactions, ref, because, request.sunset)
     shared.refresh(shared.engine)
     with shared.engine.connect() as connection:
-        return infos(shared, connection, [shared.resolve(ref)])[0]
+        return shared.infos(connection, [shared.resolve(ref)])[0]
 
 
 @router.put(wire.ALIAS, responses=_CHANGING, openapi_extra=_takes(wire.AliasRequest))
@@ -90,7 +88,7 @@ def delete(ref: Version, reason: Reason, caller: Administrator, shared: SharedCa
     name, version = lifecycle.split_version(ref)
     tombstone = lifecycle.withdraw(shared.transactions, "dictionary", ref, Because(caller.name, reason))
     shared.refresh(shared.engine)
-    return wire.Deletion(name=name, version=version, tombstone=None if tombstone is None else told(tombstone))
+    return wire.Deletion(name=name, version=version, tombstone=None if tombstone is None else tombstone.on_the_wire())
 
 
 @router.post(wire.PRUNE, responses=_CHANGING, openapi_extra=_takes(wire.PruneRequest))
@@ -130,11 +128,6 @@ def uses(ref: Ref, _caller: Administrator, shared: SharedCatalogue) -> list[wire
         name, version = lifecycle.split_version(ref)
     with shared.engine.connect() as connection:
         return [wire.VersionUse(**asdict(use)) for use in versions.uses_of(connection, name, version)]
-
-
-def told(tombstone: Tombstone) -> wire.Tombstone:
-    """What is kept of a deleted version, on the wire."""
-    return wire.Tombstone(**{name: getattr(tombstone, name) for name in wire.Tombstone.model_fields})
 
 
 def _read(asked: Body, model: type[wire.Request]) -> Any:
