@@ -1,151 +1,14 @@
-"""The clients: the same questions over HTTP one after the other, over HTTP many at once, and of a file set.
-
-What is asked, and what it promises, stands once, in `sensedict.questions`; a client carries it out.
-"""
+"""The clients: of a service, over HTTP, one request after the other or many at once, and of a file set."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from functools import update_wrapper
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from pathlib import Path
 
-from sensedict.exchange import Call, Found, Request, Stream
-from sensedict.questions import Questions
+from sensedict.dictionary import AsyncDictionary, Dictionary
+from sensedict.errors import ConfigurationError, DictionaryNotFound
+from sensedict.local import LocalDriver
 from sensedict.service import Address, AsyncService, AsyncTransport, Service, Transport
-from sensedict.source import Identity
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Driver(Protocol):
-    """What carries requests, each when it is asked to."""
-
-    def send(self, request: Request[T]) -> T:
-        """The answer of the request."""
-
-    def close(self) -> None:
-        """Give back what is held."""
-
-
-def _answered(
-    question: Callable[Concatenate[Questions, P], Call[T]],
-) -> Callable[Concatenate[Dictionary, P], T]:
-    """The question as a method that waits for its answer."""
-
-    def method(self: Dictionary, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._answer(question(self._questions, *args, **kwargs))
-
-    return _shown(method, question, "{}")
-
-
-def _streamed(
-    question: Callable[Concatenate[Questions, P], Stream[T]],
-) -> Callable[Concatenate[Dictionary, P], Iterator[T]]:
-    """The question as a method that gives what is found as it comes."""
-
-    def method(self: Dictionary, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return self._found(question(self._questions, *args, **kwargs))
-
-    return _shown(method, question, "Iterator[{}]")
-
-
-def _awaited(
-    question: Callable[Concatenate[Questions, P], Call[T]],
-) -> Callable[Concatenate[AsyncSenseClient, P], Coroutine[Any, Any, T]]:
-    """The question as a method to be awaited."""
-
-    async def method(self: AsyncSenseClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._answer(question(self._questions, *args, **kwargs))
-
-    return _shown(method, question, "{}")
-
-
-def _async_streamed(
-    question: Callable[Concatenate[Questions, P], Stream[T]],
-) -> Callable[Concatenate[AsyncSenseClient, P], AsyncIterator[T]]:
-    """The question as a method whose finds come to an `async for`."""
-
-    def method(self: AsyncSenseClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        return self._found(question(self._questions, *args, **kwargs))
-
-    return _shown(method, question, "AsyncIterator[{}]")
-
-
-def _shown(method: Callable[P, T], question: Callable[..., Any], form: str) -> Callable[P, T]:
-    """The method as `help` is to show it: with the question's words, and what comes of its steps for the steps."""
-    signature = inspect.signature(question)
-    kind = str(signature.return_annotation).partition("[")[2].removesuffix("]")
-    update_wrapper(method, question)
-    method.__signature__ = signature.replace(return_annotation=form.format(kind))  # type: ignore[attr-defined]
-    return method
-
-
-class Dictionary:
-    """The questions to one dictionary, wherever it is. Safe to use from several threads."""
-
-    def __init__(self, driver: Driver, dictionary: str) -> None:
-        self._driver = driver
-        self._questions = Questions(dictionary)
-
-    @property
-    def identity(self) -> Identity:
-        """The dictionary that answers; fixed from the first use on."""
-        return self._answer(self._questions.identity())
-
-    info = _answered(Questions.info)
-    limits = _answered(Questions.limits)
-    dictionaries = _answered(Questions.dictionaries)
-    jobs = _streamed(Questions.jobs)
-    job = _answered(Questions.job)
-    word = _answered(Questions.word)
-    token = _answered(Questions.token)
-    sense = _answered(Questions.sense)
-    contexts = _answered(Questions.contexts)
-    neighbours = _answered(Questions.neighbours)
-    relations = _streamed(Questions.relations)
-    relation_pages = _streamed(Questions.relation_pages)
-    path = _answered(Questions.path)
-    explain = _answered(Questions.explain)
-    download_id_map = _answered(Questions.download_id_map)
-    candidate_sets = _answered(Questions.candidate_sets)
-    get_senses = _answered(Questions.get_senses)
-    iter_senses = _streamed(Questions.iter_senses)
-    nearest_senses = _answered(Questions.nearest_senses)
-
-    def close(self) -> None:
-        """Give back what is held."""
-        self._driver.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _answer(self, call: Call[T]) -> T:
-        answer: Any = None
-        while True:
-            try:
-                request = call.send(answer)
-            except StopIteration as end:
-                found: T = end.value
-                return found
-            answer = self._driver.send(request)
-
-    def _found(self, stream: Stream[T]) -> Iterator[T]:
-        answer: Any = None
-        while True:
-            try:
-                step = stream.send(answer)
-            except StopIteration:
-                return
-            answer = None
-            if isinstance(step, Found):
-                yield step.value
-            else:
-                answer = self._driver.send(step)
+from sensedict.snapshot import Snapshot
 
 
 class SenseClient(Dictionary):
@@ -189,7 +52,7 @@ class SenseClient(Dictionary):
         super().__init__(Service(Address(base_url, timeout, patience, connections, key), transport), dictionary)
 
 
-class AsyncSenseClient:
+class AsyncSenseClient(AsyncDictionary):
     """The questions of `SenseClient`, to be awaited: as many at once as there are connections.
 
     ```python
@@ -216,63 +79,57 @@ class AsyncSenseClient:
         connections: int = 20,
         transport: AsyncTransport | None = None,
     ) -> None:
-        self._driver = AsyncService(Address(base_url, timeout, patience, connections, key), transport)
-        self._questions = Questions(dictionary)
+        super().__init__(AsyncService(Address(base_url, timeout, patience, connections, key), transport), dictionary)
 
-    @property
-    def identity(self) -> Coroutine[Any, Any, Identity]:
-        """The dictionary that answers, to be awaited; fixed from the first use on."""
-        return self._answer(self._questions.identity())
 
-    info = _awaited(Questions.info)
-    limits = _awaited(Questions.limits)
-    dictionaries = _awaited(Questions.dictionaries)
-    jobs = _async_streamed(Questions.jobs)
-    job = _awaited(Questions.job)
-    word = _awaited(Questions.word)
-    token = _awaited(Questions.token)
-    sense = _awaited(Questions.sense)
-    contexts = _awaited(Questions.contexts)
-    neighbours = _awaited(Questions.neighbours)
-    relations = _async_streamed(Questions.relations)
-    relation_pages = _async_streamed(Questions.relation_pages)
-    path = _awaited(Questions.path)
-    explain = _awaited(Questions.explain)
-    download_id_map = _awaited(Questions.download_id_map)
-    candidate_sets = _awaited(Questions.candidate_sets)
-    get_senses = _awaited(Questions.get_senses)
-    iter_senses = _async_streamed(Questions.iter_senses)
-    nearest_senses = _awaited(Questions.nearest_senses)
+class SnapshotClient(Dictionary):
+    """A dictionary's file set, asked as a service is, without one.
 
-    async def close(self) -> None:
-        """Give the connections back."""
-        await self._driver.close()
+    Bulk reads, tokens and senses answer from mapped or partly read files; words and relations are read into memory when
+    they are first asked for. All but the bulk reads need the extra `snapshot`.
 
-    async def __aenter__(self) -> Self:
-        return self
+    Args:
+        folder: the file set, e.g. `files/smollm2-demo@1`.
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self.close()
+    Raises:
+        ConfigurationError: there is no file set in the folder.
+        Corrupt: a file is missing, cut off, or of another format; names it.
+    """
 
-    async def _answer(self, call: Call[T]) -> T:
-        answer: Any = None
-        while True:
-            try:
-                request = call.send(answer)
-            except StopIteration as end:
-                found: T = end.value
-                return found
-            answer = await self._driver.send(request)
+    def __init__(self, folder: str | Path) -> None:
+        snapshot = Snapshot.open(folder)
+        super().__init__(LocalDriver(snapshot), snapshot.manifest.ref)
 
-    async def _found(self, stream: Stream[T]) -> AsyncIterator[T]:
-        answer: Any = None
-        while True:
-            try:
-                step = stream.send(answer)
-            except StopIteration:
-                return
-            answer = None
-            if isinstance(step, Found):
-                yield step.value
-            else:
-                answer = await self._driver.send(step)
+
+def open_dictionary(where: str | Path, dictionary: str | None = None) -> Dictionary:
+    """The dictionary of that name at a service's address, or in a folder of file sets.
+
+    ```python
+    open_dictionary("http://127.0.0.1:8000", "smollm2-demo@latest")
+    open_dictionary("files", "smollm2-demo@1")
+    open_dictionary("files/smollm2-demo@1")
+    ```
+
+    Args:
+        where: a service's root, a folder of file sets, or a file set.
+        dictionary: `name@version`; of a service also `name@alias`, or a bare name for its alias `latest`. May be left
+            out where a file set is named.
+
+    Raises:
+        ConfigurationError: there is no file set, or no dictionary was named to a service.
+        DictionaryNotFound: the file set is another dictionary's.
+        Corrupt: a file of the set is missing, cut off, or of another format; names it.
+    """
+    if isinstance(where, str) and where.partition("://")[0] in ("http", "https"):
+        if dictionary is None:
+            raise ConfigurationError(f"a service has many dictionaries: name one of those at {where}, as name@version")
+        return SenseClient(where, dictionary)
+    folder = Path(where)
+    if dictionary is not None and (folder / dictionary).is_dir():
+        return SnapshotClient(folder / dictionary)
+    opened = SnapshotClient(folder)
+    held = opened.identity
+    if dictionary not in (None, held.name, f"{held.name}@{held.version}"):
+        opened.close()
+        raise DictionaryNotFound(f"no dictionary {dictionary!r} in {folder}: it is {held.name}@{held.version}")
+    return opened

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from sqlalchemy import Connection
 
-from sensedict import wire
+from sensedict import told, wire
 from sensedict.errors import RelationNotFound, WordNotFound
 from sensedict.lexical import relation_not_found, seen_from
 from sensedict.lookup import Word, word_not_found
@@ -145,20 +145,9 @@ def path(
     with shared.engine.connect() as connection:
         check_filter(shared, connection, named, wanted)
         ends = [_find(connection, scope, end, named.ref) for end in (word, other)]
-        texts = [end.text for end in ends]
         ids = [end.word_id for end in ends]
         if ids[0] is None or ids[1] is None:  # a bare token has no relations
-            same = texts[0] == texts[1]
-            return wire.Path(
-                word=texts[0],
-                other=texts[1],
-                found=same,
-                words=texts[:1] if same else [],
-                relations=[],
-                bound=None,
-                matched=ends[0].matched,
-                other_matched=ends[1].matched,
-            )
+            return told.path(ends[0], ends[1], None)
         found = shortest_path(
             connection,
             named.lexicon_id,
@@ -168,17 +157,7 @@ def path(
             longest=LIMITS.max_path_relations,
             most=LIMITS.max_walk_words,
         )
-    steps = [seen_from(near, step, place) for place, (step, near) in enumerate(found.steps, 1)]
-    return wire.Path(
-        word=texts[0],
-        other=texts[1],
-        found=found.found,
-        words=[texts[0], *(step.other for step in steps)] if found.found else [],
-        relations=steps,
-        bound=found.bound,
-        matched=ends[0].matched,
-        other_matched=ends[1].matched,
-    )
+    return told.path(ends[0], ends[1], found)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from sensedict import wire
+from sensedict import told, wire
 from sensedict.errors import SenseNotFound, TokenNotFound, WordNotFound
 from sensedict.lookup import word_not_found
 from sensedict_server.catalogue import Catalogue
@@ -67,19 +67,9 @@ def word_senses(
         texts = token_texts(connection, named.id, found.token_ids)
         senses = senses_in_range(connection, named.id, found.first_sense, found.sense_count)
         known = parts_of_speech(connection, named.lexicon_id, found.text)
-        told = glosses_of(connection, named.lexicon_id, found.text, pos)
+        meanings = glosses_of(connection, named.lexicon_id, found.text, pos)
     near = nearest_words(shared, named, found, neighbours) if neighbours and senses else {}
-    return wire.WordSenses(
-        word=found.text,
-        matched=found.matched,
-        tokens=list(found.token_ids),
-        token_texts=texts,
-        composed=len(found.token_ids) > 1 and found.sense_count > 0,
-        senses=[wire.WordSense(**dict(sense), neighbours=near.get(sense.id)) for sense in _wire(senses)],
-        reason=found.reason,
-        pos=known,
-        glosses=glosses(told),
-    )
+    return told.word_senses(found, texts, _wire(senses), near, known, glosses(meanings))
 
 
 @router.get(wire.SENSE)

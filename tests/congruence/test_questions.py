@@ -1,0 +1,198 @@
+"""What people ask, over HTTP one at a time, over HTTP many at once, and of the file set: one answer, one error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy.engine import URL
+
+from conftest import copy_of_template
+from rich_lexicon import OTHER_WORDS, insert_rich_lexicon
+from running_service import running_service
+from sensedict.client import SenseClient, SnapshotClient, open_dictionary
+from sensedict.errors import DictionaryNotFound, InvalidInput, NotInSnapshot, SenseDictError, WordNotFound
+from sensedict_server.build.publish import publish
+from sensedict_server.database import opened
+from tiny_dictionary import TOKENS, WORDS, make_draft
+from waiting import Waiting
+
+SENSES = 81
+# Spelt as it stands, folded, with combining accents, as a form, by a rule, as a token alone, and not at all.
+SPELT = [
+    *WORDS,
+    *OTHER_WORDS,
+    *(text for text, _ in TOKENS if text.strip() and "\ud83d" not in text and text != "\x00"),
+]
+ASKED = [*SPELT, "HOT", "new york", "MAY", "e\u0301te\u0301", "colder", "frosts", "summers", "cats", "nowhere"]
+
+
+@dataclass(frozen=True)
+class Three:
+    """The three ways to ask, and the ids of the relations of the rich lexicon."""
+
+    client: SenseClient
+    at_once: Any
+    folder: SnapshotClient
+    ids: list[int]
+
+
+@pytest.fixture(scope="module")
+def three(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+    home = tmp_path_factory.mktemp("three")
+    with copy_of_template(postgres, home / "home") as settings:
+        with opened(settings) as engine:
+            lexicon, words, ids = insert_rich_lexicon(engine)
+            publish(engine, settings.files, make_draft(lexicon, words))
+        with (
+            running_service(settings, home / "log") as service,
+            SenseClient(service.url, "tiny@1") as client,
+            SnapshotClient(settings.files / "tiny@1") as folder,
+        ):
+            at_once = Waiting(service.url, "tiny@1")
+            yield Three(client, at_once, folder, ids)
+            at_once.end()
+
+
+def said(ask: Callable[[Any], object], source: Any) -> object:
+    """The answer, streams as lists, or the error's class and words."""
+    try:
+        answer = ask(source)
+        return list(answer) if isinstance(answer, Iterator) else answer
+    except SenseDictError as error:
+        return type(error), error.detail
+
+
+def same(three: Three, ask: Callable[[Any], object]) -> Any:
+    answer = said(ask, three.client)
+    assert said(ask, three.at_once) == answer
+    assert said(ask, three.folder) == answer
+    return answer
+
+
+def test_every_word(three: Three) -> None:
+    matched = set()
+    for word in ASKED:
+        answer = same(three, lambda source, word=word: source.word(word, neighbours=3))
+        matched.add(answer[0] if isinstance(answer, tuple) else answer.matched)
+        for pos in ("noun", "adjective", "verb"):
+            same(three, lambda source, word=word, pos=pos: source.word(word, pos=pos))
+    assert matched == {"exact", "case", "form", "lemma", WordNotFound}
+
+
+def test_every_token_and_sense(three: Three) -> None:
+    for token in (*range(len(TOKENS)), len(TOKENS), -1):
+        same(three, lambda source, token=token: source.token(token))
+    for sense in (*range(0, SENSES, 7), 80, SENSES, -1):
+        same(three, lambda source, sense=sense: source.sense(sense))
+        same(three, lambda source, sense=sense: source.contexts(sense))
+        same(three, lambda source, sense=sense: source.neighbours(sense, 4))
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"type": "hypernym", "direction": "out"},
+    {"type": ["synonym", "antonym"], "direction": "in"},
+    {"source": "wiktionary"},
+    {"rule": "negation"},
+    {"rule": "negation:un-"},
+    {"pos": "adjective"},
+    {"pos": "noun", "source": "wiktionary", "type": "hypernym"},
+    {"type": "hypernim"},
+    {"source": "nobody"},
+]
+
+
+@pytest.mark.parametrize("filter", FILTERS, ids=str)
+def test_relations(three: Three, filter: dict[str, Any]) -> None:
+    for word in ("cold", "sad", "kind", "New York", "up", "cat", "colder", "Nowhere"):
+        same(three, lambda source, word=word: source.relations(word, **filter))
+    for depth in (2, 6):
+        same(three, lambda source, depth=depth: source.relations("cold", depth=depth, **filter))
+    answer = same(three, lambda source: source.path("happy", "ice cream", filter.get("type")))
+    same(three, lambda source: source.path("cold", "up", "hypernym", direction=filter.get("direction", "both")))
+    assert answer
+
+
+def test_pages(three: Three) -> None:
+    def ask(source: Any) -> list[Any]:
+        pages = source.relation_pages("cold", depth=3, limit=9, count=True)
+        return [(page.total, page.cut, page.words_reached, page.relations) for page in pages]
+
+    assert same(three, ask)[0][0] > 9
+    everything = list(three.client.relations("cold", depth=6))
+    first = three.folder._answer(three.folder._questions._get(*_page_of("cold", None)))
+    second = three.folder._answer(three.folder._questions._get(*_page_of("cold", first.next_cursor)))
+    assert first.relations + second.relations == everything[:4]
+
+
+def _page_of(word: str, cursor: str | None) -> Any:
+    from sensedict import wire
+
+    return wire.RELATIONS, wire.RelationPage, {"word": word, "depth": 6, "limit": 2, "cursor": cursor}
+
+
+def test_every_relation_explained(three: Three) -> None:
+    judged = derived = 0
+    for relation in (*three.ids, 10**6, -1):
+        answer = same(three, lambda source, relation=relation: source.explain(relation))
+        if not isinstance(answer, tuple):
+            judged += answer.judgement is not None
+            derived += any(step.negated[0].segmentation for step in answer.derivations)
+    assert (judged, derived) == (1, 1)
+
+
+def test_no_way_and_no_depth(three: Three) -> None:
+    assert not same(three, lambda source: source.path("hot", "Paris")).found
+    assert same(three, lambda source: source.path("cat", "CAT")).found
+    for source in (three.client, three.at_once, three.folder):
+        for wrong in ({"depth": 7}, {"depth": 0}, {"direction": "up"}, {"limit": 0}):
+            with pytest.raises(InvalidInput):
+                list(source.relations("hot", **wrong))
+        with pytest.raises(InvalidInput):
+            source.word("hot", neighbours=51)
+        with pytest.raises(InvalidInput):
+            source.neighbours(0, 0)
+
+
+def test_senses_part_by_part(three: Three) -> None:
+    ids = np.arange(40_000) % SENSES
+    for source in (three.client, three.at_once, three.folder):
+        parts = list(source.iter_senses(ids))
+        assert [len(part) for part, _ in parts] == [16_384, 16_384, 7_232]
+        assert np.array_equal(np.concatenate([part for part, _ in parts]), ids)
+        assert np.array_equal(np.concatenate([vectors for _, vectors in parts]), source.get_senses(ids))
+
+
+def test_info(three: Three) -> None:
+    info, held = three.client.info(), three.folder.info()
+    assert held == info.model_copy(update={"aliases": []})
+    assert three.at_once.info() == info
+    assert three.at_once.identity == three.folder.identity == three.client.identity
+    assert three.folder.dictionaries() == [held]
+
+
+def test_what_only_a_service_knows(three: Three, tmp_path: Path) -> None:
+    for ask in (
+        lambda: list(three.folder.jobs()),
+        lambda: three.folder.job(1),
+        lambda: three.folder.download_id_map("tiny@2", tmp_path / "map.parquet"),
+    ):
+        with pytest.raises(NotInSnapshot, match=r"tiny@1 is a dictionary's file set, which has no .*: ask a service"):
+            ask()
+
+
+def test_opening_by_what_is_named(three: Three) -> None:
+    url, sets = str(three.client._driver._http.base_url), three.folder._driver._snapshot.folder.parent  # type: ignore[attr-defined]
+    for where, name in ((url, "tiny"), (sets, "tiny@1"), (sets / "tiny@1", None), (str(sets / "tiny@1"), "tiny")):
+        with open_dictionary(where, name) as found:
+            assert found.word("hot").word == "hot"
+            assert found.identity == three.client.identity
+    with pytest.raises(DictionaryNotFound, match=r"no dictionary 'other@1' in .*: it is tiny@1"):
+        open_dictionary(sets / "tiny@1", "other@1")
+    with pytest.raises(SenseDictError, match="name one of those"):
+        open_dictionary(url)
