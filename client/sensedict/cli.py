@@ -25,6 +25,9 @@ COMMANDS = {
         "sensedict_server.commands:database", "server", "Start, stop or look at the embedded PostgreSQL."
     ),
     "keys": _Command("sensedict_server.keys_command:keys", "server", "Make, list or revoke the service's keys."),
+    "doctor": _Command(
+        "sensedict_server.doctor.command:doctor", "server", "Look for the usual mistakes, and tell the fix for each."
+    ),
     "files": _Command("sensedict_server.commands:files", "server", "Write, list or verify a dictionary's file set."),
     "snapshot": _Command(
         "sensedict_server.snapshots.command:snapshot", "server", "Export, import or verify a dictionary as one file."

@@ -64,6 +64,11 @@ def head() -> str:
     return revision
 
 
+def is_known(revision: str) -> bool:
+    """Whether this installation has the migration."""
+    return revision in [script.revision for script in _scripts().walk_revisions()]
+
+
 def require_current(connection: Connection) -> str:
     """The revision of the database, which is the one this code needs.
 

@@ -40,6 +40,10 @@ SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE NOT (i.indisvalid AND i.indisready) AND c.relnamespace = current_schema()::regnamespace
     AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) ORDER BY 1
 """
+_COLLATION = """
+SELECT quote_ident(datname) FROM pg_database
+WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
+"""
 _DANGLING = """
 SELECT a.name || '@' || a.alias FROM aliases a LEFT JOIN dictionaries d ON d.id = a.dictionary_id
 WHERE d.state IS DISTINCT FROM 'published' ORDER BY 1
@@ -127,6 +131,11 @@ def unreadable(connection: Connection, tables: list[str]) -> list[str]:
 def broken_indexes(connection: Connection) -> list[str]:
     """Indexes that a failed CREATE INDEX CONCURRENTLY or REINDEX left, which no query uses."""
     return _names(connection, _BROKEN_INDEXES)
+
+
+def collation_changed(connection: Connection) -> str | None:
+    """The database's name, quoted, where the system sorts texts otherwise than when it was made."""
+    return next(iter(_names(connection, _COLLATION)), None)
 
 
 def dangling_aliases(connection: Connection) -> list[str]:

@@ -1,0 +1,103 @@
+"""SIGTERM: what was begun is finished, what is new is refused, and a second signal ends all at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+
+from running_service import Service, running_service
+from sensedict_server.build.contents import Draft
+from sensedict_server.build.publish import publish
+from sensedict_server.serving import GRACE
+from sensedict_server.settings import Settings
+
+WORD = "/v1/dictionaries/tiny@1/senses?word=hot"
+BULK = "/v1/dictionaries/tiny@1:getSenses"
+ONE_OR_TWO = pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "two"])
+
+
+@pytest.fixture
+def tiny(database: Engine, settings: Settings, tiny_draft: Draft) -> Settings:
+    """Settings of a database of this test's own with `tiny@1` published."""
+    publish(database, settings.files, tiny_draft)
+    return settings
+
+
+@contextmanager
+def waiting_request(database: Engine, service: Service) -> Iterator[Future[httpx.Response]]:
+    """A request for a word that waits for a lock as long as the block lasts."""
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with ThreadPoolExecutor() as threads, database.connect() as holding, database.connect() as looking:
+        holding.execute(text("LOCK TABLE words IN ACCESS EXCLUSIVE MODE"))
+        found = threads.submit(httpx.get, service.url + WORD, timeout=60)
+        deadline = time.monotonic() + 20
+        while looking.execute(waits).scalar_one() == 0:
+            assert time.monotonic() < deadline
+            looking.rollback()
+            time.sleep(0.02)
+        yield found
+        holding.rollback()
+
+
+def until_refused(service: Service) -> None:
+    port = int(service.url.rpartition(":")[2])
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@ONE_OR_TWO
+def test_what_was_begun_is_finished(database: Engine, tiny: Settings, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A query that waits, and a bulk request of which half has come."""
+    body = json.dumps({"ids": list(range(80))}).encode()
+    head = (
+        f"POST {BULK} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    )
+    with running_service(tiny, tmp_path / "log", options=options) as service:
+        port = int(service.url.rpartition(":")[2])
+        with (
+            waiting_request(database, service) as waiting,
+            socket.create_connection(("127.0.0.1", port), timeout=30) as half,
+        ):
+            half.sendall(f"POST {BULK} HTTP/1.1\r\n{headers}".encode() + body[:20])
+            time.sleep(0.3)  # a connection that no process has accepted yet is not begun
+            service.process.send_signal(signal.SIGTERM)
+            until_refused(service)
+            half.sendall(body[20:])
+            answer = b"".join(iter(lambda: half.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["vectors"]) == 80
+        assert waiting.result().status_code == 200
+        service.process.wait(timeout=GRACE)
+
+
+@ONE_OR_TWO
+def test_a_second_signal_ends_at_once(
+    database: Engine, tiny: Settings, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with running_service(tiny, tmp_path / "log", options=options) as service:
+        with waiting_request(database, service) as waiting:
+            service.process.send_signal(signal.SIGTERM)
+            until_refused(service)
+            assert service.process.poll() is None
+            service.process.send_signal(signal.SIGTERM)
+            service.process.wait(timeout=GRACE - 10)  # the lock is held still
+        with suppress(httpx.TransportError):  # or it was told in time
+            assert waiting.result().status_code in (500, 503)
