@@ -38,12 +38,16 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which the `sensedict` command finds the database and files of `settings`."""
     url = settings.database_url
     named = {} if url is None else {"SENSEDICT_DATABASE_URL": url.render_as_string(hide_password=False)}
+    if settings.admin_key_file is not None:
+        named["SENSEDICT_ADMIN_KEY_FILE"] = str(settings.admin_key_file)
     if settings.plans is not None:
         named["SENSEDICT_PLANS"] = str(settings.plans)
     return {
         **os.environ,
         "SENSEDICT_HOME": str(settings.home),
         "SENSEDICT_POOL_SIZE": str(settings.pool_size),
+        "SENSEDICT_KEYS": settings.keys,
+        "SENSEDICT_CONTEXTS": "on" if settings.contexts else "off",
         **named,
     }
 

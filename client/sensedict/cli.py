@@ -24,7 +24,11 @@ COMMANDS = {
     "database": _Command(
         "sensedict_server.commands:database", "server", "Start, stop or look at the embedded PostgreSQL."
     ),
-    "keys": _Command("sensedict_server.keys_command:keys", "server", "Make, list or revoke the service's keys."),
+    "keys": _Command(
+        "sensedict_server.keys_command:keys",
+        "server",
+        "Make, list or revoke the keys that callers of the service send.",
+    ),
     "doctor": _Command(
         "sensedict_server.doctor.command:doctor", "server", "Look for the usual mistakes, and tell the fix for each."
     ),
@@ -38,7 +42,7 @@ COMMANDS = {
         "List, publish, alias, deprecate or delete versions of dictionaries.",
     ),
     "lexicon": _Command(
-        "sensedict_server.build.lexicon_command:lexicon", "server", "Load, list, look at, count or judge relations."
+        "sensedict_server.build.lexicon_command:lexicon", "server", "Load, list, look at, count, judge or delete relations."
     ),
     "export": _Command(
         "sensedict_server.export_command:export", "server", "Write the analysts' views as Parquet files."

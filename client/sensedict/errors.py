@@ -63,6 +63,27 @@ class RequestTooLarge(SenseDictError):
     status = 413
 
 
+class UrlTooLong(RequestTooLarge):
+    """A longer address than `/v1/limits` allows."""
+
+    code = "url-too-long"
+    status = 414
+
+
+class SlowRequest(SenseDictError):
+    """The body of a request came too slowly."""
+
+    code = "request-timeout"
+    status = 408
+
+
+class WrongHost(SenseDictError):
+    """The request was sent to a name that the service does not answer under."""
+
+    code = "wrong-host"
+    status = 421
+
+
 class Unauthorized(SenseDictError):
     """The request has no key that the service knows."""
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
@@ -14,18 +15,35 @@ from sqlalchemy import Engine
 
 from sensedict import wire
 from sensedict_server import metrics, problems
+from sensedict_server.answers import Answers
 from sensedict_server.catalogue import Catalogue
-from sensedict_server.database import engine
+from sensedict_server.database import engine, one_beside
+from sensedict_server.fair_share import FairShare
+from sensedict_server.keys import PATIENCE, KeyRing, read_key_file
 from sensedict_server.logs import log_to_stderr
-from sensedict_server.middleware import BodyLimit
+from sensedict_server.middleware import PROTECTED, Guard
 from sensedict_server.plans import read_plans
 from sensedict_server.probes import Probes
 from sensedict_server.request_context import RequestContext
-from sensedict_server.routes import bulk, dictionaries, explorer, health, id_maps, jobs, relations, senses, words
-from sensedict_server.routes.access import reader
+from sensedict_server.routes import (
+    bulk,
+    dictionaries,
+    explorer,
+    health,
+    id_maps,
+    jobs,
+    relations,
+    senses,
+    snapshots,
+    versions,
+    words,
+)
 from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
-from sensedict_server.settings import Settings
+from sensedict_server.settings import UNPROTECTED, Settings
+from sensedict_server.shortcut import Shortcut
+from sensedict_server.upkeep import Upkeep
+from sensedict_server.uses import Uses
 from sensedict_server.work import follow
 
 
@@ -37,15 +55,24 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     """
     catalogue = Catalogue(database, settings.files)
     plans = read_plans(settings.plans)
+    ring = _key_ring(database, settings)
     probes = Probes(database, settings.files)
     follow(database)
+    uses = Uses()
+    upkeep = Upkeep(database, catalogue, uses)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         # As many threads as connections: no request ever waits for the pool with a thread in its hands.
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
         metrics.POOL_SIZE.inc(settings.pool_size)
-        yield
+        upkeep.start()
+        async with anyio.create_task_group() as beside:
+            if ring is not None:
+                beside.start_soon(ring.watch)
+            yield
+            beside.cancel_scope.cancel()
+        upkeep.close()
         probes.close()
         catalogue.close()
 
@@ -59,15 +86,25 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     )
     app.state.catalogue = catalogue
     app.state.plans = plans
+    app.state.uses = uses
     app.state.probes = probes
     # bulk first: its paths `{ref}:candidateSets` would match `{ref}` too
-    for module in (bulk, dictionaries, senses, relations, id_maps, words, jobs):
-        app.include_router(module.router, dependencies=[Depends(reader)])
-    app.include_router(health.router)  # /livez and /readyz are open
+    for module in (bulk, dictionaries, versions, senses, relations, id_maps, words, snapshots, jobs):
+        app.include_router(module.router)
+    app.include_router(health.router)
     app.include_router(explorer.router)  # a browser loads a page without a key; what the page asks for needs one
     problems.install(app)
     app.add_exception_handler(NotModified, _not_modified)
-    app.add_middleware(BodyLimit, limit=LIMITS.max_body_bytes)
+    app.add_middleware(Shortcut, catalogue=catalogue)
+    app.add_middleware(Answers)
+    app.add_middleware(
+        Guard,
+        limits=LIMITS,
+        share=FairShare(settings.pool_size, LIMITS.requests_per_second, LIMITS.max_burst, LIMITS.max_in_flight),
+        keys=ring,
+        local=ring is None and settings.keys != UNPROTECTED,
+        large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes},
+    )
     app.add_middleware(RequestContext)  # the last one added is the outermost
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
@@ -78,6 +115,14 @@ def from_environment() -> FastAPI:
     settings = Settings.from_environment()
     log_to_stderr(settings.log_level, settings.log_format)
     return create_app(engine(settings), settings)
+
+
+def _key_ring(database: Engine, settings: Settings) -> KeyRing | None:
+    """The keys to let in; None where none is needed. Nobody said on which address we listen: then one is needed."""
+    if settings.keys in ("off", UNPROTECTED):
+        return None
+    operators = None if settings.admin_key_file is None else read_key_file(settings.admin_key_file)
+    return KeyRing(one_beside(database, PATIENCE), operators)
 
 
 def _not_modified(_request: Request, error: Exception) -> Response:
@@ -94,5 +139,25 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         problem = wire.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs"))
         schemas["Problem"] = problem
+        _describe_refusals(described)
         app.openapi_schema = described
     return app.openapi_schema
+
+
+def _describe_refusals(described: dict[str, Any]) -> None:
+    """Add what the middleware may answer in place of any route, and the key that /v1 needs."""
+    described["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "a key that `sensedict keys create` made"}
+    }
+    always, protected = problems.described(414, 421, 429, 503), problems.described(401, 403)
+    with_body = problems.described(400, 403, 408, 413, 415)
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            refusals = dict(always)
+            if path.startswith(PROTECTED):
+                operation["security"] = [{"key": []}]
+                refusals |= protected
+            if method not in ("get", "head"):
+                refusals |= with_body
+            for status, response in refusals.items():
+                operation["responses"].setdefault(str(status), response)

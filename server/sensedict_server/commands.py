@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -15,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
 from sensedict.errors import ConfigurationError, Unavailable
-from sensedict_server import embedded, schema, serving
+from sensedict_server import embedded, exposure, roles, schema, serving
 from sensedict_server import files as file_sets
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import opened
@@ -45,13 +46,17 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     settings = Settings.from_environment()
     read_plans(settings.plans)  # its faults are told here, not by each process that answers
     _refuse_port_in_use(host, port)
+    os.environ["SENSEDICT_KEYS"] = keys = exposure.decide(settings, host)
     log_to_stderr(settings.log_level, settings.log_format)
     with opened(settings) as database:
         if migrate_first:
             schema.migrate(database)
         _check_schema(database)
+        if keys == "required":
+            exposure.require_a_key(database, settings, host)
         # For the processes that answer: an embedded server is this one's to hold and to stop.
-        os.environ["SENSEDICT_DATABASE_URL"] = database.url.render_as_string(hide_password=False)
+        url = roles.service_url(database, embedded=settings.database_url is None)
+        os.environ["SENSEDICT_DATABASE_URL"] = url.render_as_string(hide_password=False)
     # uvicorn raises the signal again once it has stopped; unhandled, SIGTERM would end the process before the embedded
     # server is left.
     signal.signal(signal.SIGTERM, _exit)
@@ -92,6 +97,24 @@ def url() -> None:
     if embedded.status(folder).pid is None:
         raise ConfigurationError(f"no server runs in {folder}: `sensedict database start`")
     _echo_url(embedded.open_embedded(folder))
+
+
+@database.command()
+@click.argument("name")
+@click.option(
+    "--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its password, on one line."
+)
+def login(name: str, password_file: Path | None) -> None:
+    """Make a user NAME for `sensedict serve`, who can change rows but neither tables nor what is published.
+
+    Run as the owner of the database. A user that is there gets the new password.
+    """
+    password = None if password_file is None else password_file.read_text("utf-8").rstrip("\r\n")
+    if password == "":
+        raise ConfigurationError(f"{password_file} is empty: write the password into it")
+    with schema.migrated(Settings.from_environment()) as database, database.begin() as connection:
+        roles.make_login(connection, name, password)
+    click.echo(f"{name} may do what the service does, and nothing else.")
 
 
 @click.group()

@@ -1,40 +1,152 @@
-"""A bound on the body of every request. Plain ASGI, so that bodies pass through as they come."""
+"""Before every request: who sends it, whether it is one too many, how large it is, how long it takes.
+
+Plain ASGI, before routes are looked for and before a body is read, so that no route can forget it.
+"""
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import asyncio
+import ipaddress
+from collections.abc import Mapping
 
-from sensedict.errors import RequestTooLarge
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sensedict.errors import (
+    Forbidden,
+    SenseDictError,
+    Unauthorized,
+    UnsupportedMediaType,
+    UrlTooLong,
+    WrongHost,
+)
+from sensedict.wire import LIVEZ, METRICS, READYZ, Limits
+from sensedict_server.exchange import Exchange
+from sensedict_server.fair_share import FairShare, Share
+from sensedict_server.keys import Caller, KeyRing
 from sensedict_server.problems import problem
+from sensedict_server.routes.access import NO_KEY
+
+PROTECTED = "/v1"
+_PROBES = (LIVEZ, READYZ, METRICS)  # they take no thread, and are asked most while nothing else is answered
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_OF_FORMS = ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded")
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
-class BodyLimit:
-    """Refuse a body of more than `limit` bytes before it is read, or as soon as it has grown past them."""
+class Guard:
+    """Let requests pass that are allowed, in their turn, and end those that take too long.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app = app
-        self._limit = limit
+    Args:
+        keys: whom to let in; None: anybody.
+        local: without keys, only under this machine's own names.
+        large: paths that take a body of another size than `limits` says, as a stream that is not held in memory, and
+            as much time as they need.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        share: FairShare,
+        keys: KeyRing | None,
+        local: bool,
+        large: Mapping[str, int],
+    ) -> None:
+        self._app, self._limits, self._share, self._keys = app, limits, share, keys
+        self._local, self._large = local, large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting."""
-        if scope["type"] != "http":
+        """Pass the request on, or answer why not."""
+        if scope["type"] == "lifespan" or scope.get("path") in _PROBES:
             await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            exchange = Exchange(scope, receive, send, self._share)
+            try:
+                await self._pass_on(scope, exchange)
+            except SenseDictError as refused:
+                if exchange.started:
+                    raise
+                await problem(refused, scope["state"]["request_id"])(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, exchange: Exchange) -> None:
+        headers = dict(scope["headers"])
+        self._check_address(scope)
+        self._check_origin(scope, headers)
+        limit = self._large.get(scope["path"])
+        exchange.expect(headers, self._limits.max_body_bytes if limit is None else limit)
+        share = await self._enter(scope, headers)
+        try:
+            seconds = self._limits.request_seconds if limit is None else None
+            await exchange.run(self._app, share, seconds)
+        finally:
+            self._share.leave(share)
+
+    def _check_address(self, scope: Scope) -> None:
+        size = len(scope.get("raw_path", b"")) + len(scope["query_string"])
+        if size > self._limits.max_url_bytes:
+            raise UrlTooLong(f"an address of {size} bytes; at most {self._limits.max_url_bytes}")
+
+    def _check_origin(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Let pass what no page of another site sends."""
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._local and _name(host) not in _LOOPBACK:
+            # Such a page can have its own name lead to this machine (DNS rebinding): the browser then takes us for it.
+            raise WrongHost(
+                f"Host {host[:100]!r} is no name of this machine, and without keys the service answers under "
+                f"{', '.join(_LOOPBACK)} alone: for another name start it with SENSEDICT_KEYS=required"
+            )
+        if scope["method"] in _SAFE:
             return
-        stated = dict(scope["headers"]).get(b"content-length", b"0")
-        if stated.isdigit() and int(stated) > self._limit:
-            await problem(self._too_large(int(stated)), scope["state"]["request_id"])(scope, receive, send)
-            return
-        read = 0
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and origin.partition("://")[2] != host:
+            raise Forbidden(f"a page of {origin[:100]!r} may send nothing here")
+        media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        if media in _OF_FORMS:  # what a page may send to any site without asking first
+            raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send JSON or safetensors")
 
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                raise self._too_large(read)
-            return message
+    async def _enter(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Share:
+        """Find out who it is, and count the request in."""
+        now = asyncio.get_running_loop().time()
+        state = scope["state"]
+        authorization = headers.get(b"authorization")
+        if self._keys is None:
+            state["caller"] = Caller(_address(scope), "admin")
+        elif authorization is not None:
+            known = self._keys.find(authorization)
+            if known is not None:
+                state["caller"], state["key_name"] = known, known.name
+                return self._share.enter(known.name, now)
+        share = self._share.enter("@" + _address(scope), now)  # "@": no key is named so
+        try:
+            if self._keys is not None and _is_protected(scope["path"]):
+                if authorization is None:
+                    raise Unauthorized(NO_KEY)
+                known = await self._keys.caller(authorization)
+                state["caller"], state["key_name"] = known, known.name
+        except BaseException:
+            self._share.leave(share)
+            raise
+        return share
 
-        await self._app(scope, counted, send)
 
-    def _too_large(self, size: int) -> RequestTooLarge:
-        return RequestTooLarge(f"a body of {size} bytes or more; at most {self._limit}: split the request")
+def _is_protected(path: str) -> bool:
+    return path == PROTECTED or path.startswith(PROTECTED + "/")
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0].lower()
+
+
+def _address(scope: Scope) -> str:
+    """The client's address; of IPv6 the network, since who has one address there has 2⁶⁴."""
+    client = scope.get("client")
+    if client is None:
+        return "unknown"
+    host: str = client[0]
+    if ":" not in host:
+        return host
+    try:
+        return str(ipaddress.IPv6Network((host.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return host

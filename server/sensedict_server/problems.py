@@ -13,7 +13,15 @@ from pydantic import ValidationError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from sensedict.errors import PROBLEM_TYPE_PREFIX, InvalidInput, MalformedBody, NotFound, SenseDictError, Unavailable
+from sensedict.errors import (
+    PROBLEM_TYPE_PREFIX,
+    InvalidInput,
+    MalformedBody,
+    NotFound,
+    SenseDictError,
+    Unauthorized,
+    Unavailable,
+)
 from sensedict.wire import PROBLEM, Problem, ProblemError
 
 _log = logging.getLogger("sensedict.service")
@@ -43,6 +51,8 @@ def problem(error: SenseDictError, request_id: str, faults: Sequence[ProblemErro
         _log.error(detail, extra={"request_id": request_id}, exc_info=error)
         detail = f"the service cannot answer; its log tells why under the request id {request_id}"
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if isinstance(error, Unavailable) else {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="sensedict"'
     title = (type(error).__doc__ or "").partition("\n")[0]
     return _answer(status, error.code, title, detail, request_id, faults, headers)
 

@@ -15,7 +15,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sensedict_server import metrics
+from sensedict_server.http_protocol import bounds
 from sensedict_server.logs import log
+from sensedict_server.routes.shared import LIMITS
 
 GRACE = 25.0  # seconds for what was begun; Kubernetes kills after 30
 _LAST = 3.0  # more, for what had to be cancelled
@@ -36,6 +38,7 @@ def run(host: str, port: int, workers: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        **bounds(LIMITS.max_header_bytes),
         timeout_graceful_shutdown=round(GRACE),
     )
     listening = config.bind_socket()

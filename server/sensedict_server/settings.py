@@ -14,9 +14,28 @@ from sqlalchemy.exc import ArgumentError
 from sensedict.errors import ConfigurationError
 
 DRIVER = "postgresql+psycopg"
+UNPROTECTED = "off-even-in-public"
+KEYS = ("auto", "required", "off", UNPROTECTED)
 _PREFIX = "SENSEDICT_"
-_READ = ("HOME", "DATABASE_URL", "POOL_SIZE", "PLANS", "LOG_LEVEL", "LOG_FORMAT")
-_OF_OTHERS = ("TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD")  # the tests, docker-compose.yml
+_READ = (
+    "HOME",
+    "DATABASE_URL",
+    "DATABASE_PASSWORD_FILE",
+    "POOL_SIZE",
+    "PLANS",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "KEYS",
+    "ADMIN_KEY_FILE",
+    "CONTEXTS",
+)
+_OF_OTHERS = (
+    "TEST_DATA",
+    "PORT",
+    "DATABASE_PORT",
+    "DATABASE_PASSWORD",
+    "KEY",
+)  # the tests, docker-compose.yml, clients
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,9 @@ class Settings:
         plans: TOML file of the builds that can be started over HTTP; None: there are none.
         log_level: the least that the service's log tells: debug, info, warning or error.
         log_format: json or text; None: text on a terminal, JSON elsewhere.
+        keys: whether callers need a key, one of KEYS. `auto`: all do, but where the service listens on loopback alone.
+        admin_key_file: holds an administrator's key beside those of the database; None: there is none.
+        contexts: whether answers hold the passages that senses were found in.
     """
 
     home: Path
@@ -38,6 +60,9 @@ class Settings:
     plans: Path | None = None
     log_level: str = "info"
     log_format: str | None = None
+    keys: str = "auto"
+    admin_key_file: Path | None = None
+    contexts: bool = True
 
     @property
     def files(self) -> Path:
@@ -51,7 +76,7 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read `SENSEDICT_HOME`, `…_DATABASE_URL`, `…_POOL_SIZE`, `…_PLANS`, `…_LOG_LEVEL` and `…_LOG_FORMAT`.
+        """Read the variables of `_READ`, each after `SENSEDICT_`.
 
         Raises:
             ConfigurationError: naming every fault at once.
@@ -63,6 +88,9 @@ class Settings:
         plans = _plans(environment, faults)
         log_level = _one_of(environment, "LOG_LEVEL", ("debug", "info", "warning", "error"), faults)
         log_format = _one_of(environment, "LOG_FORMAT", ("json", "text"), faults)
+        keys = _one_of(environment, "KEYS", KEYS, faults)
+        admin_key_file = environment.get("SENSEDICT_ADMIN_KEY_FILE", "")
+        contexts = _one_of(environment, "CONTEXTS", ("on", "off"), faults)
         faults += _misspelt(environment)
         if faults:
             raise ConfigurationError("the environment cannot be used: " + "; ".join(faults))
@@ -73,6 +101,9 @@ class Settings:
             plans=plans,
             log_level=log_level or Settings.log_level,
             log_format=log_format,
+            keys=keys or Settings.keys,
+            admin_key_file=Path(admin_key_file).expanduser().absolute() if admin_key_file else None,
+            contexts=contexts != "off",
         )
 
 
@@ -104,7 +135,24 @@ def _database_url(environment: Mapping[str, str], faults: list[str]) -> URL | No
             f"SENSEDICT_DATABASE_URL names {url.drivername!r}: only PostgreSQL is supported, postgresql://user@host/database"
         )
         return None
-    return url.set(drivername=DRIVER)
+    url = url.set(drivername=DRIVER)
+    return url if url.password else _with_password(url, environment, faults)
+
+
+def _with_password(url: URL, environment: Mapping[str, str], faults: list[str]) -> URL:
+    """The URL with the password of a file, which is how containers are given secrets; without one, as it is."""
+    named = environment.get("SENSEDICT_DATABASE_PASSWORD_FILE", "")
+    if not named:
+        return url
+    try:
+        password = Path(named).read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        faults.append(f"SENSEDICT_DATABASE_PASSWORD_FILE {named!r} cannot be read: {reason}")
+        return url
+    if not password:
+        faults.append(f"SENSEDICT_DATABASE_PASSWORD_FILE {named!r} is empty: write the password into it")
+    return url.set(password=password)
 
 
 def _pool_size(environment: Mapping[str, str], faults: list[str]) -> int:

@@ -1,43 +1,29 @@
 """Who may call a route: dependencies that let a request pass or refuse it.
 
-`reader` stands before every route under /v1; a route that changes what others read adds
-`dependencies=[Depends(administrator)]`. Both look at what the middleware found out about the key: no thread, no query.
+The middleware lets nobody without a key to /v1. A route that changes what others read adds
+`dependencies=[Depends(administrator)]`; one outside /v1 that is not for everybody, `Depends(reader)`. Both look at what
+the middleware found out: no thread, no query.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from fastapi import Request
 
 from sensedict.errors import Forbidden, Unauthorized
+from sensedict_server.keys import Caller
 
-Scope = Literal["read", "admin"]
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request.
-
-    Attributes:
-        name: of the key, or the address of a caller without one; what fair share goes by.
-        scope: what the caller may do.
-    """
-
-    name: str
-    scope: Scope
+NO_KEY = "a key is needed here: send `Authorization: Bearer KEY`; `sensedict keys create` makes one"
 
 
 async def reader(request: Request) -> Caller:
     """Let pass a caller who may read, and say who it is.
 
     Raises:
-        Unauthorized: the request has no key, or none that is known, in force and not expired.
+        Unauthorized: the request has no key.
     """
-    found = request.scope["state"].get("caller", Caller("anybody", "admin"))
-    if not isinstance(found, Caller):
-        raise Unauthorized("a key is needed here: send `Authorization: Bearer KEY`")
+    found: Caller | None = request.scope["state"].get("caller")
+    if found is None:
+        raise Unauthorized(NO_KEY)
     return found
 
 
