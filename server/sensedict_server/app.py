@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
 from sqlalchemy import Engine
 
 from sensedict import wire
-from sensedict_server import metrics, problems
+from sensedict_server import metrics, openapi, problems
 from sensedict_server.answers import Answers
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine, one_beside
 from sensedict_server.fair_share import FairShare
 from sensedict_server.keys import PATIENCE, KeyRing, read_key_file
 from sensedict_server.logs import log_to_stderr
-from sensedict_server.middleware import PROTECTED, Guard
+from sensedict_server.middleware import Guard
 from sensedict_server.plans import read_plans
 from sensedict_server.probes import Probes
 from sensedict_server.request_context import RequestContext
@@ -83,6 +81,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         dependencies=[Depends(only_known_parameters)],
+        generate_unique_id_function=openapi.operation_id,
     )
     app.state.catalogue = catalogue
     app.state.plans = plans
@@ -106,7 +105,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
         large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes},
     )
     app.add_middleware(RequestContext)  # the last one added is the outermost
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 
 
@@ -127,37 +126,3 @@ def _key_ring(database: Engine, settings: Settings) -> KeyRing | None:
 
 def _not_modified(_request: Request, error: Exception) -> Response:
     return Response(status_code=304, headers=error.headers if isinstance(error, NotModified) else {})
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's description, with the problem documents that it does not know of in place of its own errors."""
-    if app.openapi_schema is None:
-        described = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        schemas = described["components"]["schemas"]
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        problem = wire.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(problem.pop("$defs"))
-        schemas["Problem"] = problem
-        _describe_refusals(described)
-        app.openapi_schema = described
-    return app.openapi_schema
-
-
-def _describe_refusals(described: dict[str, Any]) -> None:
-    """Add what the middleware may answer in place of any route, and the key that /v1 needs."""
-    described["components"]["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "a key that `sensedict keys create` made"}
-    }
-    always, protected = problems.described(414, 421, 429, 503), problems.described(401, 403)
-    with_body = problems.described(400, 403, 408, 413, 415)
-    for path, operations in described["paths"].items():
-        for method, operation in operations.items():
-            refusals = dict(always)
-            if path.startswith(PROTECTED):
-                operation["security"] = [{"key": []}]
-                refusals |= protected
-            if method not in ("get", "head"):
-                refusals |= with_body
-            for status, response in refusals.items():
-                operation["responses"].setdefault(str(status), response)
