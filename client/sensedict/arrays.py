@@ -41,6 +41,7 @@ _DTYPES = {
     }.items()
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes an encoder anew each time
 
 
 def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -59,15 +60,29 @@ def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | No
     >>> tensors["ids"].tolist(), metadata
     ([3, 1], {'unit': 'sense'})
     """
-    return b"".join(blocks(tensors, metadata))
+    header, found = _in_order(tensors, metadata)
+    return b"".join([header, *(block.data for block in found)])
 
 
 def blocks(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> list[memoryview]:
     """The bytes of `encode` one after another: a header, then the memory of each tensor, which is not copied."""
-    widest_first = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
-    found = [np.asarray(tensor, dtype=_little(name, tensor.dtype), order="C") for name, tensor in widest_first.items()]
-    shapes = {name: (block.dtype, block.shape) for name, block in zip(widest_first, found, strict=True)}
-    return [memoryview(head(shapes, metadata)), *(block.reshape(-1).view(np.uint8).data for block in found)]
+    header, found = _in_order(tensors, metadata)
+    return [memoryview(header), *(block.reshape(-1).view(np.uint8).data for block in found)]
+
+
+def _in_order(
+    tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None
+) -> tuple[bytes, list[NDArray[Any]]]:
+    """The header, and the tensors as the file has them."""
+    widest_first = sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
+    found = {name: _plain(name, tensor) for name, tensor in widest_first}
+    return head({name: (block.dtype, block.shape) for name, block in found.items()}, metadata), list(found.values())
+
+
+def _plain(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+    if tensor.dtype in _NAMES and tensor.flags.c_contiguous:
+        return tensor
+    return np.asarray(tensor, dtype=_little(name, tensor.dtype), order="C")
 
 
 def head(
@@ -85,12 +100,9 @@ def head(
     end = 0
     for name, (dtype, shape) in shapes.items():
         begin, end = end, end + math.prod(shape) * dtype.itemsize
-        header[name] = {
-            "dtype": _NAMES[_little(name, dtype)],
-            "shape": list(shape),
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
+        kind = _NAMES[dtype if dtype in _NAMES and name != _METADATA else _little(name, dtype)]
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": (begin, end)}
+    text = _to_json(header).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -171,7 +183,7 @@ def decode(data: bytes | bytearray | memoryview | mmap) -> tuple[Tensors, Metada
 
 def _parse_header(text: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(text.decode(), object_pairs_hook=_object)
+        header = _from_json(text.decode())
     except (ValueError, RecursionError) as error:  # ValueError: bad UTF-8, bad JSON, an integer of too many digits
         raise MalformedBody(f"safetensors: the header is not JSON ({str(error)[:200]})") from error
     if not text.startswith(b"{") or not isinstance(header, dict):
@@ -184,6 +196,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise MalformedBody("safetensors: a name stands twice in the header")
     return found
+
+
+_from_json = json.JSONDecoder(object_pairs_hook=_object).decode
 
 
 def _place(name: str, entry: Any) -> tuple[np.dtype[Any], list[int], int, int]:

@@ -43,9 +43,8 @@ def token_ids(tokens: ArrayLike) -> NDArray[np.uint32]:
         InvalidInput: no ids, other than one dimension, no whole numbers, or numbers that no vocabulary holds.
     """
     found = _whole_numbers(tokens, "token ids")
-    outside = (found < 0) | (found > _WIDEST)
-    if outside.any():
-        at = int(outside.argmax())
+    at = _first_outside(found, _WIDEST)
+    if at is not None:
         raise InvalidInput(f"token ids are 0 .. {_WIDEST}, got {found[at]} at index {at}")
     return found.astype(np.uint32)
 
@@ -58,9 +57,8 @@ def sense_ids(ids: ArrayLike, identity: Identity) -> NDArray[np.uint32]:
         SenseNotFound: an id is out of range; names the first.
     """
     found = _whole_numbers(ids, "sense ids")
-    outside = (found < 0) | (found >= identity.senses)
-    if outside.any():
-        at = int(outside.argmax())
+    at = _first_outside(found, identity.senses - 1)
+    if at is not None:
         raise SenseNotFound(f"sense {found[at]} at index {at} is not in {_address(identity)}; {_run(identity.senses)}")
     return found.astype(np.uint32)
 
@@ -116,6 +114,8 @@ def owner_tokens(tokens: ArrayLike, vectors: int) -> NDArray[np.uint32]:
 
 def outside_vocabulary(tokens: NDArray[np.uint32], identity: Identity) -> tuple[ItemError, ...]:
     """An error for each token that the vocabulary does not hold."""
+    if tokens.max(initial=0) < identity.vocabulary_size:
+        return ()
     outside: Sequence[int] = np.flatnonzero(tokens >= identity.vocabulary_size).tolist()
     return tuple(
         ItemError(
@@ -134,6 +134,13 @@ def _whole_numbers(values: ArrayLike, what: str) -> NDArray[np.integer]:
     if not np.issubdtype(found.dtype, np.integer):
         raise InvalidInput(f"{what} must be whole numbers, got {found.dtype}")
     return found
+
+
+def _first_outside(found: NDArray[np.integer], largest: int) -> int | None:
+    """Where the first number stands that is not 0 .. largest."""
+    if found.min() >= 0 and found.max() <= largest:
+        return None
+    return int(((found < 0) | (found > largest)).argmax())
 
 
 def _address(identity: Identity) -> str:

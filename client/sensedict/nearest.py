@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ from numpy.typing import NDArray
 
 _QUERIES = 256  # rows and
 _SENSES = 8192  # columns of one block of scores, 16 MiB
-_PAIRS = 4096  # vectors compared at once
+_PAIRS = 2**16  # numbers of the vectors that are compared at once: half a MiB stays in a processor's cache
+_FEW = 64  # senses of an owner; nearly every one has at most k
+_NUMBERS = 2**22  # of the vectors that wait for their scores, 32 MiB
 
 
 def nearest(
@@ -63,19 +67,25 @@ def nearest_of_owners(
     Returns:
         offsets (n + 1,), ids (m,) and distances (m,) of the ragged answer; a row holds min(p, count).
     """
-    offsets = ragged_offsets(np.minimum(count, p))
+    width = np.minimum(count, p)
+    offsets = ragged_offsets(width)
     ids = np.empty(offsets[-1], np.uint32)
     distances = np.empty(offsets[-1], np.float32)
-    order = np.argsort(first, kind="stable")
-    order = order[count[order] > 0]
-    for rows in np.split(order, np.flatnonzero(np.diff(first[order])) + 1):
-        if len(rows) == 0:  # np.split of nothing is one empty part
-            continue
+    order = np.argsort(first, kind="stable")  # equal owners stand together
+    few = order[(count[order] > 0) & (count[order] <= _FEW)]
+    rows_at_once = max(1, _NUMBERS // queries.shape[1])
+    for start in range(0, len(few), rows_at_once):
+        rows = few[start : start + rows_at_once]
+        found, squares = _nearest_of_few(
+            queries[rows].astype(np.float64), vectors, first[rows], count[rows], width[rows]
+        )
+        places = _places(offsets[rows], width[rows])
+        ids[places], distances[places] = found, squares / queries.shape[1]
+    for rows in _runs(order[count[order] > _FEW], first):
         low = int(first[rows[0]])
-        found, apart = nearest(queries[rows], vectors[low : low + int(count[rows[0]])], p)
-        places = offsets[rows].astype(np.int64)[:, None] + np.arange(found.shape[1])
-        ids[places] = found + np.uint32(low)
-        distances[places] = apart
+        one, apart = nearest(queries[rows], vectors[low : low + int(count[rows[0]])], p)
+        places = _places(offsets[rows], width[rows])
+        ids[places], distances[places] = one.ravel() + np.uint32(low), apart.ravel()
     return offsets, ids, distances
 
 
@@ -116,24 +126,77 @@ def _shortlist(
         return rows.ravel(), columns.ravel()
     lengths = np.einsum("ij,ij->i", vectors, vectors)
     scores = lengths - 2.0 * (queries @ vectors.T)
-    # a dot product of D terms is off by at most D·eps·‖a‖‖b‖; 8 covers both sides of a comparison and the sums
-    slack = 8 * queries.shape[1] * np.finfo(np.float64).eps
-    slack *= np.einsum("ij,ij->i", queries, queries) + lengths.max()
+    slack = _slack(queries.shape[1]) * (np.einsum("ij,ij->i", queries, queries) + lengths.max())
     last = np.partition(scores, width - 1, axis=1)[:, width - 1] + slack
     rows, columns = np.nonzero(scores <= last[:, None])
     return rows, columns
 
 
+def _slack(dim: int) -> float:
+    """What rounding may move a score by, of the sum of both vectors' squared lengths.
+
+    A dot product of D terms is off by at most D·eps·‖a‖‖b‖; 8 covers both sides of a comparison and the sums.
+    """
+    return 8 * dim * float(np.finfo(np.float64).eps)
+
+
+def _nearest_of_few(
+    queries: NDArray[np.float64],
+    vectors: NDArray[np.float16],
+    first: NDArray[np.uint32],
+    count: NDArray[np.uint16],
+    width: NDArray[np.integer],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """ids and squared distances of the `width` nearest of each query's own senses, one row after the other.
+
+    The rows of one owner stand together: their scores are one matrix product. The rest is done for all rows at once.
+    """
+    scores = np.full((len(queries), int(count.max())), np.inf)
+    size = np.empty(len(queries))  # of the numbers that a score was made of
+    for rows in _runs(np.arange(len(queries)), first):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        low = int(first[part.start])
+        senses = vectors[low : low + int(count[part.start])].astype(np.float64)
+        lengths = np.einsum("ij,ij->i", senses, senses)
+        scores[part, : len(senses)] = lengths - 2.0 * (queries[part] @ senses.T)
+        size[part] = lengths.max()
+    size += np.einsum("ij,ij->i", queries, queries)
+    last = np.take_along_axis(np.sort(scores, axis=1), width[:, None] - 1, axis=1)
+    rows, columns = np.nonzero(scores <= last + _slack(queries.shape[1]) * size[:, None])
+    ids = first[rows].astype(np.int64) + columns
+    squares = _squared_distances(queries, vectors, rows, ids)
+    order = np.lexsort((ids, squares, rows))
+    kept = order[_places(np.searchsorted(rows, np.arange(len(queries))), width)]
+    return ids[kept], squares[kept]
+
+
+def _runs(rows: NDArray[np.intp], first: NDArray[np.uint32]) -> Iterator[NDArray[np.intp]]:
+    """The rows cut where their owner changes."""
+    owners = first[rows]
+    bounds = (np.flatnonzero(owners[1:] != owners[:-1]) + 1).tolist()
+    for start, stop in pairwise([0, *bounds, len(rows)] if len(rows) else []):
+        yield rows[start:stop]
+
+
+def _places(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """`starts[i] .. starts[i] + lengths[i]` of each i, one after the other."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
 def _squared_distances(
     queries: NDArray[np.float64],
-    vectors: NDArray[np.float64],
+    vectors: NDArray[np.floating],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """‖a − b‖² of each pair, by the differences themselves."""
     squares = np.empty(len(rows), np.float64)
-    for start in range(0, len(rows), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        apart = queries[rows[part]] - vectors[columns[part]]
-        squares[part] = (apart * apart).sum(axis=1)
+    at_once = max(1, _PAIRS // queries.shape[1])
+    for start in range(0, len(rows), at_once):
+        part = slice(start, start + at_once)
+        apart = vectors.take(columns[part], axis=0).astype(np.float64)
+        apart -= queries.take(rows[part], axis=0)
+        apart *= apart
+        apart.sum(axis=1, out=squares[part])
     return squares

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict import arrays, inputs
+from sensedict.candidates import Candidates
 from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, MalformedBody
 from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file, undisturbed
-from sensedict.nearest import nearest, nearest_of_owners, ragged_offsets
-from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
+from sensedict.nearest import nearest, nearest_of_owners
+from sensedict.source import CandidateSets, Identity, NearestSenses
 from sensedict.wire import Limits
 
 
@@ -38,7 +39,7 @@ class Snapshot:
     def __init__(self, folder: Path, manifest: Manifest, vectors: NDArray[np.float16], index: Index) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._content: tuple[NDArray[np.float16], Index] | None = (vectors, index)
+        self._content: tuple[NDArray[np.float16], Index, Candidates] | None = (vectors, index, Candidates(index))
 
     @classmethod
     def open(cls, folder: str | Path, verify: bool = False) -> Self:
@@ -89,6 +90,11 @@ class Snapshot:
         """Which senses belong to which token, and to its neighbours, on the mapped pages."""
         return self._open_content()[1]
 
+    @property
+    def candidates(self) -> Candidates:
+        """Candidate sets by token, in memory."""
+        return self._open_content()[2]
+
     def verify(self) -> None:
         """Hash every file and compare it with the manifest.
 
@@ -105,18 +111,8 @@ class Snapshot:
         Raises:
             InvalidInput: no tokens, or no whole numbers.
         """
-        _, index = self._open_content()
         asked = inputs.token_ids(tokens)
-        known = asked < self.identity.vocabulary_size
-        rows = np.where(known, asked, 0)
-        return CandidateSets(
-            asked,
-            np.where(known, index.token_first[rows], np.uint32(0)),
-            np.where(known, index.token_count[rows], np.uint16(0)),
-            _gather(index.synonyms, rows, known),
-            _gather(index.antonyms, rows, known),
-            inputs.outside_vocabulary(asked, self.identity),
-        )
+        return self.candidates.sets(asked, inputs.outside_vocabulary(asked, self.identity))
 
     def get_senses(self, ids: NDArray[np.integer]) -> NDArray[np.float16]:
         """(n, D) float16 vectors of the sense ids, in order; the caller's own copy.
@@ -125,8 +121,7 @@ class Snapshot:
             InvalidInput: no ids, or no whole numbers.
             SenseNotFound: an id is out of range; names the first.
         """
-        vectors, _ = self._open_content()
-        return vectors.take(inputs.sense_ids(ids, self.identity), axis=0)
+        return self.vectors.take(inputs.sense_ids(ids, self.identity), axis=0)
 
     def nearest_senses(
         self, vectors: NDArray[np.floating], p: int, tokens: NDArray[np.integer] | None = None
@@ -138,7 +133,7 @@ class Snapshot:
             WrongDimension: vectors of another width than D.
             NotFinite: NaN or infinity.
         """
-        held, index = self._open_content()
+        held = self.vectors
         queries = inputs.query_vectors(vectors, self.identity)
         p = inputs.nearest_count(p, Limits().max_nearest)
         if tokens is None:
@@ -146,10 +141,7 @@ class Snapshot:
             offsets = np.arange(len(ids) + 1, dtype=np.uint32) * np.uint32(ids.shape[1])
             return NearestSenses(offsets, ids.ravel(), distances.ravel())
         owners = inputs.owner_tokens(tokens, len(queries))
-        known = owners < self.identity.vocabulary_size
-        count = np.zeros(len(owners), np.uint16)
-        first = np.zeros(len(owners), np.uint32)
-        first[known], count[known] = index.token_first[owners[known]], index.token_count[owners[known]]
+        first, count = self.candidates.owners(owners)
         found = nearest_of_owners(queries, held, first, count, p)
         return NearestSenses(*found, inputs.outside_vocabulary(owners, self.identity))
 
@@ -163,7 +155,7 @@ class Snapshot:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _open_content(self) -> tuple[NDArray[np.float16], Index]:
+    def _open_content(self) -> tuple[NDArray[np.float16], Index, Candidates]:
         if self._content is None:
             raise InvalidInput(f"the snapshot {self.folder} is closed")
         return self._content
@@ -216,13 +208,3 @@ def _check_hashes(folder: Path, manifest: Manifest) -> None:
             f"{folder / MANIFEST}: the content hash of {VECTORS} and {INDEX} is {content_hash(manifest.files)}, "
             f"the identity says {manifest.identity.content_hash}"
         )
-
-
-def _gather(ranges: Ranges, rows: NDArray[np.uint32], known: NDArray[np.bool_]) -> Ranges:
-    """The rows in the order asked for, those not known empty; no loop over tokens."""
-    starts = ranges.offsets[rows]
-    lengths = np.where(known, ranges.offsets[rows + 1] - starts, np.uint32(0))
-    offsets = ragged_offsets(lengths)
-    # uint32 wraps around below zero, and the sum wraps back
-    places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1], dtype=np.uint32)
-    return Ranges(offsets, ranges.first[places], ranges.count[places])

@@ -110,6 +110,11 @@ class Catalogue:
                     held = self._snapshots[dictionary.ref] = self._open(dictionary)
             return held
 
+    def is_at_hand(self, ref: str) -> bool:
+        """Whether `resolve` and `snapshot` would answer for `name@version` at once, from memory."""
+        known = self._found.get(ref)
+        return known is not None and self._held(known) is not None
+
     def _open(self, dictionary: Dictionary) -> Snapshot:
         written = not files.folder(self.files_root, dictionary.ref).is_dir()
         place = files.ensure(self.transactions, self.files_root, dictionary)

@@ -1,26 +1,38 @@
 """The trainer's reads: many tokens, senses or vectors at once, answered from the file set mapped into memory.
 
-Vectors go from the map to the bytes of the answer; no row and no model is made of them.
+Vectors go from the map to the bytes of the answer; no row and no model is made of them. docs/bulk.md has the layout of
+the bytes, and what an answer costs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from sensedict import arrays, wire
+from sensedict import arrays, inputs, wire
 from sensedict.errors import InvalidInput, MalformedBody, RequestTooLarge, WrongDimension
-from sensedict.source import CandidateSets, NearestSenses, Ranges
+from sensedict.snapshot import Snapshot
+from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
 from sensedict_server.media import Body, accepts_bulk, read_body
 from sensedict_server.problems import described, validate_json
-from sensedict_server.queries.dictionaries import Dictionary
-from sensedict_server.routes.shared import LIMITS, Named, SharedCatalogue
+from sensedict_server.routes.shared import LIMITS, Ref, catalogue, dictionary, sees_drafts
+from sensedict_server.vectors import answer_vectors
+
+T = TypeVar("T")
+
+_IDS = (np.uint32, np.int32, np.uint64, np.int64)
+_BINARY = {"schema": {"type": "string", "format": "binary", "description": "tensors of the names in `sensedict.wire`"}}
+# What is done without a thread of its own, which would take longer to get than the work takes: some 0.3 ms at most.
+_SMALL_BODY = 2**17 + 2**12  # bytes: the largest list of ids, with its header
+_FEW_RANGES = 2**16
+
 
 router = APIRouter(
     tags=["bulk"],
@@ -28,13 +40,8 @@ router = APIRouter(
     default_response_class=Response,
 )
 
-Asked = Annotated[Body, Depends(read_body)]
-Media = Annotated[str, Depends(accepts_bulk)]
-_IDS = (np.uint32, np.int32, np.uint64, np.int64)
-_BINARY = {"schema": {"type": "string", "format": "binary", "description": "tensors of the names in `sensedict.wire`"}}
 
-
-def _bulk(path: str, request: type[Any], answer: type[Any]) -> Callable[[Callable[..., Response]], Any]:
+def _bulk(path: str, request: type[Any], answer: type[Any]) -> Callable[[Callable[..., Any]], Any]:
     """A POST route whose body and answer are JSON or safetensors, and which says so in OpenAPI."""
     body = {
         "required": True,
@@ -49,33 +56,74 @@ def _bulk(path: str, request: type[Any], answer: type[Any]) -> Callable[[Callabl
 
 
 @_bulk(wire.CANDIDATE_SETS, wire.CandidateSetsRequest, wire.CandidateSetsAnswer)
-def candidate_sets(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
+async def candidate_sets(ref: Ref, request: Request) -> Response:
     """Own, synonym and antonym senses of tokens, as ranges of ids (DSKD §4.2); one that is none is an item error."""
-    tokens = _ids(asked, "tokens", wire.CandidateSetsRequest)
-    found = shared.snapshot(named).candidate_sets(tokens)
+    return await answer_candidate_sets(await opened(ref, request), await read_body(request), accepts_bulk(request))
+
+
+@_bulk(wire.GET_SENSES, wire.GetSensesRequest, wire.GetSensesAnswer)
+async def get_senses(ref: Ref, request: Request) -> Response:
+    """Vectors of senses, float16."""
+    return await answer_senses(await opened(ref, request), await read_body(request), accepts_bulk(request))
+
+
+@_bulk(wire.NEAREST_SENSES, wire.NearestSensesRequest, wire.NearestSensesAnswer)
+async def nearest_senses(ref: Ref, request: Request) -> Response:
+    """The p nearest senses of vectors, each among those of its owner token, or of the whole dictionary."""
+    return await answer_nearest(await opened(ref, request), await read_body(request), accepts_bulk(request))
+
+
+async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Response:
+    """The candidate sets that a body asks for."""
+    tokens = inputs.token_ids(await _read(asked, lambda: _ids(asked, "tokens", wire.CandidateSetsRequest)))
+    if media == wire.SAFETENSORS and senses.candidates.ranges(tokens) <= _FEW_RANGES:
+        return _candidate_sets(senses, tokens, media)
+    return await run_in_threadpool(_candidate_sets, senses, tokens, media)
+
+
+async def answer_senses(senses: Snapshot, asked: Body, media: str) -> Response:
+    """The vectors that a body asks for."""
+    ids = inputs.sense_ids(await _read(asked, lambda: _ids(asked, "ids", wire.GetSensesRequest)), senses.identity)
+    return await answer_vectors(senses.vectors, ids, media)
+
+
+async def answer_nearest(senses: Snapshot, asked: Body, media: str) -> Response:
+    """The nearest senses that a body asks for."""
+    return await run_in_threadpool(_nearest_senses, senses, asked, media)
+
+
+def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) -> Response:
+    found = senses.candidate_sets(tokens)
     if media == wire.SAFETENSORS:
         return _tensors(*arrays.candidate_sets_to_tensors(found))
     return _json({"sets": _sets(found), "errors": [vars(error) for error in found.errors]})
 
 
-@_bulk(wire.GET_SENSES, wire.GetSensesRequest, wire.GetSensesAnswer)
-def get_senses(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
-    """Vectors of senses, float16."""
-    ids = _ids(asked, "ids", wire.GetSensesRequest)
-    vectors = shared.snapshot(named).get_senses(ids)
-    if media == wire.SAFETENSORS:
-        return _tensors({"vectors": vectors}, {})
-    return _json({"vectors": vectors.tolist()})
-
-
-@_bulk(wire.NEAREST_SENSES, wire.NearestSensesRequest, wire.NearestSensesAnswer)
-def nearest_senses(named: Named, asked: Asked, media: Media, shared: SharedCatalogue) -> Response:
-    """The p nearest senses of vectors, each among those of its owner token, or of the whole dictionary."""
-    vectors, p, tokens = _nearest_request(asked, named)
-    found = shared.snapshot(named).nearest_senses(vectors, p, tokens)
+def _nearest_senses(senses: Snapshot, asked: Body, media: str) -> Response:
+    found = senses.nearest_senses(*_nearest_request(asked, senses.identity))
     if media == wire.SAFETENSORS:
         return _tensors(*arrays.nearest_senses_to_tensors(found))
     return _json({"nearest": _nearest(found), "errors": [vars(error) for error in found.errors]})
+
+
+async def opened(ref: str, request: Request) -> Snapshot:
+    """The file set of the dictionary that the path names; one asked for before is there without waiting."""
+    shared = catalogue(request)
+    if shared.is_at_hand(ref):
+        return _opened(ref, request)
+    return await run_in_threadpool(_opened, ref, request)
+
+
+def _opened(ref: str, request: Request) -> Snapshot:
+    shared = catalogue(request)
+    return shared.snapshot(dictionary(ref, sees_drafts(request), shared, request))
+
+
+async def _read(asked: Body, read: Callable[[], T]) -> T:
+    """What `read` makes of the body; JSON, and what is large, would keep others waiting."""
+    if asked.media == wire.SAFETENSORS and len(asked.data) <= _SMALL_BODY:
+        return read()
+    return await run_in_threadpool(read)
 
 
 def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
@@ -87,12 +135,12 @@ def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
     return _bounded(arrays.tensor(tensors, field, _IDS, 1))
 
 
-def _nearest_request(asked: Body, named: Dictionary) -> tuple[NDArray[Any], int, NDArray[Any] | None]:
+def _nearest_request(asked: Body, identity: Identity) -> tuple[NDArray[Any], int, NDArray[Any] | None]:
     """Vectors, p and owners of a request for nearest senses."""
     if asked.media == wire.JSON:
         request = validate_json(wire.NearestSensesRequest, asked.data)
         tokens = None if request.tokens is None else _integers(request.tokens)
-        return _rows(request.vectors, named), request.p, tokens
+        return _rows(request.vectors, identity), request.p, tokens
     tensors, metadata = arrays.decode(asked.data)
     _refuse_others(tensors, {"vectors", "tokens"})
     vectors = _bounded(arrays.tensor(tensors, "vectors", (np.float16, np.float32, np.float64), 2))
@@ -114,14 +162,15 @@ def _p(metadata: arrays.Metadata) -> int:
     return int(text)
 
 
-def _rows(vectors: list[list[float]], named: Dictionary) -> NDArray[np.float64]:
+def _rows(vectors: list[list[float]], identity: Identity) -> NDArray[np.float64]:
     """(n, D) of nested lists; numpy makes no array of rows of unequal lengths."""
     if len(vectors) > LIMITS.max_items:
         raise _too_many(len(vectors))
     for index, vector in enumerate(vectors):
-        if len(vector) != named.dim:
+        if len(vector) != identity.dim:
             raise WrongDimension(
-                f"the vector at index {index} has {len(vector)} numbers, senses of {named.ref} have {named.dim}"
+                f"the vector at index {index} has {len(vector)} numbers, "
+                f"senses of {identity.name}@{identity.version} have {identity.dim}"
             )
     return np.asarray(vectors, dtype=np.float64)
 
