@@ -51,7 +51,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: the file of plans; names every fault of it.
     """
-    catalogue = Catalogue(database, settings.files)
+    catalogue = Catalogue(database, settings.files, settings.contexts)
     plans = read_plans(settings.plans)
     ring = _key_ring(database, settings)
     probes = Probes(database, settings.files)

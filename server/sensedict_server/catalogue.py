@@ -27,12 +27,13 @@ class Catalogue:
     looked up each time. Safe to use from several threads.
     """
 
-    def __init__(self, engine: Engine, files_root: Path) -> None:
+    def __init__(self, engine: Engine, files_root: Path, contexts: bool = True) -> None:
         # What is published never changes, so reads need no transaction. The rollback at the end of one would cost a
         # message to the server, and the driver drops all its prepared statements at each.
         self.engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self.transactions = engine
         self.files_root = files_root
+        self.contexts = contexts  # whether answers hold the passages that senses were found in
         self._found: dict[str, Dictionary] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._sources: dict[int, list[Source]] = {}

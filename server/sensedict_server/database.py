@@ -28,12 +28,13 @@ _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict"
 # A statement ends soon after the process that waits for it, also where that was killed and could not say so.
 _NOTICE_DEATH = "SET client_connection_check_interval = '2s'"
 # Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown), a standby.
-_PASSING = ("08", "53", "57", "25006")
+_PASSING = ("08", "53", "55P03", "57", "25006")
 _TOLD = {
     "25006": "the database takes no changes now: it is a standby, or set read-only",
     "53100": "the database's disk is full",
     "53200": "the database has no memory left for this",
     "53300": "the database has no connection left: see max_connections there, and SENSEDICT_POOL_SIZE here",
+    "55P03": "somebody else is changing the same: try again when they are done",
     "57014": "the database stopped the query, which took longer than it allows",
 }
 
@@ -148,6 +149,8 @@ def _translate(context: ExceptionContext) -> None:
     error = context.original_exception
     if isinstance(error, psycopg.Error):
         metrics.DATABASE_ERRORS.labels(error.sqlstate or "connection").inc()
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):  # demoted: the address may lead to another server now
+        context.is_disconnect = True
     if isinstance(error, psycopg.errors.RestrictViolation):
         raise Conflict(error.diag.message_primary or str(error))
     if isinstance(error, psycopg.errors.UndefinedTable):

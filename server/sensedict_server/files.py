@@ -43,6 +43,7 @@ from sensedict_server.queries import export
 from sensedict_server.queries.dictionaries import Dictionary, list_sources
 from sensedict_server.queries.lexicons import list_lexicon_sources
 from sensedict_server.queries.relations import is_head, neighbours
+from sensedict_server.roles import unhurried
 from sensedict_server.row_hash import lexicon_hash, rows_hash
 
 IDENTITY_FIELDS = tuple(name for name in Identity.__dataclass_fields__ if name != "content_hash")
@@ -94,6 +95,7 @@ def ensure(engine: Engine, root: Path, dictionary: Dictionary, oldest: int = FOR
         if _serves(place, dictionary, oldest):  # another process was quicker
             return place
         with temporary(root, dictionary.ref) as new, engine.begin() as connection:
+            unhurried(connection)
             found = write(connection, Content.of(dictionary), new)
             if found != dictionary.content_hash:
                 raise Corrupt(

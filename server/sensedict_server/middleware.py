@@ -19,7 +19,7 @@ from sensedict.errors import (
     UrlTooLong,
     WrongHost,
 )
-from sensedict.wire import LIVEZ, METRICS, READYZ, Limits
+from sensedict.wire import JSON, LIVEZ, METRICS, READYZ, SAFETENSORS, Limits
 from sensedict_server.exchange import Exchange
 from sensedict_server.fair_share import FairShare, Share
 from sensedict_server.keys import Caller, KeyRing
@@ -102,7 +102,7 @@ class Guard:
             raise Forbidden(f"a page of {origin[:100]!r} may send nothing here")
         media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         if media in _OF_FORMS:  # what a page may send to any site without asking first
-            raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send JSON or safetensors")
+            raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {JSON} or {SAFETENSORS}")
 
     async def _enter(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Share:
         """Find out who it is, and count the request in."""

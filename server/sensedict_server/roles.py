@@ -63,8 +63,9 @@ def _stepped_down(url: URL, found: Standing) -> URL:
 
 
 def unhurried(connection: Connection) -> None:
-    """Let the statements of this transaction take as long as they need: a whole dictionary is written or read."""
+    """Let this transaction take as long as it needs: a whole dictionary is written or read."""
     connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def make_login(connection: Connection, name: str, password: str | None) -> None:

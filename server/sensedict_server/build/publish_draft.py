@@ -13,6 +13,7 @@ from sensedict_server.build.publish import freeze
 from sensedict_server.lifecycle import Because, split_version
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.versions import find_tombstone, lock_owner
+from sensedict_server.roles import unhurried
 
 
 def publish_draft(
@@ -32,6 +33,7 @@ def publish_draft(
         _draft(connection, name, version)
     with files.locked(files_root, ref), files.temporary(files_root, ref) as new:
         with engine.begin() as connection:
+            unhurried(connection)
             lock_owner(connection, "dictionary", name, version)
             draft = _draft(connection, name, version)
             content_hash = files.write(connection, files.Content.of(draft), new, advance)

@@ -47,7 +47,9 @@ def token_senses(named: Unchanging, token: TokenId, shared: SharedCatalogue) -> 
         if found is None:
             raise TokenNotFound(f"token {token} is not in {named.ref}")
         senses = senses_in_range(connection, named.id, found.first_sense, found.sense_count)
-    return wire.TokenSenses(token=token, text=found.text, occurrences=found.occurrences, senses=list(_wire(senses)))
+    return wire.TokenSenses(
+        token=token, text=found.text, occurrences=found.occurrences, senses=list(_wire(shared, senses))
+    )
 
 
 @router.get(wire.WORD_SENSES)
@@ -69,14 +71,14 @@ def word_senses(
         known = parts_of_speech(connection, named.lexicon_id, found.text)
         meanings = glosses_of(connection, named.lexicon_id, found.text, pos)
     near = nearest_words(shared, named, found, neighbours) if neighbours and senses else {}
-    return told.word_senses(found, texts, _wire(senses), near, known, glosses(meanings))
+    return told.word_senses(found, texts, _wire(shared, senses), near, known, glosses(meanings))
 
 
 @router.get(wire.SENSE)
 def sense(named: Unchanging, sense: SenseId, shared: SharedCatalogue) -> wire.SenseDetail:
     """One sense with its contexts, its owner and its vector."""
     found = _find(named, sense, shared)
-    (plain,) = _wire([found.sense])
+    (plain,) = _wire(shared, [found.sense])
     return wire.SenseDetail(
         **dict(plain),
         owner="word" if found.token_id is None else "token",
@@ -111,7 +113,7 @@ def _find(named: Dictionary, sense: int, shared: Catalogue) -> OwnedSense:
     return found
 
 
-def _wire(senses: Iterable[Sense]) -> Iterable[wire.Sense]:
+def _wire(shared: Catalogue, senses: Iterable[Sense]) -> Iterable[wire.Sense]:
     for sense in senses:
         yield wire.Sense(
             id=sense.sense_id,
@@ -119,6 +121,7 @@ def _wire(senses: Iterable[Sense]) -> Iterable[wire.Sense]:
             count=sense.count,
             inertia=sense.inertia,
             contexts=[
-                wire.Context(text=context.text, start=context.start, end=context.end) for context in sense.contexts
+                wire.Context(text=context.text, start=context.start, end=context.end)
+                for context in (sense.contexts if shared.contexts else ())
             ],
         )

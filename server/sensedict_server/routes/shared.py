@@ -89,7 +89,7 @@ def caching_headers(request: Request, tag: str, *, for_ever: bool) -> dict[str, 
     return headers
 
 
-def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> Dictionary:
+def unchanging(ref: Ref, named: Named, shared: SharedCatalogue, request: Request, response: Response) -> Dictionary:
     """The dictionary that the path names, and the headers that let its answers be kept.
 
     Under its version an answer holds for ever; under an alias it is to be asked for again, and the tag tells whether
@@ -100,7 +100,8 @@ def unchanging(ref: Ref, named: Named, request: Request, response: Response) -> 
     """
     if named.state == "draft":
         return named
-    tag = f"{named.ref}-{named.content_hash}"  # the hash does not cover texts, a version does
+    texts = "" if shared.contexts else "-without-contexts"
+    tag = f"{named.ref}-{named.content_hash}{texts}"  # the hash does not cover texts, a version does
     response.headers.update(caching_headers(request, tag, for_ever=ref == named.ref))
     return named
 

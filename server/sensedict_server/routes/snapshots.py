@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from sensedict import wire
 from sensedict.archive import MEDIA, PIECE, Archive
-from sensedict.errors import Conflict, RequestTooLarge, UnsupportedMediaType
+from sensedict.errors import Conflict, Forbidden, RequestTooLarge, UnsupportedMediaType
 from sensedict.fileset import FORMAT
 from sensedict.receiver import Receiver
 from sensedict_server import files
@@ -123,6 +123,8 @@ async def import_snapshot(
 def _archive(named: Dictionary, shared: Catalogue) -> Archive:
     if named.state != "published":
         raise Conflict(f"{named.ref} is a draft: publish it first")
+    if not shared.contexts:
+        raise Forbidden("this service gives no contexts (SENSEDICT_CONTEXTS=off), and a snapshot holds them")
     place = files.ensure(shared.transactions, shared.files_root, named, oldest=FORMAT)
     with shared.engine.connect() as connection:
         aliases = aliases_of(connection, [named.id]).get(named.id, [])
