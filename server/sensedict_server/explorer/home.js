@@ -18,9 +18,7 @@ export function home(dictionary) {
     el(
       "p",
       { class: "lead" },
-      "Each sense in this dictionary is a cluster of hidden states that ",
-      bdi(dictionary.teacher.split("/").pop()),
-      " had while it read text. Look up a word to see its senses in use, what lies near them, and the words it is related to.",
+      "Each sense in this dictionary is a cluster of the hidden states that a language model had while it read text. Look up a word to see its senses in use, what lies near them, and the words it is related to.",
     ),
     el("p", { class: "quiet keys" }, el("kbd", {}, "/"), " searches, ", el("kbd", {}, "↓"), " and ", el("kbd", {}, "Enter"), " choose, ", el("kbd", {}, "Esc"), " leaves."),
     el(
@@ -47,13 +45,18 @@ function about(dictionary) {
     ["Senses are made of", KEYS[dictionary.key_policy]],
     ["At most", `${count(dictionary.k, "sense")} a token`],
     ["Relations", dictionary.lexicon],
-    ["Published", new Date(dictionary.published_at).toLocaleDateString("en", { dateStyle: "long" })],
+    ["Published", day(dictionary.published_at)],
+    ["Deprecated", dictionary.deprecated_at && `since ${day(dictionary.deprecated_at)}${dictionary.sunset_at ? `, may be gone from ${day(dictionary.sunset_at)} on` : ""}`],
   ];
   return el(
     "dl",
     { class: "about" },
     rows.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, bdi(value)))),
   );
+}
+
+function day(time) {
+  return time && new Date(time).toLocaleDateString("en", { dateStyle: "long" });
 }
 
 function sources(dictionary) {

@@ -1,21 +1,18 @@
 // The page: reads the address, asks the service, and shows one view of one word.
 
 import { ask, keyFrom, of, Problem, showKey } from "./api.js";
+import { compare } from "./compare.js";
 import { announce, byId, el } from "./dom.js";
 import { failed, head, loading, unknown } from "./entry.js";
 import { home } from "./home.js";
+import { map } from "./map.js";
+import { relations } from "./relations.js";
 import { go, here, link } from "./route.js";
 import { searching, shownWord } from "./search.js";
 import { senses } from "./senses.js";
 import { count } from "./text.js";
 
-// Each loads when it is first looked at.
-const SHOW = {
-  senses: () => senses,
-  relations: async () => (await import("./relations.js")).relations,
-  map: async () => (await import("./map.js")).map,
-  compare: async () => (await import("./compare.js")).compare,
-};
+const SHOW = { senses, relations, map, compare };
 
 let dictionaries = null; // as the service lists them; null until it has
 let showing = new AbortController();
@@ -27,7 +24,7 @@ function dictionary() {
   const [name, alias] = asked.split("@");
   const found =
     dictionaries?.find((one) => asked && one.name === name && (one.version === alias || one.aliases.includes(alias || "latest"))) ??
-    (asked ? null : dictionaries?.[0]);
+    (asked ? null : (dictionaries?.find((one) => one.aliases.includes("latest") && !one.deprecated_at) ?? dictionaries?.[0]));
   return found ? `${found.name}@${found.version}` : asked;
 }
 
@@ -85,8 +82,7 @@ async function show(main, place, signal, rest) {
   const panel = el("div", { class: "panel" });
   main.replaceChildren(el("article", { class: "entry" }, head(found, place.word), panel));
   arrive(main, place, found);
-  const view = await SHOW[place.view]();
-  if (!signal.aborted) await view(panel, { dictionary: dictionary(), dictionaries, found, signal });
+  await SHOW[place.view](panel, { dictionary: dictionary(), dictionaries, found, signal });
 }
 
 /** The reader is at another word or view now: the focus must not be lost, nor the page stay scrolled to nowhere. */
