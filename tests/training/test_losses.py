@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -57,6 +57,29 @@ def loop_of_distillation(case: dict[str, Tensor], states: Tensor, alpha: float, 
     return total / N
 
 
+@dataclass(frozen=True)
+class MadeHead:
+    """A head that may cap its logits."""
+
+    weight: Tensor
+    cap: float | None = None
+    vocabulary_size: int = V
+
+    @property
+    def plain(self) -> bool:
+        return self.cap is None
+
+    def product(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.weight.T
+
+    def shape(self, product: Tensor) -> Tensor:
+        return product if self.cap is None else torch.tanh(product / self.cap) * self.cap
+
+
+def heads(case: dict[str, Tensor]) -> tuple[MadeHead, MadeHead]:
+    return MadeHead(case["weight"]), MadeHead(case["teacher_weight"])
+
+
 def distil(
     case: dict[str, Tensor], states: Tensor, alpha: float, temperature: float, rows: int, part: slice = slice(None)
 ) -> HeadLosses:
@@ -65,10 +88,10 @@ def distil(
         states[part],
         case["teacher"][part],
         case["targets"][part],
-        lambda h: h @ case["weight"].T,
-        lambda h: h @ case["teacher_weight"].T,
+        *heads(case),
         {"ce": Weighted(CrossEntropy(), 1 / N, N), "kl": Weighted(kl, alpha * kl.factor / N, N)},
-        rows=rows,
+        product=rows * V,
+        softmax=2 * V,
     )
 
 
@@ -227,9 +250,8 @@ def test_other_divergences_are_their_definitions(case: dict[str, Tensor], term: 
 
 def test_gradients_by_term_add_up(case: dict[str, Tensor]) -> None:
     states = case["student"].clone().requires_grad_()
-    head = (lambda h: h @ case["weight"].T, lambda h: h @ case["teacher_weight"].T)
     terms = {"ce": Weighted(CrossEntropy(), 1 / N, N), "kl": Weighted(ForwardKL(), 4 / N, N)}
-    loss = head_losses(states, case["teacher"], case["targets"], *head, terms, rows=3, measure=True)
+    loss = head_losses(states, case["teacher"], case["targets"], *heads(case), terms, measure=True, product=3 * V)
     loss.total.backward()
     torch.testing.assert_close(states.grad, loss.gradients["ce"] + loss.gradients["kl"])
 
@@ -278,3 +300,21 @@ def test_weights_have_schedules() -> None:
 def test_every_file_of_terms_is_a_term() -> None:
     assert sorted(kinds()) == ["ce", "jsd", "kl", "mse", "rkl", "sense"]
     assert term_names("ce+rkl + sense") == ("ce", "rkl", "sense")
+
+
+@pytest.mark.parametrize("cap", [None, 2.0])
+@pytest.mark.parametrize("name", ["ce", "kl", "rkl", "jsd"])
+def test_every_divergence_has_the_gradient_of_its_plain_form(case: dict[str, Tensor], name: str, cap: float) -> None:
+    term = kinds()[name]()
+    assert isinstance(term, HeadTerm)
+    student, teacher = (MadeHead(case[weight], cap) for weight in ("weight", "teacher_weight"))
+    states, plain = (case["student"].clone().requires_grad_() for _ in range(2))
+    scale = {name: Weighted(term, 0.7 * term.factor / N, N)}
+    inputs = (case["teacher"], case["targets"], student, teacher)
+    loss = head_losses(states, *inputs, scale, product=3 * V, softmax=V)
+    loss.total.backward()
+    goal = teacher.shape(teacher.product(case["teacher"]))
+    whole = term.values(student.shape(student.product(plain)), goal, case["targets"]).sum() * scale[name].scale
+    whole.backward()
+    torch.testing.assert_close(loss.total, whole)
+    torch.testing.assert_close(states.grad, plain.grad)

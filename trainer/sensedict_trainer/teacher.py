@@ -130,17 +130,47 @@ class Teacher:
             )
 
 
+@dataclass(frozen=True)
+class FrozenHead:
+    """A model's output head in two steps, as `distil.head` takes it: a product, and what is done to its numbers."""
+
+    model: PreTrainedModel
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the product is the logits."""
+        return not any(self._setting(name) for name in ("logit_scale", "logits_scaling", "final_logit_softcapping"))
+
+    def product(self, hidden: Tensor) -> Tensor:
+        """(…, V) of hidden states (…, D), in the dtype of the head's weights."""
+        head = self.model.get_output_embeddings()
+        product: Tensor = head(hidden.to(head.weight.dtype))
+        return product
+
+    def shape(self, product: Tensor) -> Tensor:
+        """Logits (…, V): the product with the model's own scaling and soft cap."""
+        if (scale := self._setting("logit_scale")) is not None:  # Cohere
+            product = product * scale
+        if (scaling := self._setting("logits_scaling")) is not None:  # Granite
+            product = product / scaling
+        if (cap := self._setting("final_logit_softcapping")) is not None:  # Gemma
+            product = torch.tanh(product / cap) * cap
+        return product
+
+    def _setting(self, name: str) -> float | None:
+        value: float | None = getattr(self.model.config.get_text_config(), name, None)
+        return value
+
+
 def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Logits (…, V) that a model's head makes of hidden states (…, D), with its own scaling and soft cap."""
-    config = model.config.get_text_config()
-    logits: Tensor = model.get_output_embeddings()(hidden)
-    if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
-        logits = logits * scale
-    if (scaling := getattr(config, "logits_scaling", None)) is not None:  # Granite
-        logits = logits / scaling
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
-        logits = torch.tanh(logits / cap) * cap
-    return logits
+    head = FrozenHead(model)
+    return head.shape(head.product(hidden))
 
 
 def logit_rows(vocabulary_size: int) -> int:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from sensedict_trainer.distil.terms.term import HeadTerm
 
-Head = Callable[[Tensor], Tensor]
+# Numbers of logits held at once, 32 MiB in float32: for each head one product that is large enough to be quick …
+_PRODUCT = 1 << 23
+# … and for the softmaxes, which need several copies, a few rows of it, 2 MiB, that stay in a CPU's cache.
+_SOFTMAX = 1 << 19
+
+
+class Head(Protocol):
+    """A frozen output head in two steps: a product with the vocabulary's weights, and what is done to its numbers."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is done to the product: it is the logits."""
+        ...
+
+    def product(self, hidden: Tensor) -> Tensor:
+        """(c, V) of hidden states (c, D)."""
+        ...
+
+    def shape(self, product: Tensor) -> Tensor:
+        """(c, V) logits: scaled, capped."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,65 +70,44 @@ def head_losses(
     student_head: Head,
     teacher_head: Head,
     terms: Mapping[str, Weighted],
-    rows: int,
     measure: bool = False,
+    product: int = _PRODUCT,
+    softmax: int = _SOFTMAX,
 ) -> HeadLosses:
-    """The weighted sum of some terms, never holding more than `rows` × V logits of a head.
+    """The weighted sum of some terms, never holding the logits of all positions.
 
-    The heads are frozen: they get no gradient. The gradient of the hidden states is worked out chunk by chunk in the
-    forward pass, so nothing of the size of the logits is kept for the backward pass.
+    The heads are frozen: they get no gradient. The gradient of the hidden states is worked out chunk by chunk with the
+    loss, so nothing of the size of the logits is kept for the backward pass.
 
     Args:
         student: (n, D) hidden states that the student's head reads.
         teacher: (n, D), the teacher's.
         targets: (n,) int64, next tokens.
-        student_head, teacher_head: (c, D) to (c, V).
-        rows: positions whose logits are held at once.
         measure: also give each term's own gradient, which costs a pass through the head a term.
+        product, softmax: numbers of logits held at once, in a product and in a softmax.
     """
-    work = _Work(targets, student_head, teacher_head, terms, rows, measure)
-    total: Tensor = _Head.apply(student, teacher, work)  # type: ignore[no-untyped-call]
-    values = {name: float(work.sums[name]) / max(w.denominator, 1) for name, w in terms.items()}
-    return HeadLosses(total, values, work.gradients)
+    work = _Work(student.detach(), teacher, targets, student_head, teacher_head, product, softmax)
+    if measure:
+        alone = {name: work.run({name: weighted}) for name, weighted in terms.items()}
+        gradients = {name: gradient for name, (gradient, _) in alone.items()}
+        gradient = torch.stack([*gradients.values()]).sum(dim=0)
+        sums = {name: found[name] for name, (_, found) in alone.items()}
+    else:
+        gradients = {}
+        gradient, sums = work.run(terms)
+    value = torch.stack([sums[name] * weighted.scale for name, weighted in terms.items()]).sum()
+    total: Tensor = _Known.apply(student, gradient, value)  # type: ignore[no-untyped-call]
+    values = {name: float(sums[name]) / max(weighted.denominator, 1) for name, weighted in terms.items()}
+    return HeadLosses(total, values, gradients)
 
 
-@dataclass
-class _Work:
-    """What one call needs, and what it leaves beside the total."""
+class _Known(torch.autograd.Function):
+    """A value whose gradient is known."""
 
-    targets: Tensor
-    student_head: Head
-    teacher_head: Head
-    terms: Mapping[str, Weighted]
-    rows: int
-    measure: bool
-
-    def __post_init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.gradients: dict[str, Tensor] = {}
-
-
-class _Head(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor, work: _Work) -> Tensor:
-        gradient = torch.zeros_like(student)
-        wide = torch.float64 if student.dtype == torch.float64 else torch.float32
-        sums = {name: torch.zeros((), dtype=wide, device=student.device) for name in work.terms}
-        own = {name: torch.zeros_like(student) for name in work.terms} if work.measure else {}
-        for start in range(0, len(work.targets), work.rows):
-            part = slice(start, start + work.rows)
-            with torch.enable_grad():
-                states = student[part].detach().requires_grad_()
-                values = _values(states, teacher[part], work.targets[part], work, wide)
-                scaled = {name: value * work.terms[name].scale for name, value in values.items()}
-                for name in own:
-                    (own[name][part],) = torch.autograd.grad(scaled[name], states, retain_graph=True)
-                (gradient[part],) = torch.autograd.grad(torch.stack([*scaled.values()]).sum(), states)
-            for name, value in values.items():
-                sums[name] += value.detach()
+    def forward(ctx: Any, student: Tensor, gradient: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(gradient)
-        work.sums, work.gradients = sums, own
-        return torch.stack([sums[name] * weighted.scale for name, weighted in work.terms.items()]).sum()
+        return value.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -112,11 +116,53 @@ class _Head(torch.autograd.Function):
         return (gradients[0].to(saved.dtype) * saved, None, None)
 
 
-def _values(states: Tensor, teacher: Tensor, targets: Tensor, work: _Work, wide: torch.dtype) -> dict[str, Tensor]:
-    """The sum of each term over the positions of a chunk."""
-    logits = work.student_head(states).to(wide)
-    goal = None
-    if any(weighted.term.needs_teacher for weighted in work.terms.values()):
-        with torch.no_grad():
-            goal = work.teacher_head(teacher).to(wide)
-    return {name: weighted.term.values(logits, goal, targets).sum() for name, weighted in work.terms.items()}
+@dataclass(frozen=True)
+class _Work:
+    student: Tensor
+    teacher: Tensor
+    targets: Tensor
+    student_head: Head
+    teacher_head: Head
+    product: int
+    softmax: int
+
+    def run(self, terms: Mapping[str, Weighted]) -> tuple[Tensor, dict[str, Tensor]]:
+        """(n, D) gradient of the weighted sum at the student's states, and each term's sum over positions."""
+        wide = torch.float64 if self.student.dtype == torch.float64 else torch.float32
+        gradient = torch.zeros_like(self.student)
+        sums = {name: torch.zeros((), dtype=wide, device=self.student.device) for name in terms}
+        rows = max(1, self.product // self.student_head.vocabulary_size)
+        for start in range(0, len(self.targets), rows):
+            part = slice(start, start + rows)
+            with torch.enable_grad():
+                states = self.student[part].requires_grad_()
+                logits = self.student_head.product(states)  # (c, V)
+            self._to_gradient(logits.detach(), part, terms, sums, wide)
+            (gradient[part],) = torch.autograd.grad(logits, states, logits.detach())
+        return gradient, sums
+
+    @torch.no_grad()
+    def _to_gradient(
+        self, logits: Tensor, part: slice, terms: Mapping[str, Weighted], sums: dict[str, Tensor], wide: torch.dtype
+    ) -> None:
+        """Put the gradient of the weighted terms in the place of the student's logits (c, V), and add up values."""
+        needs_teacher = any(weighted.term.needs_teacher for weighted in terms.values())
+        goals = self.teacher_head.product(self.teacher[part]) if needs_teacher else None
+        targets = self.targets[part]
+        rows = max(1, self.softmax // logits.shape[1])
+        for start in range(0, len(logits), rows):
+            block = slice(start, start + rows)
+            raw = logits[block].to(wide)
+            own = raw
+            if not self.student_head.plain:
+                with torch.enable_grad():
+                    raw = raw.detach().clone().requires_grad_()
+                    own = self.student_head.shape(raw)
+            goal = None if goals is None else self.teacher_head.shape(goals[block].to(wide))
+            into = torch.zeros_like(own)
+            for name, weighted in terms.items():
+                values = weighted.term.add_gradient(own.detach(), goal, targets[block], weighted.scale, into)
+                sums[name] += values.sum()
+            if not self.student_head.plain:
+                (into,) = torch.autograd.grad(own, raw, into)
+            logits[block] = into

@@ -18,7 +18,7 @@ from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.distil.student import Tail
 from sensedict_trainer.distil.terms.term import Chosen, HeadTerm, Positions, StateTerm, Units
 from sensedict_trainer.distil.trunk import TeacherStates
-from sensedict_trainer.teacher import Teacher, head_logits, logit_rows
+from sensedict_trainer.teacher import FrozenHead, Teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,10 +135,9 @@ class Stepper:
             own,
             goal,
             targets,
-            student_head=lambda states: head_logits(self.student, states.to(self.teacher.dtype)),
-            teacher_head=self.teacher.head,
+            student_head=FrozenHead(self.student),
+            teacher_head=FrozenHead(self.teacher.model),
             terms=weighted,
-            rows=logit_rows(self.teacher.vocabulary_size),
             measure=measure,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,7 +34,9 @@ class Divergence(HeadTerm):
     def logs(self, own: Tensor, goal: Tensor | None) -> tuple[Tensor, Tensor]:
         """(c, V) log p_s and log p_t at temperature T."""
         assert goal is not None  # the objective has a term that needs it: this one
-        return F.log_softmax(own / self.temperature, dim=-1), F.log_softmax(goal / self.temperature, dim=-1)
+        if self.temperature != 1.0:
+            own, goal = own / self.temperature, goal / self.temperature
+        return F.log_softmax(own, dim=-1), F.log_softmax(goal, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,14 @@ class ForwardKL(Divergence):
         """The divergence."""
         student, teacher = self.logs(own, goal)
         return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
+
+    def add_gradient(self, own: Tensor, goal: Tensor | None, targets: Tensor, scale: float, into: Tensor) -> Tensor:
+        """(p_s − p_t) / T."""
+        student, teacher = self.logs(own, goal)
+        likely = teacher.exp()
+        values = torch.linalg.vecdot(likely, teacher.sub_(student))
+        into.add_(student.exp_().sub_(likely), alpha=scale / self.temperature)
+        return values
 
 
 TERM = ForwardKL

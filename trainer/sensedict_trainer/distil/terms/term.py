@@ -59,6 +59,18 @@ class HeadTerm(Term):
         """
         raise NotImplementedError
 
+    def add_gradient(self, own: Tensor, goal: Tensor | None, targets: Tensor, scale: float, into: Tensor) -> Tensor:
+        """Add `scale` times the gradient of the values' sum at `own` to `into` (c, V), and give the values (c,).
+
+        Worked out by autograd; a term that is used much gives it in closed form.
+        """
+        with torch.enable_grad():
+            leaf = own.detach().requires_grad_()
+            values = self.values(leaf, goal, targets)
+            (gradient,) = torch.autograd.grad(values.sum(), leaf)
+        into.add_(gradient, alpha=scale)
+        return values.detach()
+
 
 @dataclass(frozen=True)
 class Units:
