@@ -45,6 +45,7 @@ _PARAMETERS: dict[str, Any] = {
     "to": "smollm2-demo@2",
     "type": ["antonym"],
     "pos": "noun",
+    "reason": "superseded by version 2",
 }
 _BODIES: dict[str, Any] = {
     wire.CANDIDATE_SETS: {"tokens": [1420, 2391]},
@@ -86,6 +87,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         _describe_problems(described)
         _describe_refusals(described)
         _summarise(described)
+        _name_bodies(described)
+        _put_json_first(described)
         _give_examples(described)
         app.openapi_schema = described
     return app.openapi_schema
@@ -123,6 +126,25 @@ def _summarise(described: dict[str, Any]) -> None:
     """Give each operation the first line of its description, in place of its function's name in words."""
     for _, _, operation in _operations(described):
         operation["summary"] = operation["description"].partition("\n")[0].removesuffix(".")
+
+
+def _name_bodies(described: dict[str, Any]) -> None:
+    """Move the models of bodies to the others: routes that read a body themselves describe it on the spot."""
+    for _, _, operation in _operations(described):
+        body = operation.get("requestBody", {}).get("content", {}).get(wire.JSON)
+        if body is not None and "title" in body["schema"]:
+            name = body["schema"]["title"]
+            described["components"]["schemas"][name] = body["schema"]
+            body["schema"] = {"$ref": _REF.format(model=name)}
+
+
+def _put_json_first(described: dict[str, Any]) -> None:
+    """Generators that know one media type take the first: the one that is answered by default."""
+    for _, _, operation in _operations(described):
+        for answer in operation["responses"].values():
+            content = answer.get("content", {})
+            if wire.JSON in content:
+                answer["content"] = {wire.JSON: content.pop(wire.JSON), **content}
 
 
 def _give_examples(described: dict[str, Any]) -> None:
