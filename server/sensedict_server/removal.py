@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Table, delete, or_, text
+from sqlalchemy import Connection, Engine, Table, and_, delete, or_, text
 
 from sensedict.errors import Corrupt
 from sensedict.fileset import MANIFEST, Manifest
@@ -37,7 +37,6 @@ GRACE = Limits().request_seconds + 10.0
 ROWS = 20_000  # of one transaction
 _MANY = 100_000  # dead rows that a later look-up would pass one by one
 _LOCK = 0x5E45ED1E  # advisory: one process at a time
-_END = 2**63 - 1
 
 # Tables in the order in which their rows can go, and the key that cuts each into pieces; relations by falling id, since
 # a derived one has a higher id than what it comes from.
@@ -97,16 +96,16 @@ def remove_file_set(root: Path, ref: str, content_hash: str | None) -> bool:
 def _remove(engine: Engine, kind: Kind, owner: Owner, rows: int) -> Iterator[int]:
     removed = 0
     for table, key in _PARTS[kind]:
-        column, owned, end = table.c[key], table.c[f"{kind}_id"] == owner.id, _END
+        column, left = table.c[key], table.c[f"{kind}_id"] == owner.id
         while True:
             with engine.begin() as connection:
                 if not _alone(connection):
                     return
-                first = versions.key_before(connection, table, owned, column, end, rows)
+                first = versions.key_before(connection, table, left, column, rows)
                 if first is None:
                     break
-                gone = connection.execute(delete(table).where(owned, column >= first, column < end)).rowcount
-            end = first
+                gone = connection.execute(delete(table).where(left, column >= first)).rowcount
+            left = and_(table.c[f"{kind}_id"] == owner.id, column < first)  # and no look at those that are dead
             removed += gone
             yield gone
         if table is senses and removed > _MANY:

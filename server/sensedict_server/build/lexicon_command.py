@@ -11,22 +11,26 @@ from pathlib import Path
 import click
 from sqlalchemy import Connection
 
+from sensedict_server import lifecycle
 from sensedict_server.build import judgements
 from sensedict_server.build.coverage_command import coverage, totals
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import DEFAULT, PRESETS, RELEASE, Recipe
 from sensedict_server.build.sources import parse_source, with_preset, with_stated
+from sensedict_server.dictionary_command import because_options, yes_option
 from sensedict_server.lexicon.affixes import SHIPPED
 from sensedict_server.lexicon.readers import READERS
+from sensedict_server.lifecycle import Because
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.queries.sources import judgements_on
+from sensedict_server.removal import remove_withdrawn
 from sensedict_server.schema import connected, migrated
 from sensedict_server.settings import Settings
 
 
 @click.group()
 def lexicon() -> None:
-    """Load, list, look at, count or judge relations."""
+    """Load, list, look at, count, judge or delete relations."""
 
 
 @lexicon.command()
@@ -184,6 +188,25 @@ def show(ref: str) -> None:
         for source in queries.list_lexicon_sources(connection, found.id):
             click.echo(f"\n{source.name} ({source.version}), licence: {source.licence}")
             _print_counts(source)
+
+
+@lexicon.command()
+@click.argument("ref", metavar="NAME@VERSION")
+@yes_option
+@because_options
+def delete(ref: str, yes: bool, reason: str, by: str) -> None:
+    """Delete a lexicon that no dictionary uses; its name, version and hash stay, and are never given again.
+
+    Where a source has to go: make a version without it (`load NEW --from OLD --without SOURCE`), build the dictionaries
+    anew with that one, delete the old dictionaries, then the old lexicon. Words and judgements stay.
+    """
+    with migrated(Settings.from_environment()) as database:
+        if not yes:
+            click.confirm(f"Delete {ref} for good?", abort=True)
+        tombstone = lifecycle.withdraw(database, "lexicon", ref, Because(by, reason))
+        click.echo(f"{ref} is deleted" + ("" if tombstone is None else f"; its hash was {tombstone.content_hash}"))
+        rows = sum(remove_withdrawn(database, "lexicon", older_than=0.0))  # no service reads what has no dictionary
+    click.echo(f"removed {rows:,} rows")
 
 
 def _judging(verdict: str, what: str) -> click.Command:

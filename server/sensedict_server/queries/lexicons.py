@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, literal, select
 
 from sensedict.errors import InvalidInput, LexiconNotFound
+from sensedict_server.queries.versions import find_tombstone
 from sensedict_server.tables import lexicons, relation_sources, relations, words
 
 _NAMED = 10  # lexicons in an error
@@ -92,6 +93,9 @@ def find_lexicon(connection: Connection, ref: str) -> Lexicon:
     name, version = split_ref(ref)
     found = get_lexicon(connection, name, version)
     if found is None:
+        tombstone = find_tombstone(connection, "lexicon", name, version)
+        if tombstone is not None:
+            raise LexiconNotFound(f"the lexicon {tombstone.told()}")
         there = [lexicon.ref for lexicon in list_lexicons(connection)]
         more = f" and {len(there) - _NAMED} more, see `sensedict lexicon list`" if len(there) > _NAMED else ""
         known = f"there are {', '.join(there[:_NAMED])}{more}" if there else "there are none"

@@ -196,12 +196,12 @@ def prunable(connection: Connection, name: str, keep: int, unused_days: int) -> 
 
 
 def key_before(
-    connection: Connection, table: Table, owned: ColumnElement[bool], key: ColumnElement[int], end: int, rows: int
+    connection: Connection, table: Table, owned: ColumnElement[bool], key: ColumnElement[int], rows: int
 ) -> int | None:
-    """The key of the row that stands so many rows before `end`, or of the first one; None where there is none."""
-    some = (
-        select(key.label("key")).select_from(table).where(owned, key < end).order_by(key.desc()).limit(rows).subquery()
-    )
+    """The key of the row that stands so many rows before the end of those that are `owned`, or of the first one; None
+    where there is none.
+    """
+    some = select(key.label("key")).select_from(table).where(owned).order_by(key.desc()).limit(rows).subquery()
     return connection.execute(select(func.min(some.c.key))).scalar_one_or_none()
 
 
