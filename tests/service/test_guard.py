@@ -1,0 +1,200 @@
+"""What is refused before a route is looked for, over a trivial application and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from running_service import Service
+from sensedict.wire import Limits
+from sensedict_server import exchange, http_protocol
+from sensedict_server.fair_share import FairShare
+from sensedict_server.middleware import Guard
+from service_problems import expect_problem
+
+BIG = 32 * 2**20
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers the number of bytes received; `/slow` never does, `/big` answers 32 MiB."""
+    read, more = 0, True
+    while more:
+        message = await receive()
+        read += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    if scope["path"] == "/slow":
+        await asyncio.sleep(3600)
+    body = b"x" * BIG if scope["path"] == "/big" else str(read).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def serving(limits: Limits, **options: Any) -> Iterator[str]:
+    """The address of a server of `echo` behind the guard."""
+    given = {"keys": None, "local": True, "large": {"/large": 10**9}, **options}
+    share = FairShare(4, limits.requests_per_second, limits.max_burst, limits.max_in_flight)
+    guard = Guard(echo, limits, share, **given)
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["request_id"] = "r1"
+
+        async def send_named(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", b"r1")]
+            await send(message)
+
+        await guard(scope, receive, send_named)
+
+    bounds = http_protocol.bounds(limits.max_header_bytes)
+    server = uvicorn.Server(uvicorn.Config(named, port=0, lifespan="off", log_config=None, **bounds))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.force_exit = server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    limits = Limits(max_body_bytes=1000, max_url_bytes=100, max_header_bytes=2000)
+    with serving(limits) as found:
+        yield found
+
+
+def test_names_of_other_sites_are_not_answered_without_keys(url: str) -> None:
+    """A page of such a site whose name leads to 127.0.0.1 would be answered as if it were our own."""
+    for host in ("127.0.0.1:80", "localhost", "LOCALHOST:8000", "[::1]:8000"):
+        assert httpx.get(url, headers={"Host": host}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8000", "[::2]", "0.0.0.0"):
+        expect_problem(httpx.get(url, headers={"Host": host}), 421, "wrong-host", "SENSEDICT_KEYS=required")
+
+
+def test_pages_of_other_sites_send_nothing(url: str) -> None:
+    own = url.replace("http://", "")
+    assert httpx.post(url, headers={"Origin": url}).status_code == 200
+    assert httpx.get(url, headers={"Origin": "https://evil.example"}).status_code == 200  # which the page cannot read
+    for origin in ("https://evil.example", "null", f"http://{own}.evil.example"):
+        expect_problem(httpx.post(url, headers={"Origin": origin}), 403, "forbidden", origin)
+    for media in ("text/plain", "Application/X-WWW-Form-Urlencoded; a=b", "multipart/form-data"):
+        answer = httpx.put(url, content=b"{}", headers={"Content-Type": media})
+        expect_problem(answer, 415, "unsupported-media-type", "cannot be read here")
+
+
+def test_sizes(url: str) -> None:
+    assert httpx.post(url, content=b"x" * 1000).text == "1000"
+    expect_problem(httpx.post(url, content=b"x" * 1001), 413, "request-too-large", "1001 bytes or more; at most 1000")
+    assert httpx.post(f"{url}/large", content=b"x" * 2000).text == "2000"
+    expect_problem(httpx.get(f"{url}/{'x' * 100}"), 414, "url-too-long", "101 bytes; at most 100")
+    expect_problem(httpx.get(f"{url}/?q={'x' * 100}"), 414, "url-too-long")
+    answer = raw(url, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2000)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert b"x-content-type-options: nosniff" in head.lower()
+    assert b"A head has 2000 bytes at most" in body
+
+
+def test_a_body_is_counted_while_it_comes(url: str) -> None:
+    """Of chunks no header states the size."""
+    chunk = b"100\r\n" + b"x" * 256 + b"\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = raw(url, head + chunk * 4)
+    assert b" 413 " in answer.partition(b"\r\n")[0]
+
+
+def test_slow_bodies_and_slow_heads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "PIECE_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    with serving(Limits()) as url:
+        answer = raw(url, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nConnection: close\r\n\r\nabc")
+        assert b" 408 " in answer.partition(b"\r\n")[0]
+        assert b"nothing of the body came for 0.2 s" in answer
+        assert raw(url, b"GET / HTTP/1.1\r\nHost: loc") == b""
+        assert raw(url, b"") == b""
+        pieces = [
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n",
+            *[b"x"] * 40,
+        ]
+        assert b"bytes of the body in" in raw(url, *pieces, pause=0.05)
+
+
+def test_a_request_that_takes_too_long() -> None:
+    with serving(Limits(request_seconds=1)) as url:
+        answer = httpx.get(f"{url}/slow", timeout=30)
+        expect_problem(answer, 503, "unavailable", "not ready after 1 s")
+        assert answer.headers["retry-after"] == "1"
+        assert httpx.get(url).status_code == 200
+
+
+def test_more_than_a_share() -> None:
+    with serving(Limits(requests_per_second=1, max_burst=2)) as url, httpx.Client() as http:
+        assert [http.get(url).status_code for _ in range(2)] == [200, 200]
+        answer = http.get(url)
+        expect_problem(answer, 429, "too-many-requests", "more than 1 requests a second")
+        assert answer.headers["retry-after"] == "1"
+        assert http.get(f"{url}/livez").status_code == 200  # probes are not counted
+
+
+def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.2)
+    with serving(Limits()) as url, connected(url) as client:
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1.0)  # long enough for the buffers of the system to be full, and for a look at them
+        assert len(rest(client)) < BIG
+        with connected(url) as reader:
+            reader.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert len(rest(reader)) > BIG
+
+
+def test_every_answer_has_the_headers_of_safety(service: Service) -> None:
+    for path in ("/livez", "/docs", "/v1/limits", "/nosuch", "/v1/dictionaries/x"):
+        headers = httpx.get(service.url + path).headers
+        for name, value in http_protocol.HEADERS:
+            assert headers[name] == value
+        assert "access-control-allow-origin" not in headers
+
+
+@contextmanager
+def connected(url: str) -> Iterator[socket.socket]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        yield client
+
+
+def rest(client: socket.socket) -> bytes:
+    """What comes until the other side closes or aborts."""
+    pieces = []
+    try:
+        while piece := client.recv(2**20):
+            pieces.append(piece)
+    except ConnectionResetError:
+        pass
+    return b"".join(pieces)
+
+
+def raw(url: str, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """The answer to these bytes."""
+    with connected(url) as client:
+        try:
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(pause)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        return rest(client)
