@@ -112,7 +112,7 @@ def senses_of(
     lone = []
     for key in np.unique(got.keys).tolist():
         here = np.flatnonzero(got.keys == key)
-        (clustered,) = cluster_each([torch.from_numpy(got.vectors[here])], K, [key], 1)
+        (clustered,) = cluster_each([torch.from_numpy(got.vectors[here])], K, [key])
         senses[key] = clustered.centroids.to(torch.float16).float().numpy()
         lone.append(lone_states(hashes[here], clustered.labels.numpy()))
     return senses, np.unique(np.concatenate(lone))

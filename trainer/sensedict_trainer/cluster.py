@@ -6,10 +6,8 @@ Tokens of few vectors are clustered by their Gram matrices, many at once; a toke
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -58,33 +56,20 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
     >>> cluster(torch.tensor([[0.0], [1.0], [10.0]]), k=2, seed=0).counts.tolist()
     [2, 1]
     """
-    return cluster_each([vectors], k, [seed], 1)[0]
+    return cluster_each([vectors], k, [seed])[0]
 
 
-def cluster_each(tokens: Sequence[Tensor], k: int, seeds: Sequence[int], threads: int) -> list[Clusters]:
-    """As `cluster`, for the vectors of each token; the same clusters for any number of threads.
-
-    Threads are started for wide vectors only: of narrow ones the products are so short that threads wait for the
-    interpreter. Each should have one of torch's own, which its caller sees to.
-    """
-    rooms = threading.local()
-
-    def work(batch: list[int]) -> list[Clusters]:
-        room = rooms.__dict__.setdefault("room", _Room())
-        return _cluster([tokens[i] for i in batch], k, [seeds[i] for i in batch], room)
-
-    batches = _batches(tokens, k)
-    if threads == 1 or len(batches) < 2 or tokens[0].shape[1] < _WIDE:
-        found = [work(batch) for batch in batches]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(work, batches))
-    by_token = {i: one for batch, ones in zip(batches, found, strict=True) for i, one in zip(batch, ones, strict=True)}
-    return [by_token[i] for i in range(len(tokens))]
+def cluster_each(tokens: Sequence[Tensor], k: int, seeds: Sequence[int]) -> list[Clusters]:
+    """As `cluster`, for the vectors of each token, quickest with one of torch's threads: the products are short."""
+    room = _Room()
+    found: dict[int, Clusters] = {}
+    for batch in _batches(tokens, k):
+        found |= zip(batch, _cluster([tokens[i] for i in batch], k, [seeds[i] for i in batch], room), strict=True)
+    return [found[i] for i in range(len(tokens))]
 
 
 class _Room:
-    """Memory that a thread uses again and again: to have the system clear fresh pages takes as long as to fill them."""
+    """Memory that is used again and again: to have the system clear fresh pages takes as long as to fill them."""
 
     def __init__(self) -> None:
         self._flat = torch.empty(0)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sensedict_server.build.clusters import one_thread, seed_of
+from sensedict_server.build.clusters import seed_of
 from sensedict_server.build.slices import read_states
 from sensedict_server.build.workplace import Workplace
 
@@ -31,6 +31,7 @@ def curve_shard(shard: str, workplace: Workplace) -> None:
     import torch
 
     from sensedict_trainer.allocation import curve, grid
+    from sensedict_trainer.processes import one_thread
 
     started = time.monotonic()
     of_clusters = shard.replace("curves", "cluster", 1)

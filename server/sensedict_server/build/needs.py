@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict.errors import ConfigurationError
+from sensedict_server.build.clusters import PART, processes
 from sensedict_server.build.plan import BuildPlan, BuildSettings
 from sensedict_server.build.planning import PLACE_BYTES, summed_at_once
 from sensedict_server.build.words import MOST_TOKENS
@@ -31,6 +32,7 @@ _SUM = 22  # beside a sum's vector: owner, ordinal, count, square
 _PASSAGE = 135  # its text, and where the token stands in it
 _TEXT = 12  # beside a window's tokens: its length, and what draws are keyed by
 _LIBRARIES = 700_000_000  # bytes of memory: python, torch and transformers with nothing loaded
+_HELPERS, _HELPER = 200_000_000, 60_000_000  # those of k-means' processes: what they share, and each alone
 _PASS = 32  # numbers that a pass holds of a token at once, a unit of D: the widest layer's, and residuals
 _WORD, _SHOWN = 400, 40  # bytes of memory of a word, and of where a passage stands
 
@@ -141,9 +143,18 @@ def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses:
         + min(part.summed, summed_at_once(settings, outline.dim)) * 2 * outline.dim
         for part in plan.harvest.values()
     )
-    cluster = 2 * max((part.states for part in plan.cluster.values()), default=0) * state
     publish = senses * (_SENSE + _SHOWN * settings.contexts) + words * _WORD
-    return _LIBRARIES + max(weights, passed + harvest, cluster, publish)
+    return _LIBRARIES + max(weights, passed + harvest, _clustering(plan, settings, outline.dim), publish)
+
+
+def _clustering(plan: BuildPlan, settings: BuildSettings, dim: int) -> int:
+    """Bytes of memory beside libraries: a shard's states twice; of each process its part, and a token in float32."""
+    states = max((part.states for part in plan.cluster.values()), default=0)
+    found = 2 * states * (2 * dim + PLACE_BYTES)
+    count = processes(settings.threads, states * dim)
+    if count > 1:
+        found += _HELPERS + count * (_HELPER + 2 * dim * (PART + settings.cap) + 3 * 4 * dim * settings.cap)
+    return found
 
 
 def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator[str]:
@@ -176,7 +187,7 @@ def describe(plan: BuildPlan, needs: Needs, settings: BuildSettings) -> Iterator
     yield f"work: {counted(len(plan.harvest), 'shard')} of text, {len(plan.cluster):,} of tokens; any number of workers"
     yield f"teacher's pass: {needs.flops:.3g} FLOPs"
     yield (
-        f"memory: at most {size(needs.weights + needs.process)} a process, of which the teacher's weights are "
+        f"memory: at most {size(needs.weights + needs.process)} a worker, of which the teacher's weights are "
         f"{size(needs.weights)}"
     )
     if settings.key == "predicted":

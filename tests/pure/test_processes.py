@@ -1,0 +1,138 @@
+"""Work in several processes: the same results as in one, whatever becomes of the processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sensedict_server.build.clusters import cut, senses_of
+from sensedict_trainer.processes import Processes, one_thread
+
+Vectors = NDArray[np.float16]
+# Prints the numbers of its two processes and where their files are, and waits for them with more work to come.
+PARENT = """
+import sys
+import numpy as np
+import test_processes as t
+from sensedict_trainer.processes import Processes
+if __name__ == "__main__":
+    with Processes(2, t.__name__, print) as pool:
+        delays = (0.3, 0.3, *[float(sys.argv[1])] * 3)
+        found = pool.each(t.asleep, [(np.zeros((3, 2), np.float16), delay) for delay in delays])
+        print(next(found), next(found), pool._folder, flush=True)
+        list(found)
+"""
+
+
+def killed(vectors: Vectors, die: bool) -> float:
+    """Their sum, unless it kills a process that is not the test's own."""
+    if die and multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return float(vectors.sum())
+
+
+def divided(vectors: Vectors, by: int) -> int:
+    return len(vectors) // by
+
+
+def asleep(_vectors: Vectors, seconds: float) -> int:
+    """The process that slept."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_senses_are_the_same_to_the_bit_in_any_number_of_processes() -> None:
+    random = np.random.default_rng(0)
+    sizes = [600, 3, 1, 40, 45, 900, 12, 300, 2000, 31, 1500, 33]
+    vectors = random.normal(size=(sum(sizes), 300)).astype(np.float16)
+    bounds = np.cumsum([0, *sizes])
+    numbers = np.array([10, 10, 3, 3, 10, 10, 3, 10, 10, 10, 10, 10])
+    parts = cut(bounds, numbers, range(len(sizes)), 2)
+    tasks = [(vectors[bounds[first] : bounds[first + len(part.numbers)]], part) for first, part in parts]
+    assert len(tasks) == 2
+    assert [first for first, _ in parts] + [len(sizes)] == np.cumsum([0, *(len(p.numbers) for _, p in parts)]).tolist()
+    with one_thread():
+        alone = [senses_of(*task) for task in tasks]
+    said: list[str] = []
+    for count in (1, 2, 3):
+        with Processes(count, senses_of.__module__, said.append) as pool:
+            found = list(pool.each(senses_of, tasks)) + list(pool.each(senses_of, tasks))
+        for one, other in zip(alone * 2, found, strict=True):
+            for name, values in vars(one).items():
+                assert values.tobytes() == getattr(other, name).tobytes(), name
+    assert said == []
+
+
+def test_what_processes_fail_to_give_is_made_here() -> None:
+    said: list[str] = []
+    tasks = [(np.full((2, 2), i, dtype=np.float16), i == 3) for i in range(6)]
+    with Processes(2, __name__, said.append) as pool:
+        assert list(pool.each(killed, tasks)) == [0, 4, 8, 12, 16, 20]
+        assert list(pool.each(killed, tasks)) == [0, 4, 8, 12, 16, 20]
+    (why,) = said
+    assert why.startswith("k-means goes on in one process: ")
+
+
+def test_an_error_of_the_work_itself_is_raised() -> None:
+    with Processes(2, __name__, lambda _: None) as pool, pytest.raises(ZeroDivisionError):
+        list(pool.each(divided, [(np.ones((1, 1), dtype=np.float16), 0)]))
+
+
+def test_no_room_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    said: list[str] = []
+    with Processes(2, __name__, said.append) as pool:
+        assert list(pool.each(killed, [(np.ones((2, 2), dtype=np.float16), False)])) == [4]
+    assert "/proc" in said[0]
+
+
+def test_an_unfinished_run_ends_with_its_block() -> None:
+    with Processes(2, __name__, lambda _: None) as pool:
+        with closing(pool.each(asleep, [(np.ones((1, 1), dtype=np.float16), 0.1)] * 9)) as found:
+            process = next(found)
+        folder = Path(pool._folder)
+    assert not alive(process)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("how", ["kill", "interrupt"])
+def test_processes_end_with_their_parent(how: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, "60" if how == "kill" else "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        *processes, folder = parent.stdout.readline().split()
+        if how == "kill":
+            parent.kill()
+        else:
+            os.killpg(parent.pid, signal.SIGINT)  # as a terminal's Ctrl-C
+        _, errors = parent.communicate()
+    assert errors.count("Traceback") == (how == "interrupt"), errors  # the parent's own
+    end = time.monotonic() + 30
+    while any(map(alive, map(int, processes))) or Path(folder).exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
