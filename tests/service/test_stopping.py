@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -67,9 +68,7 @@ def until_refused(service: Service) -> None:
 def test_what_was_begun_is_finished(database: Engine, tiny: Settings, tmp_path: Path, options: tuple[str, ...]) -> None:
     """A query that waits, and a bulk request of which half has come."""
     body = json.dumps({"ids": list(range(80))}).encode()
-    head = (
-        f"POST {BULK} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    )
+    headers = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with running_service(tiny, tmp_path / "log", options=options) as service:
         port = int(service.url.rpartition(":")[2])
         with (
@@ -81,9 +80,10 @@ def test_what_was_begun_is_finished(database: Engine, tiny: Settings, tmp_path: 
             service.process.send_signal(signal.SIGTERM)
             until_refused(service)
             half.sendall(body[20:])
-            answer = b"".join(iter(lambda: half.recv(65536), b""))
-            assert answer.startswith(b"HTTP/1.1 200 ")
-            assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["vectors"]) == 80
+            answer = HTTPResponse(half)
+            answer.begin()
+            assert answer.status == 200
+            assert len(json.load(answer)["vectors"]) == 80
         assert waiting.result().status_code == 200
         service.process.wait(timeout=GRACE)
 
