@@ -35,6 +35,7 @@ _TOLD = {
     "53200": "the database has no memory left for this",
     "53300": "the database has no connection left: see max_connections there, and SENSEDICT_POOL_SIZE here",
     "55P03": "somebody else is changing the same: try again when they are done",
+    "55P03": "the database waited too long for what another change holds",
     "57014": "the database stopped the query, which took longer than it allows",
 }
 

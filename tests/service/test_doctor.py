@@ -99,7 +99,7 @@ def test_a_database_in_a_bad_state(
         expect(found, "builds", "warning", "of made@1 runs", "sensedict worker")
         expect(found, "workers", "warning", "1 of 1 workers")
         expect(found, "indexes", "error", "ix_tokens_folded is invalid", "REINDEX")
-        expect(found, "connections", "error", "2 processes open up to 2004", "SENSEDICT_POOL_SIZE=")
+        expect(found, "connections", "error", "2 processes open up to 2008", "SENSEDICT_POOL_SIZE=")
     (place / "vectors.safetensors").write_bytes(whole)
     (place / "manifest.json").write_text(
         (place / "manifest.json").read_text().replace('"content_hash": "', '"content_hash": "0')

@@ -47,6 +47,8 @@ def test_requests_are_counted_by_their_route(service: Service) -> None:
     ):
         assert count(found, route, method, status) - count(before, route, method, status) == more, route
     assert not any("/no/such" in name or "tiny" in name for name in found)
+    items = f"sensedict_bulk_items_total{{route={ROUTES[BULK]}}}"
+    assert found[items] - before.get(items, 0) == 3
     in_bytes = f"sensedict_answer_bytes_total{{route={ROUTES[WORD]}}}"
     assert found[in_bytes] - before.get(in_bytes, 0) == len(answer.content)
     assert found["sensedict_catalogue_lookups_total{result=hit}"] > before.get(

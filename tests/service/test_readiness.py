@@ -68,6 +68,7 @@ def test_file_sets_are_here_or_can_be_written(
     [
         ("SET TRANSACTION READ ONLY; DELETE FROM aliases", "takes no changes now"),
         ("SET LOCAL statement_timeout = 10; SELECT pg_sleep(10)", "took longer than it allows"),
+        ("DO $$ BEGIN RAISE SQLSTATE '55P03'; END $$", "what another change holds"),
         ("DO $$ BEGIN RAISE SQLSTATE '53200'; END $$", "no memory left"),
         ("DO $$ BEGIN RAISE SQLSTATE '53100'; END $$", "disk is full"),
         ("DO $$ BEGIN RAISE SQLSTATE '53300'; END $$", "max_connections"),

@@ -16,7 +16,7 @@ from sensedict_server.queries import operations
 from sensedict_server.readiness import pgvector_fault, pgvector_warning
 from sensedict_server.tables import metadata
 
-BESIDE_POOL = 2  # connections of a process beside its pool: for probes, for keys
+BESIDE_POOL = 4  # connections of a process beside its pool: for probes, keys, and upkeep two
 _SKEW = 5.0  # seconds
 _OLDEST = 15
 _NAME = "correct the host's name in SENSEDICT_DATABASE_URL; between containers it is the service's name"

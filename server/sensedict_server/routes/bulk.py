@@ -20,6 +20,7 @@ from sensedict import arrays, inputs, wire
 from sensedict.errors import InvalidInput, MalformedBody, RequestTooLarge, WrongDimension
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
+from sensedict_server import metrics
 from sensedict_server.media import Body, accepts_bulk, read_body
 from sensedict_server.problems import described, validate_json
 from sensedict_server.routes.shared import LIMITS, Ref, catalogue, dictionary, sees_drafts
@@ -76,6 +77,7 @@ async def nearest_senses(ref: Ref, request: Request) -> Response:
 async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Response:
     """The candidate sets that a body asks for."""
     tokens = inputs.token_ids(await _read(asked, lambda: _ids(asked, "tokens", wire.CandidateSetsRequest)))
+    metrics.BULK_ITEMS.labels(wire.CANDIDATE_SETS).inc(len(tokens))
     if media == wire.SAFETENSORS and senses.candidates.ranges(tokens) <= _FEW_RANGES:
         return _candidate_sets(senses, tokens, media)
     return await run_in_threadpool(_candidate_sets, senses, tokens, media)
@@ -84,6 +86,7 @@ async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Re
 async def answer_senses(senses: Snapshot, asked: Body, media: str) -> Response:
     """The vectors that a body asks for."""
     ids = inputs.sense_ids(await _read(asked, lambda: _ids(asked, "ids", wire.GetSensesRequest)), senses.identity)
+    metrics.BULK_ITEMS.labels(wire.GET_SENSES).inc(len(ids))
     return await answer_vectors(senses.vectors, ids, media)
 
 
@@ -100,7 +103,9 @@ def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) ->
 
 
 def _nearest_senses(senses: Snapshot, asked: Body, media: str) -> Response:
-    found = senses.nearest_senses(*_nearest_request(asked, senses.identity))
+    vectors, p, tokens = _nearest_request(asked, senses.identity)
+    metrics.BULK_ITEMS.labels(wire.NEAREST_SENSES).inc(len(vectors))
+    found = senses.nearest_senses(vectors, p, tokens)
     if media == wire.SAFETENSORS:
         return _tensors(*arrays.nearest_senses_to_tensors(found))
     return _json({"nearest": _nearest(found), "errors": [vars(error) for error in found.errors]})
