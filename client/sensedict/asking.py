@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import indent
 
 import click
 from pydantic import BaseModel
 
 from sensedict import wire
-from sensedict.client import SenseClient
+from sensedict.client import SenseClient, open_dictionary
+from sensedict.dictionary import Dictionary
 from sensedict.errors import DictionaryNotFound, InvalidInput
 
 LIMITS = wire.Limits()  # what a service of this version takes
@@ -20,26 +24,38 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @dataclass(frozen=True)
 class Target:
-    """The service and the dictionary that the options name."""
+    """The service, or the folder in its place, and the dictionary that the options name."""
 
     server: str
     dictionary: str | None
+    snapshot: Path | None = None
 
-    def client(self) -> SenseClient:
+    def client(self, name: str | None = None) -> Dictionary:
         """For questions about a dictionary: the one that was named, or the only one that the service has."""
-        return self._client(self.dictionary or _only_name(self.listed()))
+        named = name or self.dictionary
+        if self.snapshot is not None:
+            return open_dictionary(self.snapshot, named)
+        return self._client(named or _only_name(self.listed()))
 
     def listed(self) -> list[wire.DictionaryInfo]:
-        """Every dictionary of the service."""
+        """Every dictionary of the service, or the one of the file set."""
         with self.service() as client:
             return client.dictionaries()
 
-    def service(self) -> SenseClient:
+    def service(self) -> Dictionary:
         """For questions about no dictionary."""
-        return self._client("")
+        return self._client("") if self.snapshot is None else self.client()
 
     def _client(self, dictionary: str) -> SenseClient:
         return SenseClient(self.server, dictionary, timeout=10.0, patience=0.0)  # who waits at a prompt asks again
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show what the service warns of as a line, without the place in our code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: click.echo(f"sensedict: {message}", err=True)
+        yield
 
 
 def print_json(found: BaseModel | Sequence[BaseModel]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sensedict.dictionary import AsyncDictionary, Dictionary
 from sensedict.errors import ConfigurationError, DictionaryNotFound
+from sensedict.fileset import MANIFEST
 from sensedict.local import LocalDriver
 from sensedict.service import Address, AsyncService, AsyncTransport, Service, Transport
 from sensedict.snapshot import Snapshot
@@ -117,7 +118,7 @@ def open_dictionary(where: str | Path, dictionary: str | None = None) -> Diction
 
     Raises:
         ConfigurationError: there is no file set, or no dictionary was named to a service.
-        DictionaryNotFound: the file set is another dictionary's.
+        DictionaryNotFound: the file set is another dictionary's, or the folder holds others; names them.
         Corrupt: a file of the set is missing, cut off, or of another format; names it.
     """
     if isinstance(where, str) and where.partition("://")[0] in ("http", "https"):
@@ -127,6 +128,10 @@ def open_dictionary(where: str | Path, dictionary: str | None = None) -> Diction
     folder = Path(where)
     if dictionary is not None and (folder / dictionary).is_dir():
         return SnapshotClient(folder / dictionary)
+    held_sets = sorted(manifest.parent.name for manifest in folder.glob(f"*@*/{MANIFEST}"))
+    if held_sets:
+        asked = "name one" if dictionary is None else f"{dictionary!r} is none of them"
+        raise DictionaryNotFound(f"{folder} holds the file sets {', '.join(held_sets)}: {asked}")
     opened = SnapshotClient(folder)
     held = opened.identity
     if dictionary not in (None, held.name, f"{held.name}@{held.version}"):

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
-from sensedict import wire
-from sensedict.asking import LIMITS, Target, json_option, print_json, print_match, print_table, printable
+from sensedict import arrays, wire
+from sensedict.asking import (
+    LIMITS,
+    Target,
+    json_option,
+    plain_warnings,
+    print_json,
+    print_match,
+    print_table,
+    printable,
+)
+from sensedict.errors import InvalidInput
+from sensedict.query_dictionaries import dictionaries, id_map
 from sensedict.query_jobs import job, jobs
 from sensedict.query_relations import explain, path, relations
 
@@ -22,39 +37,20 @@ _WIDTH = 80  # characters of a context; the rest is in --json
     metavar="NAME",
     help="name@version or name@alias; a bare name means name@latest.  [default: the service's only dictionary]",
 )
+@click.option(
+    "--snapshot",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Ask a dictionary's file set, or one of those in FOLDER, and no service.",
+)
 @click.pass_context
-def query(context: click.Context, server: str, dictionary: str | None) -> None:
-    """Ask a service for dictionaries, senses, relations and builds."""
-    context.obj = Target(server, dictionary)
+def query(context: click.Context, server: str, dictionary: str | None, snapshot: Path | None) -> None:
+    """Ask a service for dictionaries, senses, relations and builds.
 
-
-@query.command()
-@json_option
-@click.pass_obj
-def dictionaries(target: Target, as_json: bool) -> None:
-    """List the dictionaries that the service has."""
-    found = target.listed()
-    if as_json:
-        print_json(found)
-        return
-    rows = [
-        (
-            f"{info.name}@{info.version}",
-            ", ".join(info.aliases),
-            info.teacher,
-            info.state_point,
-            info.key_policy,
-            info.dim,
-            info.k,
-            info.senses,
-            info.tokens_with_senses,
-            info.words_with_senses,
-            info.lexicon,
-        )
-        for info in found
-    ]
-    heads = ("dictionary", "aliases", "teacher", "states", "key", "D", "k", "senses", "tokens", "words", "lexicon")
-    print_table(heads, rows)
+    A service that wants a key is given the one of SENSEDICT_KEY.
+    """
+    context.obj = Target(server, dictionary, snapshot)
+    context.with_resource(plain_warnings())
 
 
 @query.command()
@@ -150,19 +146,43 @@ def neighbours(target: Target, sense_id: int, limit: int, as_json: bool) -> None
         click.echo("none: the dictionary has no other senses")
 
 
-@query.command("id-map")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--to", required=True, metavar="NAME", help="name@version or name@alias of the newer dictionary.")
+@query.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-p",
+    type=click.IntRange(1, LIMITS.max_nearest),
+    default=5,
+    metavar="N",
+    show_default=True,
+    help="How many of each vector at most.",
+)
+@json_option
 @click.pass_obj
-def id_map(target: Target, file: Path, to: str) -> None:
-    """Write the map of sense ids to another dictionary to FILE (Parquet), as `sensedict diff --publish` made it."""
+def nearest(target: Target, file: Path, p: int, as_json: bool) -> None:
+    """Show the senses that lie nearest to the vectors in FILE.
+
+    FILE is an array (n, D) as .npy, or safetensors with `vectors` (n, D) and, to look among the senses of one token for
+    each vector, `tokens` (n,).
+    """
+    vectors, tokens = _vectors(file)
     with target.client() as client:
-        client.download_id_map(to, file)
-        old = client.identity
-    click.echo(f"{file}: from {old.name}@{old.version} to {to}, {file.stat().st_size:,} bytes")
+        found = client.nearest_senses(vectors, p, tokens)
+    pairs = list(zip(found.ids.tolist(), found.distances.tolist(), strict=True))
+    lists = [pairs[start:stop] for start, stop in pairwise(found.offsets.tolist())]
+    if as_json:
+        rows = [[wire.NearSense(id=id, distance=distance) for id, distance in near] for near in lists]
+        errors = [wire.WireItemError(**vars(error)) for error in found.errors]
+        print_json(wire.NearestSensesAnswer(nearest=rows, errors=errors))
+        return
+    print_table(
+        ("vector", "sense", "distance"),
+        [(at, id, f"{distance:.4g}") for at, near in enumerate(lists) for id, distance in near],
+    )
+    for error in found.errors:
+        click.echo(f"vector {error.index}: {error.detail}", err=True)
 
 
-for _command in (relations, path, explain, jobs, job):
+for _command in (dictionaries, id_map, relations, path, explain, jobs, job):
     query.add_command(_command)
 
 
@@ -186,3 +206,16 @@ def _marked(context: wire.Context) -> str:
     use = printable(context.text[context.start : context.end]).strip()
     room = max(1, (_WIDTH - len(use)) // 2)
     return f"{before[-room:]}[{use}]{after[:room]}"
+
+
+def _vectors(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The vectors of a file, and the tokens whose senses are meant, if it says which."""
+    if file.suffix == ".safetensors":
+        tensors, _ = arrays.decode(bytearray(file.read_bytes()))
+        if "vectors" not in tensors:
+            raise InvalidInput(f"{file} has no tensor `vectors`, only {', '.join(sorted(tensors)) or 'none'}")
+        return tensors["vectors"], tensors.get("tokens")
+    try:
+        return np.load(file, allow_pickle=False), None
+    except (ValueError, EOFError) as error:
+        raise InvalidInput(f"{file} is no array of numpy: save one with numpy.save, or as safetensors") from error

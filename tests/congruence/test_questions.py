@@ -195,5 +195,7 @@ def test_opening_by_what_is_named(three: Three) -> None:
             assert found.identity == three.client.identity
     with pytest.raises(DictionaryNotFound, match=r"no dictionary 'other@1' in .*: it is tiny@1"):
         open_dictionary(sets / "tiny@1", "other@1")
+    with pytest.raises(DictionaryNotFound, match=r"holds the file sets tiny@1: 'tiny@2' is none of them"):
+        open_dictionary(sets, "tiny@2")
     with pytest.raises(SenseDictError, match="name one of those"):
         open_dictionary(url)
