@@ -365,8 +365,9 @@ class MappedWord(Model):
 class SenseMap(Model):
     """Senses of a word among those of its synonyms and antonyms, and the senses that lie nearest (DSKD Figure 1).
 
-    The places are the first two principal components of the vectors: of all linear maps to a plane, the one that keeps
-    most of the spread.
+    The plane is that of the first two principal components of the senses of the word and the words related to it: of
+    all linear maps to a plane, the one that keeps most of their spread. The nearest others are projected on it, and so
+    change nobody's place; only where those are fewer than three senses is the plane that of all.
     """
 
     word: str

@@ -111,6 +111,9 @@ def test_a_map_of_senses(service: Service, published: Published) -> None:
         assert sense["distance"] == pytest.approx(min(apart.values()), abs=1e-5)
         assert apart[sense["nearest"]] == min(apart.values())
     assert ask(service, "map", word="hot", neighbours=0) == told
+    more = ask(service, "map", word="hot", neighbours=2)
+    assert more["words"][:3] == told["words"]  # what lies near moves nothing
+    assert {word["relation"] for word in more["words"][3:]} == {"neighbour"}
     own = told["words"][0]["senses"]
     assert [sense["context"] for sense in own] == [
         {"text": f"it was sense {id} here", "start": 7, "end": 12} if id % 2 else None for id in ids["hot"]

@@ -38,22 +38,31 @@ async function render() {
   const { signal } = showing;
   const place = here();
   const main = byId("main");
+  const held = document.activeElement?.id;
   const rest = setTimeout(() => main.replaceChildren(loading("the entry")), 150);
   try {
     dictionaries ??= await ask("v1/dictionaries", {}, signal);
     picker();
     shownWord(place.word);
     await show(main, place, signal, rest);
+    // A field that was drawn anew is still the one that is being used.
+    if (held && document.activeElement === document.body) byId(held)?.focus();
   } catch (error) {
     if (error.name === "AbortError") return;
     const problem = error instanceof Problem ? error : new Problem(-1, "page", `The page has a fault: ${error.message}`);
     if (!(error instanceof Problem)) console.error(error);
-    main.replaceChildren(failed(problem, render));
+    main.replaceChildren(failed(problem, again));
     announce("That went wrong");
   } finally {
     clearTimeout(rest);
     showKey();
   }
+}
+
+/** Once more, and what there is may have changed. */
+function again() {
+  dictionaries = null;
+  render();
 }
 
 async function show(main, place, signal, rest) {
@@ -111,8 +120,7 @@ function picker() {
 byId("dictionary").addEventListener("change", (event) => event.target.value && go({ dictionary: event.target.value, other: "" }));
 byId("key").addEventListener("click", async () => {
   await keyFrom(false);
-  dictionaries = null;
-  render();
+  again();
 });
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address is the reader's place

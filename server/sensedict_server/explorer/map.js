@@ -15,43 +15,77 @@ const KINDS = {
   neighbour: ["nearest other words", "M0,-5.5 L4.5,0 L0,5.5 L-4.5,0 Z"],
 };
 
-/** Show the map. */
+const NEAR = 2; // nearest other words of each sense
+const ENOUGH = 3; // senses that the plane is fitted to, as the service does
+
+/** Show the map; what lies nearest follows, since all senses are searched for it, and moves nothing. */
 export async function map(panel, { dictionary, found, signal }) {
   panel.replaceChildren(loading("the map"));
-  const answer = await ask(of(dictionary, "map"), { word: found.word }, signal);
+  const asked = (neighbours) => ask(of(dictionary, "map"), { word: found.word, neighbours }, signal);
+  const answer = await asked(0);
   if (!answer.words.length) {
     panel.replaceChildren(nothing("Nothing to draw", answer.reason ? `The word has no senses: ${answer.reason}.` : "The word has no senses."));
     return;
   }
-  const points = answer.words.flatMap((word) => word.senses.map((sense) => ({ ...sense, word })));
-  new View(panel, answer, points);
+  const view = new View(panel);
+  view.show(answer);
+  view.say("Looking for what lies nearest…");
+  try {
+    view.show(await asked(NEAR));
+    view.say("");
+  } catch (error) {
+    if (error.name !== "AbortError") view.say(`What lies nearest could not be found: ${error.message}`);
+  }
 }
 
 class View {
-  constructor(panel, answer, points) {
-    Object.assign(this, { answer, points, hidden: new Set(), chosen: null });
+  constructor(panel) {
+    Object.assign(this, { points: [], hidden: new Set(), chosen: null });
     this.marks = svg("g", {});
     this.names = svg("g", { class: "names", "aria-hidden": "true" });
     this.ring = svg("circle", { class: "ring", r: 13, visibility: "hidden" });
     this.svg = svg(
       "svg",
-      { class: "plane", tabindex: "0", role: "group", "aria-label": `Map of ${count(points.length, "sense")}`, "aria-describedby": "map-keys", onkeydown: (event) => this.onKey(event) },
+      { class: "plane", id: "plane", tabindex: "0", role: "group", "aria-describedby": "map-keys", onkeydown: (event) => this.onKey(event) },
       this.ring,
       this.marks,
       this.names,
     );
     this.tip = el("div", { class: "tip", hidden: true, "aria-hidden": "true" });
+    this.legend = el("fieldset", { class: "legend" });
     this.details = el("div", { class: "details", "aria-live": "polite" });
-    this.drawn = points.map((point) => this.mark(point));
-    this.marks.append(...this.drawn.toReversed()); // the word's own on top
+    this.kept = el("p", { class: "quiet note" });
+    this.said = el("p", { class: "quiet note said" });
+    this.rows = el("tbody", {});
     panel.replaceChildren(this.page());
-    this.plane = new Plane(this.svg, points, () => this.draw());
-    this.choose(null);
+    this.plane = new Plane(this.svg, () => this.draw());
+  }
+
+  /** Draw an answer; the reader's place and choice stay. */
+  show(answer) {
+    this.answer = answer;
+    this.points = answer.words.flatMap((word) => word.senses.map((sense) => ({ ...sense, word })));
+    this.chosen = this.points.find(({ id }) => id === this.chosen?.id) ?? null;
+    this.svg.setAttribute("aria-label", `Map of ${count(this.points.length, "sense")}`);
+    this.drawn = this.points.map((point) => this.mark(point));
+    this.marks.replaceChildren(...this.drawn.toReversed()); // the word's own on top
+    this.legend.replaceChildren(el("legend", {}, "Senses of"), ...this.kinds());
+    this.rows.replaceChildren(...this.points.map((point) => this.row(point)));
+    const [x, y] = answer.explained;
+    this.kept.textContent = `The plane keeps ${percent(x + y)} of the spread of the word and its relations (first two principal components). What lies near here may lie apart in the other dimensions; the distances told are those of all dimensions.`;
+    const own = this.points.filter(({ word }) => word.relation !== "neighbour");
+    this.plane.holds(own.length < ENOUGH ? this.points : own);
+    this.choose(this.chosen, false);
+  }
+
+  /** Tell what is still going on. */
+  say(text) {
+    this.said.textContent = text;
   }
 
   page() {
     const button = (name, label, onclick) => el("button", { type: "button", "aria-label": label, title: label, onclick }, name);
-    const [x, y] = this.answer.explained;
+    const titles = [["Word"], ["Shown as"], ["Sense", "number"], ["Nearest sense", "number"], ["Distance", "number"]];
     return el(
       "div",
       { class: "map" },
@@ -65,34 +99,36 @@ class View {
       el(
         "div",
         { class: "beside" },
-        this.legend(),
+        this.legend,
+        this.said,
         this.details,
-        el("p", { class: "quiet note" }, `The plane keeps ${percent(x + y)} of the spread of these vectors (first two principal components). What lies near here may lie apart in the other dimensions; the distances told are those of all dimensions.`),
+        this.kept,
         el("p", { class: "quiet note", id: "map-keys" }, "Drag, scroll or pinch. On the keyboard: arrows move, ", el("kbd", {}, "+"), " ", el("kbd", {}, "−"), " zoom, ", el("kbd", {}, "0"), " shows all, ", el("kbd", {}, "N"), " and ", el("kbd", {}, "P"), " step through senses, ", el("kbd", {}, "Enter"), " opens the word."),
       ),
-      this.table(),
+      el(
+        "details",
+        { class: "as-table" },
+        el("summary", {}, "The same as a table"),
+        el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, titles.map(([title, kind]) => el("th", { scope: "col", class: kind }, title)))), this.rows)),
+      ),
     );
   }
 
-  legend() {
+  kinds() {
     const there = Object.keys(KINDS).filter((kind) => this.answer.words.some(({ relation }) => relation === kind));
-    return el(
-      "fieldset",
-      { class: "legend" },
-      el("legend", {}, "Senses of"),
-      there.map((kind) => {
-        const box = el("input", {
-          type: "checkbox",
-          checked: true,
-          onchange: () => {
-            if (box.checked) this.hidden.delete(kind);
-            else this.hidden.add(kind);
-            this.draw();
-          },
-        });
-        return el("label", {}, box, svg("svg", { viewBox: kind === "own" ? "-11 -11 22 22" : "-8 -8 16 16", class: `key ${kind}`, "aria-hidden": "true" }, svg("path", { d: KINDS[kind][1] })), KINDS[kind][0]);
-      }),
-    );
+    return there.map((kind) => {
+      const box = el("input", {
+        type: "checkbox",
+        checked: !this.hidden.has(kind),
+        onchange: () => {
+          if (box.checked) this.hidden.delete(kind);
+          else this.hidden.add(kind);
+          this.draw();
+        },
+      });
+      const shape = svg("svg", { viewBox: kind === "own" ? "-11 -11 22 22" : "-8 -8 16 16", class: `key ${kind}`, "aria-hidden": "true" }, svg("path", { d: KINDS[kind][1] }));
+      return el("label", {}, box, shape, KINDS[kind][0]);
+    });
   }
 
   mark(point) {
@@ -113,7 +149,7 @@ class View {
 
   /** Put everything where the plane has it. */
   draw() {
-    if (!this.plane) return;
+    if (!this.points.length) return;
     const shown = ({ word }) => !this.hidden.has(word.relation);
     const places = this.points.map((point) => this.plane.place(point));
     this.drawn.forEach((node, at) => {
@@ -147,7 +183,7 @@ class View {
     this.tip.style.top = `${Math.min(Math.max(y - 20, 8), this.plane.height - 110)}px`;
   }
 
-  choose(point) {
+  choose(point, reveal = true) {
     this.chosen = point;
     if (!point) {
       this.details.replaceChildren(el("p", { class: "quiet" }, "Choose a sense to read about it."));
@@ -158,7 +194,7 @@ class View {
       el("p", {}, "Open ", toWord(point.word.text)),
     ];
     this.details.replaceChildren(...told(point), ...(point.word.relation === "own" ? [] : other));
-    this.plane.reveal(point);
+    if (reveal) this.plane.reveal(point);
     this.draw();
   }
 
@@ -182,25 +218,15 @@ class View {
     } else if (event.key === "Escape" && this.chosen) {
       this.choose(null);
       announce("No sense is chosen");
-    } else if (!this.plane.onKey(event.key)) {
+    } else if (!this.plane.onKey(event.key, this.chosen)) {
       return;
     }
     event.preventDefault();
   }
 
-  table() {
-    const row = (point) =>
-      el("tr", {}, el("th", { scope: "row" }, toWord(point.word.text)), el("td", {}, KINDS[point.word.relation][0]), el("td", { class: "number" }, String(point.ordinal + 1)), el("td", { class: "number" }, String(this.ordinal(point.nearest))), el("td", { class: "number" }, measure(point.distance)));
-    return el(
-      "details",
-      { class: "as-table" },
-      el("summary", {}, "The same as a table"),
-      el(
-        "div",
-        { class: "scroll" },
-        el("table", {}, el("thead", {}, el("tr", {}, [["Word"], ["Shown as"], ["Sense", "number"], ["Nearest sense", "number"], ["Distance", "number"]].map(([title, kind]) => el("th", { scope: "col", class: kind }, title)))), el("tbody", {}, this.points.map(row))),
-      ),
-    );
+  row(point) {
+    const cells = [KINDS[point.word.relation][0], String(point.ordinal + 1), String(this.ordinal(point.nearest)), measure(point.distance)];
+    return el("tr", {}, el("th", { scope: "row" }, toWord(point.word.text)), cells.map((cell, at) => el("td", { class: at ? "number" : null }, cell)));
   }
 }
 

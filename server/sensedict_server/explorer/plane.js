@@ -8,8 +8,8 @@ const STEP = 60; // pixels of an arrow key
  * x and y of a point are its own; `place` gives pixels, with y upwards.
  */
 export class Plane {
-  constructor(element, points, draw) {
-    Object.assign(this, { element, points, draw, zoom: 1, dx: 0, dy: 0, touching: new Map(), moved: 0 });
+  constructor(element, draw) {
+    Object.assign(this, { element, draw, points: [{ x: 0, y: 0 }], zoom: 1, dx: 0, dy: 0, touching: new Map(), moved: 0 });
     element.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     element.addEventListener("pointerdown", (event) => this.onDown(event));
     element.addEventListener("pointermove", (event) => this.onMove(event));
@@ -23,6 +23,12 @@ export class Plane {
     this.height = this.element.clientHeight || 400;
     this.fit(false);
     this.draw();
+  }
+
+  /** These points are to be in sight when all is shown. */
+  holds(points) {
+    this.points = points;
+    this.fit(false);
   }
 
   /** All points in sight; `home` also takes back what the reader moved. */
@@ -68,16 +74,17 @@ export class Plane {
     if (x < 20 || y < 20 || x > this.width - 20 || y > this.height - 20) this.pan(this.width / 2 - x, this.height / 2 - y);
   }
 
-  /** Whether the key was one of ours. */
-  onKey(key) {
+  /** Whether the key was one of ours; `point` is what zooming keeps in its place. */
+  onKey(key, point) {
+    const at = point ? this.place(point) : undefined;
     const keys = {
       ArrowLeft: () => this.pan(STEP, 0),
       ArrowRight: () => this.pan(-STEP, 0),
       ArrowUp: () => this.pan(0, STEP),
       ArrowDown: () => this.pan(0, -STEP),
-      "+": () => this.zoomBy(1.4),
-      "=": () => this.zoomBy(1.4),
-      "-": () => this.zoomBy(1 / 1.4),
+      "+": () => this.zoomBy(1.4, at),
+      "=": () => this.zoomBy(1.4, at),
+      "-": () => this.zoomBy(1 / 1.4, at),
       0: () => this.fit(),
     };
     keys[key]?.();

@@ -21,6 +21,7 @@ _RELATED: tuple[tuple[wire.MapRelation, tuple[str, ...]], ...] = (
     ("synonym", ("synonym",)),
     ("antonym", ("antonym", "negation")),
 )
+_ENOUGH = 3  # senses for a plane of their own
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ def map_around(
     if not word.sense_count:
         return wire.SenseMap(word=word.text, matched=word.matched, words=[], explained=(0.0, 0.0), reason=word.reason)
     shown = _related(shared, named, word, related_id, related)
+    fitted = sum(len(owner.senses) for owner in shown)
     if neighbours:
         shown += _near(shared, named, word, shown, neighbours)
     ids = [sense for owner in shown for sense in owner.senses]
     vectors = shared.snapshot(named).get_senses(np.array(ids))
-    places, explained = principal_plane(vectors)
+    places, explained = principal_plane(vectors, fitted if fitted >= _ENOUGH else len(ids))
     nearest, distances = _to_own(vectors, word.sense_count)
     with shared.engine.connect() as connection:
         told = placed_senses(connection, named.id, ids)
