@@ -34,7 +34,6 @@ _TOLD = {
     "53100": "the database's disk is full",
     "53200": "the database has no memory left for this",
     "53300": "the database has no connection left: see max_connections there, and SENSEDICT_POOL_SIZE here",
-    "55P03": "somebody else is changing the same: try again when they are done",
     "55P03": "the database waited too long for what another change holds",
     "57014": "the database stopped the query, which took longer than it allows",
 }
@@ -62,7 +61,7 @@ def one_beside(engine: Engine, seconds: float) -> Engine:
     made = _pool(engine.url, 1, QueuePool)
 
     def bound(connection: psycopg.Connection[Any], _record: object) -> None:
-        connection.execute(f"SET statement_timeout = '{seconds:.0f}s'".encode())
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{seconds:.0f}s",))
         connection.commit()
 
     event.listen(made, "connect", bound)

@@ -368,10 +368,11 @@ def _ensure_database(socket: str) -> None:
     with psycopg.connect(host=socket, user=_SUPERUSER, dbname="postgres", autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).rowcount:
             return
-        create = (
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+        create = sql.SQL(
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' "
+            "LOCALE 'C'"
         )
-        connection.execute(sql.SQL(create + " LOCALE 'C'").format(sql.Identifier(DATABASE)))
+        connection.execute(create.format(sql.Identifier(DATABASE)))
 
 
 def _url(socket: str) -> URL:

@@ -76,7 +76,7 @@ def move_alias(
 ) -> str | None:
     """Let `name@alias` name the version from this transaction's end on; gives the version that it named before."""
     # Who reads what the alias names now must not be overtaken by another who moves it.
-    connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK}, hashtext(:name))"), {"name": name})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock, hashtext(:name))"), {"lock": _LOCK, "name": name})
     before = versions.version_of_alias(connection, name, alias)
     if before == version:
         return before
@@ -111,7 +111,7 @@ def remove_alias(engine: Engine, name: str, alias: str, because: Because) -> str
         DictionaryNotFound: there is no such alias.
     """
     with engine.begin() as connection:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK}, hashtext(:name))"), {"name": name})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock, hashtext(:name))"), {"lock": _LOCK, "name": name})
         version = versions.version_of_alias(connection, name, alias) if "\x00" not in name + alias else None
         if version is None:
             raise DictionaryNotFound(f"there is no alias {name}@{alias}: `sensedict dictionary list` has them")

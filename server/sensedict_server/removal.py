@@ -109,7 +109,7 @@ def _remove(engine: Engine, kind: Kind, owner: Owner, rows: int) -> Iterator[int
             removed += gone
             yield gone
         if table is senses and removed > _MANY:
-            _vacuum(engine, table)  # each token looks whether it has senses left, and would pass all that are dead
+            _vacuum_senses(engine)  # each token looks whether it has senses left, and would pass all that are dead
     with engine.begin() as connection:
         if kind == "dictionary":
             connection.execute(delete(id_maps).where(or_(id_maps.c.old_id == owner.id, id_maps.c.new_id == owner.id)))
@@ -119,9 +119,9 @@ def _remove(engine: Engine, kind: Kind, owner: Owner, rows: int) -> Iterator[int
 
 def _alone(connection: Connection) -> bool:
     """Whether no other process removes rows now."""
-    return bool(connection.execute(text(f"SELECT pg_try_advisory_xact_lock({_LOCK})")).scalar_one())
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}).scalar_one())
 
 
-def _vacuum(engine: Engine, table: Table) -> None:
+def _vacuum_senses(engine: Engine) -> None:
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text(f"VACUUM {table.name}"))
+        connection.execute(text("VACUUM senses"))

@@ -148,7 +148,9 @@ def _load(folder: Path, teacher: Teacher) -> PreTrainedModel:
     """A student as anyone loads it."""
     from transformers import AutoModelForCausalLM
 
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=teacher.dtype)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=teacher.dtype, use_safetensors=True, trust_remote_code=False
+    )
     return model.to(teacher.device).eval()
 
 

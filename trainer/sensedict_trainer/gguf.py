@@ -45,10 +45,11 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
         raise ConfigurationError(
             f"{folder} is there already and holds something else; name another folder or remove it"
         )
-    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=DTYPES[dtype])
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
+        loaded = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=DTYPES[dtype], trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{gguf} cannot be loaded: {error}") from error
     # An object loaded from GGUF refuses to be saved: its config says that it is quantized. A new one from a clean
@@ -56,7 +57,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype])
+    plain = AutoModelForCausalLM.from_config(config, dtype=DTYPES[dtype], trust_remote_code=False)
     plain.load_state_dict(loaded.state_dict())
     plain.generation_config = loaded.generation_config
     folder.parent.mkdir(parents=True, exist_ok=True)

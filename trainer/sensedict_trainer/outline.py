@@ -62,9 +62,10 @@ def load_outline(name_or_folder: str) -> Outline:
     if not (folder / "config.json").is_file():
         raise ConfigurationError(f"{folder} is no model folder: it has no config.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):  # shapes without numbers
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # a broken folder makes the libraries raise all kinds, tokenizers a bare Exception
         raise ConfigurationError(
             f"the config or tokenizer of {name_or_folder!r} cannot be read: {type(error).__name__}: {error}"

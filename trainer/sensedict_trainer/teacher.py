@@ -252,9 +252,14 @@ def _read(name: str, folder: Path, dtype: torch.dtype, spread: bool) -> tuple[Pr
 
     disable_progress_bar()  # ours say what a user waits for
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loading = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, device_map=AUTO if spread else None, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            device_map=AUTO if spread else None,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:  # a broken folder makes the libraries raise all kinds, tokenizers a bare Exception
         raise ConfigurationError(f"the teacher {name!r} cannot be loaded: {type(error).__name__}: {error}") from error

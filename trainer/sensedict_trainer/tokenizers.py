@@ -51,7 +51,7 @@ def _from_name(spec: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
     except Exception as error:  # the libraries raise all kinds, tokenizers a bare Exception
         reason = str(error).partition("\n")[0]
         raise ConfigurationError(

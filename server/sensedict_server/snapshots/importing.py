@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from sensedict import arrays
@@ -29,6 +29,7 @@ from sensedict_server.lifecycle import Because, move_alias, record, split_versio
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.imports import lexicon_state
 from sensedict_server.queries.versions import version_of_alias
+from sensedict_server.roles import unhurried
 from sensedict_server.snapshots.check import check
 from sensedict_server.snapshots.load import Advance, Numbering, load_dictionary, publish_row
 from sensedict_server.snapshots.load_lexicon import load_lexicon, number_words
@@ -110,7 +111,7 @@ def import_staged(
     with files.locked(root, ref):
         try:
             with engine.begin() as connection:
-                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a service's is for questions
+                unhurried(connection)
                 done = _insert(connection, root, staged, because, advance)
         except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
             raise _refused(error, ref) from error

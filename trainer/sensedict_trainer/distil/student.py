@@ -38,6 +38,7 @@ def cut_student(teacher: Teacher, layers: int, trainable: int) -> PreTrainedMode
         _sliced_config(teacher, layers),
         dtype=teacher.dtype,
         attn_implementation=teacher.model.config._attn_implementation,
+        trust_remote_code=False,
     )
     prefix = _layers_prefix(teacher.model)
     kept = {
