@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from sensedict.errors import ConfigurationError, MalformedBody, SenseDictError, 
 from sensedict.exchange import Request
 
 T = TypeVar("T")
+_OF_DICTIONARY = re.compile(r".*?/v1/dictionaries/[^/:?]+")
 
 BUSY = frozenset({429, 502, 503, 504})  # too many requests; what a proxy or the service answers while something is away
 
@@ -70,7 +72,10 @@ def retry_after(header: str) -> float:
 
 
 def warn_of_retirement(url: str, headers: Mapping[str, str]) -> None:
-    """Warn of what the service says is deprecated (RFC 9745) or is to go (RFC 8594); Python shows each warning once."""
+    """Warn of a dictionary that the service says is deprecated (RFC 9745) or is to go (RFC 8594).
+
+    Python shows each warning once, so it is of the dictionary, whatever of it was asked for.
+    """
     deprecated, end = headers.get("deprecation"), _date(headers.get("sunset", ""))
     since = _deprecation(deprecated or "")
     told = []
@@ -81,7 +86,9 @@ def warn_of_retirement(url: str, headers: Mapping[str, str]) -> None:
     if told:
         more = headers.get("link") or "ask for another version"
         # of this very line, whoever asked: Python counts what it has shown by line and text
-        warnings.warn(f"{url.partition('?')[0]} is {' and '.join(told)}: {more}", FutureWarning, stacklevel=1)
+        named = _OF_DICTIONARY.match(url)
+        what = named[0] if named else url.partition("?")[0]
+        warnings.warn(f"{what} is {' and '.join(told)}: {more}", FutureWarning, stacklevel=1)
 
 
 def _deprecation(header: str) -> datetime | None:

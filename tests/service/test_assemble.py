@@ -23,10 +23,12 @@ from sensedict_server.build.identity import content_of
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
 from sensedict_server.build.plan import BuildSettings
+from sensedict_server.build.publish_draft import publish_draft
 from sensedict_server.build.publish_shard import publish_shard, published
 from sensedict_server.build.scratch import scratch_vectors
 from sensedict_server.build.sources import parse_source
 from sensedict_server.build.workplace import LostShard
+from sensedict_server.lifecycle import Because
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.settings import Settings
 from sensedict_trainer.cluster import cluster
@@ -178,6 +180,22 @@ def a_build(
     for name in made.clusters:
         cluster_shard(name, anew(workplace))
     return made, lines
+
+
+def test_a_build_may_leave_a_draft(
+    database: Engine, settings: Settings, tmp_path: Path, teacher: Teacher, teacher_folder: Path
+) -> None:
+    made, _ = a_build(database, settings, tmp_path, teacher, teacher_folder, draft=True)
+    for _ in range(2):  # killed after it was stored, it is found
+        publish_shard("publish", anew(made.workplace))
+    with database.connect() as connection:
+        assert find_dictionary(connection, "tiny", "1") is None
+        draft = find_dictionary(connection, "tiny", "1", drafts=True)
+    assert draft is not None
+    assert draft.state == "draft"
+    published = publish_draft(database, settings.files, "tiny@1", Because("ada", "looked at"))
+    assert published.content_hash == draft.content_hash
+    publish_shard("publish", anew(made.workplace))  # a build of the same that is to publish has nothing to do
 
 
 def found_in(database: Engine) -> Dictionary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from running_service import environment_of, running_service
+from sensedict.answers import warn_of_retirement
 from sensedict.cli import cli
 from sensedict.errors import Conflict, DictionaryGone, DictionaryNotFound, InvalidInput, LexiconNotFound
 from sensedict_server import lifecycle, removal
@@ -342,6 +344,19 @@ def test_uses_add_up_over_processes_and_outlive_an_outage(database: Engine) -> N
         uses.flush(database)
     with database.connect() as connection:
         assert connection.execute(text("SELECT key_name, requests FROM version_uses")).all() == [("ada", 7)]
+
+
+def test_a_client_warns_once_of_a_dictionary() -> None:
+    headers = {"deprecation": "@1700000000", "sunset": "Sat, 31 Jan 2099 00:00:00 GMT"}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for what in ("tokens/1/senses", "tokens/2/senses?x=1", "history"):
+            warn_of_retirement(f"http://a/v1/dictionaries/tiny@1/{what}", headers)
+        warn_of_retirement("http://a/v1/dictionaries/tiny@1:getSenses", headers)
+    assert len(told) == 1
+    assert str(told[0].message).startswith(
+        "http://a/v1/dictionaries/tiny@1 is deprecated since 2023-11-14 and to go on 2099-01-31"
+    )
 
 
 def test_what_is_compressed(service: Any) -> None:
