@@ -26,11 +26,12 @@ from sensedict.errors import InvalidInput
 from sensedict.query_dictionaries import dictionaries, id_map
 from sensedict.query_jobs import job, jobs
 from sensedict.query_relations import explain, path, relations
+from sensedict.service import KEY
 
 _WIDTH = 80  # characters of a context; the rest is in --json
 
 
-@click.group()
+@click.group(epilog=f"A service that wants a key is given the one of {KEY}.")
 @click.option("--server", metavar="URL", default="http://127.0.0.1:8000", show_default=True, help="The service's root.")
 @click.option(
     "--dictionary",
@@ -45,10 +46,7 @@ _WIDTH = 80  # characters of a context; the rest is in --json
 )
 @click.pass_context
 def query(context: click.Context, server: str, dictionary: str | None, snapshot: Path | None) -> None:
-    """Ask a service for dictionaries, senses, relations and builds.
-
-    A service that wants a key is given the one of SENSEDICT_KEY.
-    """
+    """Ask a service for dictionaries, senses, relations and builds."""
     context.obj = Target(server, dictionary, snapshot)
     context.with_resource(plain_warnings())
 
