@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from sensedict.errors import ConfigurationError, Corrupt, InvalidSnapshot
-from sensedict.fileset import FILES, MANIFEST, FileEntry, Manifest, undisturbed
+from sensedict.fileset import FILES, MANIFEST, FileEntry, Manifest, files_of, undisturbed
 
 MEDIA = "application/x-tar"
 HEAD = "snapshot.json"
@@ -122,10 +122,8 @@ class Archive:
 
     def _open(self, folder: Path, aliases: Sequence[str]) -> tuple[Head, list[tuple[bytes | BinaryIO, int]]]:
         try:
-            # relative to one folder: another that takes its name meanwhile has no part in it
-            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            self._opened.callback(os.close, place)
-            with _open_in(place, MANIFEST) as stream:
+            open_file = self._opened.enter_context(files_of(folder))
+            with open_file(MANIFEST) as stream:
                 text = stream.read()
         except OSError as error:
             raise ConfigurationError(
@@ -140,7 +138,7 @@ class Archive:
         for name in FILES:
             size = manifest.files[name].bytes
             try:
-                stream = self._opened.enter_context(_open_in(place, name))
+                stream = self._opened.enter_context(open_file(name))
             except OSError as error:
                 raise Corrupt(f"{folder / name} is in the manifest and cannot be read ({error.strerror})") from error
             if os.fstat(stream.fileno()).st_size != size:
@@ -184,10 +182,6 @@ def header(name: str, size: int) -> bytes:
 def padding(size: int) -> bytes:
     """What fills the last block of a member."""
     return bytes(-size % BLOCK)
-
-
-def _open_in(place: int, name: str) -> BinaryIO:
-    return open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place), "rb", buffering=0)
 
 
 def _pieces(stream: BinaryIO, start: int, stop: int) -> Iterator[bytes]:

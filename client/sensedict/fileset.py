@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -220,12 +223,31 @@ def content_hash(files: Mapping[str, FileEntry]) -> str:
 def hash_file(path: Path) -> FileEntry:
     """Size and sha256 of a file as it is now."""
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-        return FileEntry(stream.tell(), digest.hexdigest())
+        return hash_stream(stream)
+
+
+def hash_stream(stream: BufferedReader) -> FileEntry:
+    """Size and sha256 of an opened file."""
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, "sha256")
+    return FileEntry(stream.tell(), digest.hexdigest())
+
+
+@contextmanager
+def files_of(folder: Path) -> Iterator[Callable[[str], BufferedReader]]:
+    """A function that opens files of the folder that has the name now, whichever takes its name meanwhile."""
+    if os.open not in os.supports_dir_fd:
+        yield lambda name: (folder / name).open("rb")
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield lambda name: os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle), "rb")
+    finally:
+        os.close(handle)
 
 
 def undisturbed(folder: Path, read: Callable[[], T]) -> T:
-    """What `read` gives of the folder's files, from one and the same folder: again if another took its name meanwhile.
+    """What `read` gives of the folder's files; again where it failed because another folder took the name meanwhile.
 
     Raises:
         ConfigurationError, Corrupt: `read` did, and no other folder was the cause.
@@ -233,19 +255,16 @@ def undisturbed(folder: Path, read: Callable[[], T]) -> T:
     while True:
         before = _place(folder)
         try:
-            found = read()
+            return read()
         except (ConfigurationError, Corrupt):
             if before is None:  # perhaps between the two renames that put another set in place
                 time.sleep(_BETWEEN)
             if _place(folder) == before:
                 raise
-        else:
-            if _place(folder) == before:
-                return found
 
 
 def _place(folder: Path) -> tuple[int, int] | None:
-    """Which folder has the name now; None while there is none. An inode may be used again, its times tell."""
+    """Which folder has the name now, and when it changed last; None while there is none."""
     try:
         found = folder.stat()
     except OSError:

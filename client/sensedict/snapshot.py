@@ -7,6 +7,10 @@ pages, and a dictionary larger than memory still answers. The service's bulk rou
 from __future__ import annotations
 
 import mmap
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +20,19 @@ from numpy.typing import NDArray
 from sensedict import arrays, inputs
 from sensedict.candidates import Candidates
 from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, MalformedBody
-from sensedict.fileset import INDEX, MANIFEST, VECTORS, FileEntry, Index, Manifest, content_hash, hash_file, undisturbed
+from sensedict.fileset import (
+    INDEX,
+    MANIFEST,
+    VECTORS,
+    FileEntry,
+    Index,
+    Manifest,
+    content_hash,
+    files_of,
+    hash_file,
+    hash_stream,
+    undisturbed,
+)
 from sensedict.nearest import nearest, nearest_of_owners
 from sensedict.source import CandidateSets, Identity, NearestSenses
 from sensedict.wire import Limits
@@ -58,21 +74,33 @@ class Snapshot:
     def _open_as_it_is(cls, folder: Path, verify: bool) -> Self:
         path = folder / MANIFEST
         try:
-            text = path.read_bytes()
+            with files_of(folder) as open_file:
+                with open_file(MANIFEST) as stream:
+                    text = stream.read()
+                return cls._open_files(folder, text, open_file, verify)
         except OSError as error:
             raise ConfigurationError(
                 f"{folder} is not a dictionary's file set: {path.name} cannot be read ({error.strerror})"
             ) from error
+
+    @classmethod
+    def _open_files(cls, folder: Path, text: bytes, open_file: Callable[[str], BufferedReader], verify: bool) -> Self:
         try:
             manifest = Manifest.from_json(text)
         except Corrupt as error:
-            raise Corrupt(f"{path}: {error.detail}") from error
-        for name, entry in manifest.files.items():
-            _check_size(folder / name, entry)
-        if verify:
-            _check_hashes(folder, manifest)
-        vectors = _map_vectors(folder / VECTORS, manifest.identity)
-        index = _map_index(folder / INDEX, manifest.identity)
+            raise Corrupt(f"{folder / MANIFEST}: {error.detail}") from error
+        with ExitStack() as opened:
+            streams = {}
+            for name, entry in manifest.files.items():
+                try:
+                    streams[name] = opened.enter_context(open_file(name))
+                except OSError as error:
+                    raise _unreadable(folder / name, error) from error
+                _check_size(folder / name, os.fstat(streams[name].fileno()).st_size, entry)
+            if verify:
+                _check_hashes(folder, manifest, {name: hash_stream(stream) for name, stream in streams.items()})
+            vectors = _map_vectors(folder / VECTORS, streams[VECTORS], manifest.identity)
+            index = _map_index(folder / INDEX, streams[INDEX], manifest.identity)
         return cls(folder, manifest, vectors, index)
 
     @property
@@ -101,9 +129,14 @@ class Snapshot:
         Raises:
             Corrupt: a file differs; names it and both hashes.
         """
+        found = {}
         for name, entry in self.manifest.files.items():
-            _check_size(self.folder / name, entry)
-        _check_hashes(self.folder, self.manifest)
+            try:
+                found[name] = hash_file(self.folder / name)
+            except OSError as error:
+                raise _unreadable(self.folder / name, error) from error
+            _check_size(self.folder / name, found[name].bytes, entry)
+        _check_hashes(self.folder, self.manifest, found)
 
     def candidate_sets(self, tokens: NDArray[np.integer]) -> CandidateSets:
         """Own, synonym and antonym senses of each token id; see `SenseSource`.
@@ -161,20 +194,19 @@ class Snapshot:
         return self._content
 
 
-def _map(path: Path) -> arrays.Tensors:
+def _map(path: Path, stream: BufferedReader) -> arrays.Tensors:
     """The tensors of a safetensors file, read-only, on pages that the system brings in when they are looked at."""
     try:
-        with path.open("rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise Corrupt(f"{path} cannot be mapped into memory ({error})") from error
     tensors, _ = arrays.decode(mapped)
     return {name: np.require(tensor, requirements="A") for name, tensor in tensors.items()}
 
 
-def _map_vectors(path: Path, identity: Identity) -> NDArray[np.float16]:
+def _map_vectors(path: Path, stream: BufferedReader, identity: Identity) -> NDArray[np.float16]:
     try:
-        vectors = arrays.tensor(_map(path), "vectors", [np.float16], 2)
+        vectors = arrays.tensor(_map(path, stream), "vectors", [np.float16], 2)
     except MalformedBody as error:
         raise Corrupt(f"{path}: {error.detail}") from error
     if vectors.shape != (identity.senses, identity.dim):
@@ -182,27 +214,26 @@ def _map_vectors(path: Path, identity: Identity) -> NDArray[np.float16]:
     return vectors
 
 
-def _map_index(path: Path, identity: Identity) -> Index:
+def _map_index(path: Path, stream: BufferedReader, identity: Identity) -> Index:
     try:
-        return Index.from_tensors(_map(path), identity)
+        return Index.from_tensors(_map(path, stream), identity)
     except MalformedBody as error:
         raise Corrupt(f"{path}: {error.detail}") from error
 
 
-def _check_size(path: Path, entry: FileEntry) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise Corrupt(f"{path} is in the manifest and cannot be read ({error.strerror})") from error
+def _unreadable(path: Path, error: OSError) -> Corrupt:
+    return Corrupt(f"{path} is in the manifest and cannot be read ({error.strerror})")
+
+
+def _check_size(path: Path, size: int, entry: FileEntry) -> None:
     if size != entry.bytes:
         raise Corrupt(f"{path} has {size} bytes, its manifest says {entry.bytes}")
 
 
-def _check_hashes(folder: Path, manifest: Manifest) -> None:
+def _check_hashes(folder: Path, manifest: Manifest, found: Mapping[str, FileEntry]) -> None:
     for name, entry in manifest.files.items():
-        found = hash_file(folder / name)
-        if found != entry:
-            raise Corrupt(f"{folder / name} has the sha256 {found.sha256}, its manifest says {entry.sha256}")
+        if found[name] != entry:
+            raise Corrupt(f"{folder / name} has the sha256 {found[name].sha256}, its manifest says {entry.sha256}")
     if content_hash(manifest.files) != manifest.identity.content_hash:
         raise Corrupt(
             f"{folder / MANIFEST}: the content hash of {VECTORS} and {INDEX} is {content_hash(manifest.files)}, "

@@ -13,16 +13,23 @@ from sensedict_server.queries.lexicons import reserve_ids
 from sensedict_server.tables import judgements, lexicons, words
 
 Ids = NDArray[np.int64]
+# ids that are drawn and not used, at most: so many, and so many times those that are used
+_MOST_DRAWN, _MOST_SPREAD = 1_000_000, 10
 
 
 def claim_ids(connection: Connection, table: Table, lowest: int, highest: int) -> bool:
-    """Whether the database never gave an id from `lowest` on to anyone; those up to `highest` are then the caller's."""
+    """Whether the ids from `lowest` to `highest` are the caller's now: nobody was ever given one of them.
+
+    They are drawn from the sequence one by one, as anybody draws them, so two who claim the same do not both get them.
+    """
     sequence = cast(func.pg_get_serial_sequence(table.name, table.c.id.name), REGCLASS)
     last = connection.execute(select(func.coalesce(func.pg_sequence_last_value(sequence), 0))).scalar_one()
-    if lowest <= last:
+    count = highest - last
+    if lowest <= last or count > _MOST_DRAWN + _MOST_SPREAD * (highest - lowest):
         return False
-    connection.execute(select(func.setval(sequence, highest)))
-    return True
+    drawn = select(func.nextval(sequence).label("id")).select_from(func.generate_series(1, count)).subquery()
+    bounds = connection.execute(select(func.min(drawn.c.id), func.max(drawn.c.id))).one()
+    return tuple(bounds) == (last + 1, highest)
 
 
 def take_ids(connection: Connection, table: Table, wanted: Ids) -> Ids:
