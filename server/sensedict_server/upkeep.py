@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from itertools import chain
 from threading import Event, Thread
 
@@ -30,7 +31,7 @@ class Upkeep:
         self._engine = engine
         self._catalogue, self._uses = catalogue, uses
         self._stopped = Event()
-        self._failed = False
+        self._failing: set[str] = set()
         self._watching = Thread(target=self._watch, name="upkeep", daemon=True)
         self._removing: Thread | None = None
 
@@ -49,22 +50,25 @@ class Upkeep:
         turn = 0
         while not self._stopped.wait(REFRESH):
             turn += 1
-            self._try(own, flush=turn % turns == 0)
-        self._try(own, flush=True)
+            self._turn(own, flush=turn % turns == 0)
+        self._turn(own, flush=True)
         own.dispose()
 
-    def _try(self, own: Engine, flush: bool) -> None:
-        """Do one turn; what is away is said once, and asked again in the next turn."""
+    def _turn(self, own: Engine, flush: bool) -> None:
+        self._try("deletions are not seen", lambda: self._catalogue.refresh(own))
+        if flush:
+            self._try("who asks for which version is not noted", lambda: self._uses.flush(own))
+            self._try("deleted rows are not removed", lambda: self._begin_removal(own))
+
+    def _try(self, otherwise: str, work: Callable[[], None]) -> None:
+        """Do it; that the database is away, or takes no changes, is said once, and then tried again in silence."""
         try:
-            self._catalogue.refresh(own)
-            if flush:
-                self._uses.flush(own)
-                self._begin_removal(own)
-            self._failed = False
+            work()
+            self._failing.discard(otherwise)
         except (SenseDictError, SQLAlchemyError, OSError) as error:
-            if not self._failed:
-                _log.warning("upkeep: %s", error)
-            self._failed = True
+            if otherwise not in self._failing:
+                _log.warning("%s: %s", otherwise, error)
+            self._failing.add(otherwise)
         except Exception:  # the thread must live: without it deleted versions would be answered for
             _log.exception("upkeep")
 
@@ -87,6 +91,6 @@ class Upkeep:
                 if self._stopped.is_set():
                     return
         except (SenseDictError, SQLAlchemyError) as error:
-            _log.warning("removal of deleted rows: %s; it goes on in %.0f s", error, FLUSH)
+            _log.warning("deleted rows are not removed: %s; it goes on in %.0f s", error, FLUSH)
         finally:
             own.dispose()

@@ -24,7 +24,7 @@ from running_service import environment_of, running_service
 from sensedict.answers import warn_of_retirement
 from sensedict.cli import cli
 from sensedict.errors import Conflict, DictionaryGone, DictionaryNotFound, InvalidInput, LexiconNotFound
-from sensedict_server import lifecycle, removal
+from sensedict_server import lifecycle, removal, upkeep
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.build.publish_draft import publish_draft
@@ -257,6 +257,29 @@ def test_a_catalogue_forgets_what_is_deleted(database: Engine, settings: Setting
         catalogue.snapshot(first)
     assert not (settings.files / "tiny@1").exists()
     catalogue.close()
+
+
+def test_a_running_service_removes_what_is_deleted(
+    database: Engine, settings: Settings, tiny_draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(database, settings.files, tiny_draft)
+    publish(database, settings.files, replace(tiny_draft, version="2"), because=WHY, keep_draft=True)
+    for module, name, value in ((upkeep, "REFRESH", 0.05), (upkeep, "FLUSH", 0.1), (upkeep, "GRACE", -1.0)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(removal, "GRACE", -1.0)
+    lifecycle.remove_alias(database, "tiny", "latest", WHY)
+    beside = upkeep.Upkeep(database, Catalogue(database, settings.files), uses := Uses())
+    uses.note("tiny", "1", "ada")
+    beside.start()
+    for version in ("1", "2"):
+        lifecycle.withdraw(database, "dictionary", f"tiny@{version}", WHY)
+    deadline = time.monotonic() + 30
+    while number_of_rows(database, *OF_DICTIONARY, "dictionaries") or list(settings.files.glob("tiny@*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    beside.close()
+    with database.connect() as connection:
+        assert [use.requests for use in uses_of(connection, "tiny", "1")] == [1]
 
 
 @pytest.fixture

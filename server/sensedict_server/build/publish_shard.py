@@ -24,6 +24,7 @@ from sensedict_server.lifecycle import Because, user_name
 from sensedict_server.queries.builds import Shard
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.lexicons import find_lexicon
+from sensedict_server.queries.versions import find_tombstone
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,12 +62,15 @@ def published(engine: Engine, name: str, version: str, content: Mapping[str, Any
     """The dictionary of that name and version, a draft too, from settings of that content.
 
     Raises:
-        Conflict: it was made from other settings; names what differs.
+        Conflict: it was made from other settings; names what differs. Or it was deleted.
     """
     from sensedict_trainer.work import differences
 
     with engine.connect() as connection:
         there = find_dictionary(connection, name, version, drafts=True)
+        tombstone = find_tombstone(connection, "dictionary", name, version)
+    if tombstone is not None:
+        raise Conflict(f"{tombstone.told()}; a version never comes back")
     if there is None:
         return None
     differing = differences(there.settings.get("build", {}), content)

@@ -22,6 +22,7 @@ from sensedict_server.problems import described, validate_json
 from sensedict_server.progress import job_detail, job_info
 from sensedict_server.queries.builds import Build, find_build, list_builds, running_build
 from sensedict_server.queries.dictionaries import find_dictionary
+from sensedict_server.queries.versions import find_tombstone
 from sensedict_server.routes.access import administrator
 from sensedict_server.routes.cursors import JobsCursor, Place
 from sensedict_server.routes.shared import LIMITS, SharedCatalogue
@@ -100,6 +101,9 @@ def start(asked: Asked, plans: Plans, shared: SharedCatalogue, response: Respons
             settings = replace(settings, threads=threads or settings.threads)
         running = running_build(connection, settings.name, settings.version)
         published = find_dictionary(connection, settings.name, settings.version, drafts=True)
+        tombstone = find_tombstone(connection, "dictionary", settings.name, settings.version)
+    if tombstone is not None:
+        raise Conflict(f"{tombstone.told()}; a version never comes back: give the plan {plan.name!r} another")
     if running is None and published is not None:
         raise Conflict(
             f"{published.ref} is {'published' if published.state == 'published' else 'a draft'} already, and a version "
