@@ -16,10 +16,12 @@ from sensedict_server.settings import UNPROTECTED, Settings
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches what listens on `host`, a name or an address."""
     try:
-        found = {address[0] for _, _, _, _, address in socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM)}
+        # passive: no host stands for every address, as it does for a server
+        listed = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror:
         return False
-    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+    found = {str(address[0]).partition("%")[0] for _, _, _, _, address in listed}
+    return all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
 def decide(settings: Settings, host: str) -> str:

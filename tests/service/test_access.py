@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
-from conftest import copy_of_template
-from running_service import Service, environment_of, running_service
+from conftest import Published, copy_of_template
+from running_service import Service, environment_of, free_port, running_service
 from sensedict import wire
 from sensedict.cli import cli
+from sensedict.errors import ConfigurationError, Unauthorized, Unavailable
 from sensedict_server import keys
-from sensedict_server.database import opened
+from sensedict_server.database import one_beside, opened
+from sensedict_server.exposure import decide
+from sensedict_server.queries.keys import list_keys
 from sensedict_server.settings import Settings
 from service_problems import expect_problem
 
@@ -141,3 +146,80 @@ def test_revoked_expired_and_noted(locked: Locked) -> None:
     ]
     assert "revoked" in listed.splitlines()[2]
     assert listed.splitlines()[3].split("\t")[2:4][0] == key[: keys.SHOWN] + "…"
+
+
+def test_where_keys_are_needed(settings: Settings, tmp_path: Path) -> None:
+    assert [decide(settings, host) for host in ("127.0.0.1", "localhost", "::1")] == ["off"] * 3
+    assert [decide(settings, host) for host in ("0.0.0.0", "::", "", "192.0.2.1")] == ["required"] * 4
+    assert decide(replace(settings, admin_key_file=tmp_path), "127.0.0.1") == "required"
+    assert decide(replace(settings, keys="required"), "127.0.0.1") == "required"
+    assert decide(replace(settings, keys="off-even-in-public"), "0.0.0.0") == "off-even-in-public"
+    with pytest.raises(ConfigurationError, match="SENSEDICT_KEYS=off, and other machines reach 0"):
+        decide(replace(settings, keys="off"), "0.0.0.0")
+
+    serve = ["serve", "--host", "0.0.0.0", "--port", str(free_port())]
+    done = CliRunner().invoke(cli, serve, env=environment_of(settings))
+    assert isinstance(done.exception, ConfigurationError)
+    assert "on 0.0.0.0 callers need a key, and there is none: `sensedict keys create" in done.exception.detail
+    file = tmp_path / "key"
+    file.write_text("password\n")
+    done = CliRunner().invoke(cli, serve, env=environment_of(replace(settings, admin_key_file=file)))
+    assert "holds no key" in str(done.exception)
+
+
+def test_a_key_that_was_seen_holds_while_the_database_is_away(settings: Settings, database: Engine) -> None:
+    key, later = (make_key(settings, name) for name in ("seen", "later"))
+
+    async def work() -> None:
+        ring = keys.KeyRing(one_beside(database, keys.PATIENCE))
+        assert (await ring.caller(f"bearer {key}".encode())).name == "seen"  # the scheme's case does not matter
+        with database.begin() as connection:
+            connection.execute(text("UPDATE api_keys SET scope = 'admin', hash = sha256('x') WHERE name = 'later'"))
+            connection.execute(text("ALTER TABLE api_keys RENAME TO away"))
+        with pytest.raises(Unavailable, match="was not seen before"):
+            await ring.caller(f"Bearer {later}x".encode())
+        assert (await ring.caller(f"Bearer {key}".encode())).name == "seen"
+        with database.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO api_keys"))
+        for unknown in (f"{later}x", later):
+            with pytest.raises(Unauthorized):
+                await ring.caller(f"Bearer {unknown}".encode())
+        watching = asyncio.create_task(ring.watch())
+        await asyncio.sleep(0)
+        watching.cancel()  # a service that stops notes what is to be noted
+        await asyncio.gather(watching, return_exceptions=True)
+        with database.connect() as connection:
+            used = {key.name: key.last_used_at is not None for key in list_keys(connection)}
+        assert used == {"seen": True, "later": False}
+
+    asyncio.run(work())
+
+
+def test_texts_can_be_left_out(published: Published, tmp_path: Path) -> None:
+    path = "/v1/dictionaries/tiny@1/senses?word=hot"
+    with running_service(replace(published.settings, contexts=False), tmp_path / "log") as quiet:
+        silent = httpx.get(quiet.url + path)
+        assert [sense["contexts"] for sense in silent.raise_for_status().json()["senses"]] == [[], [], []]
+        assert "without-contexts" in silent.headers["etag"]
+        sense = httpx.get(f"{quiet.url}/v1/dictionaries/tiny@1/senses/3").json()
+        assert sense["contexts"] == []
+        expect_problem(httpx.get(f"{quiet.url}/v1/dictionaries/tiny@1/snapshot"), 403, "forbidden", "CONTEXTS=off")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("create", "a b"), "can name no key"),
+        (("create", "a", "--expires", "90"), "is no time: write hours, days or weeks"),
+        (("revoke", "nobody"), "no key 'nobody' is in force"),
+    ],
+)
+def test_commands_that_cannot_be(settings: Settings, arguments: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(cli, ["keys", *arguments], env=environment_of(settings))
+    assert says in str(done.exception)
+
+
+def test_a_name_is_taken_once(settings: Settings) -> None:
+    make_key(settings, "a")
+    done = CliRunner().invoke(cli, ["keys", "create", "a"], env=environment_of(settings))
+    assert "there is a key 'a': revoke it first" in str(done.exception)
