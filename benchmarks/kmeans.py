@@ -32,7 +32,7 @@ from safetensors.numpy import load_file
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from sensedict_server.build.clusters import cut, senses_of
+from sensedict_server.build.clusters import Part, cut, senses_of
 from sensedict_trainer.processes import Processes, one_thread
 
 COMMAND = "make bench-build"
@@ -50,11 +50,12 @@ def rows() -> list[Row]:
     """`kmeans-D vs PEER` at D = 576 and 4,096 for each peer, in vectors clustered a second."""
     said = partial(print, file=sys.stderr)
     with one_thread(), Processes(WORKERS, senses_of.__module__, said) as pool:
-        mine, methods = partial(ours, pool), peers()
-        found = [row for dimension in _TOKENS for row in _compared(dimension, mine, methods)]
+        methods = peers()
+        found = [row for dimension in _TOKENS for row in _compared(dimension, pool, methods)]
         folder = os.environ.get("SENSEDICT_HARVEST")
         if folder:
-            _print_inertia(f"states of {folder}", harvested(Path(folder)), mine, methods)
+            tokens = harvested(Path(folder))
+            _print_inertia(f"states of {folder}", tokens, ours(pool, laid(tokens)), methods)
     return found
 
 
@@ -94,14 +95,18 @@ def harvested(folder: Path) -> list[Vectors]:
     return [x[:_MOST] for x in np.split(vectors, starts[1:]) if len(x) >= _LEAST]
 
 
-def ours(pool: Processes, tokens: Sequence[Vectors]) -> list[float]:
-    """Inertia of each token, as the stage of a build clusters them with two threads: all that it keeps comes back."""
+def laid(tokens: Sequence[Vectors]) -> list[tuple[Vectors, Part]]:
+    """The vectors one after another, cut into parts, as a build has read them."""
     bounds = np.cumsum([0, *(len(x) for x in tokens)])
     vectors = np.concatenate(tokens)
     parts = cut(bounds, np.full(len(tokens), SENSES), range(len(tokens)), 1)
-    tasks = [(vectors[bounds[first] : bounds[first + len(part.numbers)]], part) for first, part in parts]
+    return [(vectors[bounds[first] : bounds[first + len(part.numbers)]], part) for first, part in parts]
+
+
+def ours(pool: Processes, parts: Sequence[tuple[Vectors, Part]]) -> list[float]:
+    """Inertia of each token, as the stage of a build clusters them with two threads: all that it keeps comes back."""
     found: list[float] = []
-    for (_, part), senses in zip(parts, pool.each(senses_of, tasks), strict=True):
+    for (_, part), senses in zip(parts, pool.each(senses_of, parts), strict=True):
         sums = np.bincount(senses.tokens, senses.counts * senses.inertia.astype(np.float64))
         found += (sums / np.diff(part.bounds)).tolist()
     return found
@@ -169,26 +174,26 @@ def _fastkmeans(x: Vectors, seed: int) -> float:
     return float(np.square(vectors - own).mean(dtype=np.float64))
 
 
-def _compared(dimension: int, mine: Method, methods: dict[str, Method]) -> list[Row]:
+def _compared(dimension: int, pool: Processes, methods: dict[str, Method]) -> list[Row]:
     tokens = made(dimension, _TOKENS[dimension])
     total = sum(len(x) for x in tokens)
+    mine = partial(ours, pool, laid(tokens))
     if "faiss" in methods:
-        starts = equal(tokens, fmean(mine(tokens)))
+        starts = equal(tokens, fmean(mine()))
         print(f"k-means D = {dimension}: `faiss at equal inertia` has {starts} starts", file=sys.stderr)
         methods = {**methods, "faiss at equal inertia": partial(in_threads, starts=starts)}
     found = []
     for name, peer in methods.items():
-        mine(tokens)
+        mine()
         peer(tokens[-WORKERS:])  # starts processes, which stay, and imports
-        seconds, theirs = alternate(partial(mine, tokens), partial(peer, tokens), ROUNDS)
+        seconds, theirs = alternate(mine, partial(peer, tokens), ROUNDS)
         found.append(Row(f"kmeans-{dimension} vs {name}", total / seconds, total / theirs, "vectors/s", COMMAND))
-    _print_inertia(f"made, D = {dimension}", tokens, mine, methods)
+    _print_inertia(f"made, D = {dimension}", tokens, mine(), methods)
     return found
 
 
-def _print_inertia(name: str, tokens: Sequence[Vectors], ours: Method, methods: dict[str, Method]) -> None:
+def _print_inertia(name: str, tokens: Sequence[Vectors], mine: list[float], methods: dict[str, Method]) -> None:
     """The mean inertia over the tokens, and of each peer the mean of the ratio of ours to its own."""
-    mine = ours(tokens)
     print(f"k-means {name}: {len(tokens)} tokens, inertia {fmean(mine):.5f}", file=sys.stderr)
     for peer, method in methods.items():
         theirs = method(tokens)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from harvested import WINDOWS, Harvester, V, anew, open_workplace, some_uses
 from sensedict import arrays
 from sensedict.errors import Corrupt, InvalidInput
+from sensedict_server.build import clusters
 from sensedict_server.build.allocation_shards import allocate_shard, curve_shard
 from sensedict_server.build.clusters import cluster_shard, seed_of
 from sensedict_server.build.plan import BuildSettings
@@ -88,6 +89,19 @@ def test_neither_the_cut_of_the_harvest_nor_that_of_the_tokens_matters(
     other = replace(settings, version="2")
     two = clustered(harvested(database, tmp_path / "b", other, tuple(range(0, WINDOWS, 4)), ((0, 5), (5, V))))
     assert {name: values.tobytes() for name, values in one.items()} == {n: v.tobytes() for n, v in two.items()}
+
+
+def test_processes_change_nothing(database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = clustered(harvested(database, tmp_path / "a", replace(SETTINGS, threads=1)))
+    monkeypatch.setattr(clusters, "_WORTH", 0)
+    told: list[str] = []
+    two = harvested(database, tmp_path / "b", replace(SETTINGS, version="2", threads=2))
+    two = replace(two, workplace=replace(two.workplace, say=told.append))
+    assert {name: values.tobytes() for name, values in one.items()} == {
+        name: values.tobytes() for name, values in clustered(two).items()
+    }
+    assert told == []
+    assert clusters.processes(2, 1) == 2
 
 
 def test_a_shard_that_is_made_twice_is_the_same_and_leaves_one_file(database: Engine, tmp_path: Path) -> None:
