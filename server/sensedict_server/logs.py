@@ -12,6 +12,7 @@ from sensedict_server.work import current
 # What the line of a request says beside its message; docs/operations.md tells of each.
 FIELDS = ("request_id", "method", "path", "route", "dictionary", "key", "status", "milliseconds", "bytes")
 log = logging.getLogger("sensedict.service")
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # made once: `json.dumps` would make one for every line
 
 
 class JsonLines(logging.Formatter):
@@ -27,7 +28,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _encode(line)
 
 
 class PlainLines(logging.Formatter):

@@ -4,6 +4,7 @@ bodies pass through as they come."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import time
@@ -13,7 +14,7 @@ import anyio
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sensedict.errors import SenseDictError
+from sensedict.errors import SenseDictError, Unavailable
 from sensedict.wire import LIVEZ, METRICS, READYZ
 from sensedict_server import metrics
 from sensedict_server.disconnects import Watch
@@ -22,6 +23,7 @@ from sensedict_server.problems import problem
 from sensedict_server.work import Work, current
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_FULL_DISK = 60.0  # seconds; until somebody has made room
 _PROBES = (LIVEZ, READYZ, METRICS)  # asked every few seconds: their good answers are no news
 
 
@@ -75,8 +77,7 @@ class RequestContext:
         except Exception as error:
             log.exception("unforeseen error")
             if answer.status == 0:
-                unforeseen = SenseDictError(f"{type(error).__name__}: {error}")
-                await problem(unforeseen, work.request_id)(scope, receive, answer.send)
+                await problem(_told(error), work.request_id)(scope, receive, answer.send)
 
 
 class _Answer:
@@ -122,6 +123,12 @@ class _Answer:
             "milliseconds": round(seconds * 1000, 1),
             "bytes": self._bytes,
         }
+
+
+def _told(error: Exception) -> SenseDictError:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("the service's disk is full: a file set could not be written", _FULL_DISK)
+    return SenseDictError(f"{type(error).__name__}: {error}")
 
 
 def _method(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -61,6 +62,25 @@ def test_file_sets_are_here_or_can_be_written(
     _, faults = readiness.examine(database, settings.files)
     assert [fault.pointer for fault in faults] == ["/files"]
     assert "`sensedict files write tiny@1` makes it anew" in faults[0].detail
+
+
+def test_a_disk_that_is_full(database: Engine, settings: Settings, tiny_draft: Draft, tmp_path: Path) -> None:
+    """Bulk requests say so until there is room, with no restart; what the database answers is answered."""
+    publish(database, settings.files, tiny_draft)
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        (disk / "full").write_bytes(b"x" * (252 * 1024))
+        with (
+            running_service(replace(settings, home=disk), tmp_path / "log") as service,
+            httpx.Client(base_url=service.url, timeout=20) as http,
+        ):
+            for _ in range(2):
+                answer = http.post("/v1/dictionaries/tiny@1:getSenses", json={"ids": [1]})
+                expect_problem(answer, 503, "unavailable", "the service's disk is full")
+                assert answer.headers["retry-after"] == "60"
+            assert http.get("/v1/dictionaries/tiny@1/senses?word=hot").status_code == 200
+            assert list(disk.glob("files/.*new*")) == []
+            (disk / "full").unlink()
+            assert http.post("/v1/dictionaries/tiny@1:getSenses", json={"ids": [1]}).status_code == 200
 
 
 @pytest.mark.parametrize(

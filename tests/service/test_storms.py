@@ -84,6 +84,8 @@ def test_a_storm_of_clients_that_vanish(database: Engine, tiny: Settings, tmp_pa
             assert found["sensedict_pool_connections_used"] == 0
             assert found["sensedict_requests_abandoned_total"] >= tiny.pool_size
             assert found["sensedict_pool_timeouts_total"] == 0
+            assert found["sensedict_database_errors_total{sqlstate=57014}"] >= 1  # cancelled, before any time-out
+            assert "sensedict_database_errors_total{sqlstate=55P03}" not in found
         assert http.get(WORD).status_code == 200
         assert '"status": 499' in service.log.read_text()
 
