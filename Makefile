@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint test-compose bench-lexicon bench-build clean
+.PHONY: help setup demo serve test lint audit test-compose bench-lexicon bench-build clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,12 @@ test: $(VENV)/.demo-ready lint  ## lint and all tests
 
 test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
+
+# In an environment of its own: what pip-audit needs is no dependency of ours.
+audit:  ## known vulnerabilities of the pinned packages; asks the package index, or with AUDIT_ARGS="-s osv" osv.dev
+	@$(VENV)/audit/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
+	$(VENV)/audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip $(AUDIT_ARGS)
 
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
