@@ -18,7 +18,7 @@ from sensedict_server.settings import Settings
 
 @dataclass(frozen=True)
 class Locked:
-    """The dictionaries of `explored` behind keys, and one that opens them."""
+    """The dictionaries of `explored` behind keys and without passages, and a key."""
 
     service: Service
     key: str
@@ -28,7 +28,7 @@ class Locked:
 def locked(explored: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     made = CliRunner().invoke(cli, ["keys", "create", "reader", "--json"], env=environment_of(explored))
     assert made.exit_code == 0, made.output
-    settings = replace(explored, keys="required")
+    settings = replace(explored, keys="required", contexts=False)
     with running_service(settings, tmp_path_factory.mktemp("locked") / "log") as service:
         yield Locked(service, json.loads(made.stdout)["key"])
 
@@ -50,6 +50,13 @@ def test_a_key_is_asked_for_once_and_forgotten_with_the_tab(chromium: Browser, l
     assert page.evaluate("Object.keys(localStorage)") == []
     assert context.cookies() == []
     assert locked.key not in page.url
+
+    expect(page.locator("article.card").first).to_contain_text("No passage")
+    page.get_by_role("link", name="Map").click()
+    page.locator("svg.plane").press("n")
+    expect(page.locator(".details")).to_contain_text("hot sense 1")
+    expect(page.locator("mark")).to_have_count(0)
+    page.go_back()
 
     page.reload()  # the tab still has it
     expect(page.locator("article.card")).to_have_count(3)

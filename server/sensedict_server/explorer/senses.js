@@ -35,7 +35,7 @@ export function card(sense, found) {
       total ? uses(sense, total) : el("p", { class: "uses quiet" }, "composed of the senses of its tokens"),
       sense.contexts.length
         ? sense.contexts.map(passage)
-        : el("p", { class: "quiet" }, total ? "No passage is kept for this sense." : null),
+        : el("p", { class: "quiet" }, total ? "No passage is shown for this sense." : null),
       place,
     ),
   );

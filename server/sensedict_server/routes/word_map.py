@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +55,14 @@ def map_around(
         told = placed_senses(connection, named.id, ids)
     senses = iter(
         [
-            _wire(sense, told[sense], places[row].tolist(), word.first_sense + int(nearest[row]), float(distances[row]))
+            _wire(
+                sense,
+                told[sense],
+                shared.contexts,
+                places[row].tolist(),
+                word.first_sense + int(nearest[row]),
+                float(distances[row]),
+            )
             for row, sense in enumerate(ids)
         ]
     )
@@ -123,10 +129,10 @@ def _to_own(vectors: NDArray[np.float16], own: int) -> tuple[NDArray[np.int64], 
     return nearest, squares[nearest, np.arange(len(exact))]
 
 
-def _wire(sense: int, told: Placed, place: Sequence[float], nearest: int, distance: float) -> wire.MappedSense:
-    context: dict[str, Any] | None = None
-    if told.context is not None:
-        context = dict(zip(("text", "start", "end"), told.context, strict=True))
+def _wire(
+    sense: int, told: Placed, contexts: bool, place: Sequence[float], nearest: int, distance: float
+) -> wire.MappedSense:
+    passage = told.context if contexts else None
     return wire.MappedSense(
         id=sense,
         ordinal=told.ordinal,
@@ -135,5 +141,5 @@ def _wire(sense: int, told: Placed, place: Sequence[float], nearest: int, distan
         y=place[1],
         nearest=nearest,
         distance=round(distance, 6),
-        context=None if context is None else wire.Context(**context),
+        context=None if passage is None else wire.Context(text=passage[0], start=passage[1], end=passage[2]),
     )
