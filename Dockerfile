@@ -23,4 +23,6 @@ ENV PATH=/opt/sensedict/bin:$PATH PYTHONUNBUFFERED=1 SENSEDICT_HOME=/var/lib/sen
 USER sensedict
 VOLUME /var/lib/sensedict
 EXPOSE 8000
+# It writes nothing but /var/lib/sensedict and /tmp: `docker run --read-only --tmpfs /tmp` will do. Others than this
+# container reach it, so it wants a key: SENSEDICT_ADMIN_KEY_FILE, or one that `sensedict keys create` made.
 CMD ["sensedict", "serve", "--host", "0.0.0.0", "--port", "8000"]

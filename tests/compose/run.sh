@@ -27,7 +27,7 @@ query_finds() {  # query_finds TEXT ARGS…: `sensedict query` succeeds and prin
   local text=$1; shift
   sensedict query --server "$url" --dictionary tiny@1 "$@" >"$scratch/query" && grep -q -- "$text" "$scratch/query"
 }
-status() { curl --silent --output "$scratch/body" --dump-header "$scratch/head" --write-out '%{http_code}' --max-time 20 "$@"; }
+status() { curl --silent --header "Authorization: Bearer ${SENSEDICT_KEY:-}" --output "$scratch/body" --dump-header "$scratch/head" --write-out '%{http_code}' --max-time 20 "$@"; }
 expect() {  # expect CODE WHAT CURL-ARGS…
   local code=$1 what=$2 got; shift 2
   got=$(status "$@") || true
@@ -46,6 +46,9 @@ docker compose build --quiet
 up
 docker compose ps --all
 expect 200 "ready" "$url/readyz"
+expect 401 "no dictionaries without a key" "$url/v1/dictionaries"
+SENSEDICT_KEY=$(docker compose exec -T api cat /var/lib/sensedict/admin-key)
+export SENSEDICT_KEY
 expect 200 "no dictionary yet" "$url/v1/dictionaries"
 check "a command runs in the API's container" in_api true
 check "the API does not run as root" not_root
