@@ -199,6 +199,9 @@ def test_a_life_by_commands(
         ("delete", None),
     ]
     assert {event["actor"] for event in events[3:]} == {"ada"}
+    told = sensedict(settings, "dictionary", "history", "tiny@1").splitlines()
+    assert told[0].split() == ["when", "what", "who", "why"]
+    assert told[-1].split()[2:] == ["delete", "ada", "of", "course"]
 
 
 def test_a_lexicon_goes_after_its_dictionaries(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
