@@ -87,6 +87,8 @@ def make_login(connection: Connection, name: str, password: str | None) -> None:
         ).fetchone()
         if mightier is not None and mightier[0]:
             raise ConfigurationError(f"the user {name!r} may do more than the service needs: choose another name")
+        if mightier is not None and password is None:  # services that start at once would be in each other's way
+            return
         user = sql.Identifier(name)
         if mightier is None:
             cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(user))

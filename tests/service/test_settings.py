@@ -69,3 +69,35 @@ def test_a_misspelt_name(tmp_path: Path, name: str, meant: str) -> None:
 @pytest.mark.parametrize("name", ["TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD", "COLOUR"])
 def test_names_of_others(tmp_path: Path, name: str) -> None:
     Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), f"SENSEDICT_{name}": "x"})
+
+
+def test_a_password_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s/e@c:r#t\n")
+    environment = {
+        "SENSEDICT_HOME": str(tmp_path),
+        "SENSEDICT_DATABASE_URL": "postgresql://u@h/d",
+        "SENSEDICT_DATABASE_PASSWORD_FILE": str(file),
+    }
+    url = Settings.from_environment(environment).database_url
+    assert url is not None
+    assert url.password == "s/e@c:r#t"
+    own = Settings.from_environment({**environment, "SENSEDICT_DATABASE_URL": "postgresql://u:own@h/d"}).database_url
+    assert own is not None
+    assert own.password == "own"  # what a process that answers is given
+    for content, says in (("\n", "is empty: write"), (None, "cannot be read: No such file")):
+        file.unlink() if content is None else file.write_text(content)
+        with pytest.raises(ConfigurationError, match=says):
+            Settings.from_environment(environment)
+
+
+def test_switches_of_safety(tmp_path: Path) -> None:
+    found = Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), "SENSEDICT_CONTEXTS": "off"})
+    assert (found.keys, found.contexts, found.admin_key_file) == ("auto", False, None)
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), "SENSEDICT_KEYS": "no", "SENSEDICT_CONTEXTS": "0"})
+    for said in (
+        "SENSEDICT_KEYS is 'no': give one of auto, required, off",
+        "SENSEDICT_CONTEXTS is '0': give one of on",
+    ):
+        assert said in caught.value.detail
