@@ -84,15 +84,23 @@ def spoilt(folder: Path, target: Path, name: str, change: Callable[[pa.Table], p
 
 
 def put_right(folder: Path) -> Path:
-    """The manifest with the sizes and hashes that the files have."""
+    """The manifest with the sizes, the hashes and the hashes of rows that the files have."""
     manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
     record = manifest.record
     assert isinstance(record, Record)
+    with suppress(InvalidSnapshot, KeyError, pa.ArrowException):  # too far gone to be hashed
+        lexicon = lexicon_hash(folder, record.lexicon_sources)
+        record = replace(record, rows_hash=rows_hash(folder), lexicon_hash=lexicon)
+    (folder / MANIFEST).write_text(replace(manifest, record=record).to_json())
+    return resized(folder)
+
+
+def resized(folder: Path) -> Path:
+    """The manifest with the sizes and hashes that the files have."""
+    manifest = Manifest.from_json((folder / MANIFEST).read_bytes())
     files = {name: hash_file(folder / name) for name in manifest.files}
-    with suppress(InvalidSnapshot, KeyError, OSError, pa.ArrowException):  # too far gone to be hashed
-        record = replace(record, rows_hash=rows_hash(folder), lexicon_hash=lexicon_hash(folder, record.lexicon_sources))
     identity = replace(manifest.identity, content_hash=content_hash(files))
-    (folder / MANIFEST).write_text(replace(manifest, identity=identity, files=files, record=record).to_json())
+    (folder / MANIFEST).write_text(replace(manifest, identity=identity, files=files).to_json())
     return folder
 
 

@@ -1,21 +1,26 @@
-"""The same questions to `SenseClient` over HTTP and to `Snapshot` over the file set: one answer, one error."""
+"""The same questions to `SenseClient` over HTTP, to `Snapshot` over the file set, and to a service that has imported
+that set into an empty database: one answer, one error."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.engine import URL
 
-from conftest import Published
-from running_service import Service
+from conftest import Published, copy_of_template
+from moved_snapshot import import_from
+from running_service import Service, running_service
 from sensedict.client import SenseClient
 from sensedict.errors import InvalidInput, NotFinite, SenseDictError, SenseNotFound, WrongDimension
 from sensedict.snapshot import Snapshot
 from sensedict.source import SenseSource
 from sensedict.wire import Limits
+from sensedict_server.database import opened
 from tiny_dictionary import TOKENS, D
 
 SENSES = 81
@@ -36,7 +41,18 @@ def snapshot(published: Published) -> Iterator[Snapshot]:
         yield opened
 
 
-@pytest.fixture(scope="module", params=["client", "snapshot"])
+@pytest.fixture(scope="module")
+def reimported(postgres: URL, published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SenseClient]:
+    """A client of a service whose database was empty; its file set is written anew from the imported rows."""
+    home = tmp_path_factory.mktemp("reimported")
+    with copy_of_template(postgres, home) as settings, opened(settings) as engine:
+        import_from(published.folder, engine, settings)
+        shutil.rmtree(settings.files / "tiny@1")
+        with running_service(settings, home / "log") as service, SenseClient(service.url, "tiny@1") as client:
+            yield client
+
+
+@pytest.fixture(scope="module", params=["client", "snapshot", "reimported"])
 def source(request: pytest.FixtureRequest) -> SenseSource:
     found: SenseSource = request.getfixturevalue(request.param)
     return found
@@ -78,8 +94,10 @@ RANDOM_OWNERS = RANDOM.integers(0, 43, 50)  # three of them are no token
 
 
 @pytest.mark.parametrize("question", ANSWERS)
-def test_one_answer(client: SenseClient, snapshot: Snapshot, question: str) -> None:
-    equal(ANSWERS[question](client), ANSWERS[question](snapshot))
+def test_one_answer(client: SenseClient, snapshot: Snapshot, reimported: SenseClient, question: str) -> None:
+    answer = ANSWERS[question](client)
+    equal(answer, ANSWERS[question](snapshot))
+    equal(answer, ANSWERS[question](reimported))
 
 
 ERRORS: dict[str, tuple[Callable[[SenseSource], object], type[SenseDictError]]] = {
