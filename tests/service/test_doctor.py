@@ -91,13 +91,13 @@ def test_a_database_in_a_bad_state(
     with database.begin() as connection:
         connection.execute(_STALLED)
         connection.execute(_STALE)
-        connection.execute(
-            text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_tokens_folded'::regclass")
-        )
+        connection.execute(_BROKEN)
+        connection.execute(_EXPIRING)
     with examined(replace(settings, pool_size=1000), monkeypatch, workers=2) as found:
         expect(found, "file sets", "error", "sha256", "sensedict files write tiny@1")
         expect(found, "builds", "warning", "of made@1 runs", "sensedict worker")
         expect(found, "workers", "warning", "1 of 1 workers")
+        expect(found, "keys", "warning", "the key nearly expires on", "then revoke nearly")
         expect(found, "indexes", "error", "ix_tokens_folded is invalid", "REINDEX")
         expect(found, "connections", "error", "2 processes open up to 2008", "SENSEDICT_POOL_SIZE=")
     (place / "vectors.safetensors").write_bytes(whole)
@@ -170,6 +170,10 @@ def expect(found: dict[str, Finding], check: str, level: str, told: str, fix: st
 _STALLED = text(
     "INSERT INTO builds (name, version, settings, store, created_at) "
     "VALUES ('made', '1', '{}', '/nowhere', now() - interval '1 day')"
+)
+_EXPIRING = text(
+    "INSERT INTO api_keys (name, scope, hash, prefix, expires_at) "
+    "VALUES ('nearly', 'read', sha256('x'), 'x', now() + interval '1 day')"
 )
 _BROKEN = text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_tokens_folded'::regclass")
 _STALE = text("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 day')")

@@ -65,8 +65,10 @@ def until_refused(service: Service) -> None:
 
 
 @ONE_OR_TWO
-def test_what_was_begun_is_finished(database: Engine, tiny: Settings, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """A query that waits, and a bulk request of which half has come."""
+def test_what_was_begun_is_finished_unless_a_second_signal_comes(
+    database: Engine, tiny: Settings, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """A request whose second half comes is answered; one whose never does, and a query, end with the second signal."""
     body = json.dumps({"ids": list(range(80))}).encode()
     headers = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with running_service(tiny, tmp_path / "log", options=options) as service:
@@ -74,8 +76,10 @@ def test_what_was_begun_is_finished(database: Engine, tiny: Settings, tmp_path: 
         with (
             waiting_request(database, service) as waiting,
             socket.create_connection(("127.0.0.1", port), timeout=30) as half,
+            socket.create_connection(("127.0.0.1", port), timeout=30) as never,
         ):
-            half.sendall(f"POST {BULK} HTTP/1.1\r\n{headers}".encode() + body[:20])
+            for client in (half, never):
+                client.sendall(f"POST {BULK} HTTP/1.1\r\n{headers}".encode() + body[:20])
             time.sleep(0.3)  # a connection that no process has accepted yet is not begun
             service.process.send_signal(signal.SIGTERM)
             until_refused(service)
@@ -84,18 +88,6 @@ def test_what_was_begun_is_finished(database: Engine, tiny: Settings, tmp_path: 
             answer.begin()
             assert answer.status == 200
             assert len(json.load(answer)["vectors"]) == 80
-        assert waiting.result().status_code == 200
-        service.process.wait(timeout=GRACE)
-
-
-@ONE_OR_TWO
-def test_a_second_signal_ends_at_once(
-    database: Engine, tiny: Settings, tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    with running_service(tiny, tmp_path / "log", options=options) as service:
-        with waiting_request(database, service) as waiting:
-            service.process.send_signal(signal.SIGTERM)
-            until_refused(service)
             assert service.process.poll() is None
             service.process.send_signal(signal.SIGTERM)
             service.process.wait(timeout=GRACE - 10)  # the lock is held still

@@ -65,12 +65,17 @@ def ask_raw(service: Service, line: str) -> socket.socket:
     return client
 
 
-def test_a_storm_of_clients_that_vanish(database: Engine, tiny: Settings, tmp_path: Path) -> None:
-    with (
-        running_service(tiny, tmp_path / "log") as service,
-        httpx.Client(base_url=service.url, timeout=20) as http,
-    ):
-        http.get(WORD).raise_for_status()
+def test_storms(database: Engine, tiny: Settings, tmp_path: Path) -> None:
+    """One service in three storms, one after the other."""
+    with running_service(tiny, tmp_path / "log") as service:
+        httpx.get(service.url + WORD).raise_for_status()
+        clients_that_vanish(database, tiny, service)
+        more_clients_than_can_wait(database, tiny, service)
+        a_change_whose_client_vanished(database, service)
+
+
+def clients_that_vanish(database: Engine, tiny: Settings, service: Service) -> None:
+    with httpx.Client(base_url=service.url, timeout=20) as http:
         with locked(database, "words IN ACCESS EXCLUSIVE MODE"):
             clients = [ask_raw(service, f"GET {WORD}") for _ in range(CLIENTS)]
             until(lambda: active(database) > 0)
@@ -90,14 +95,12 @@ def test_a_storm_of_clients_that_vanish(database: Engine, tiny: Settings, tmp_pa
         assert '"status": 499' in service.log.read_text()
 
 
-def test_more_clients_than_can_wait(database: Engine, tiny: Settings, tmp_path: Path) -> None:
+def more_clients_than_can_wait(database: Engine, tiny: Settings, service: Service) -> None:
     """Those who are too many are refused at once; the others get their answers."""
     with (
-        running_service(tiny, tmp_path / "log") as service,
         httpx.Client(base_url=service.url, timeout=30, limits=httpx.Limits(max_connections=CLIENTS)) as http,
         ThreadPoolExecutor(CLIENTS) as threads,
     ):
-        http.get(WORD).raise_for_status()
         with locked(database, "words IN ACCESS EXCLUSIVE MODE"):
             asked = [threads.submit(http.get, WORD) for _ in range(CLIENTS)]
             until(lambda: any(answer.done() for answer in asked))
@@ -110,11 +113,11 @@ def test_more_clients_than_can_wait(database: Engine, tiny: Settings, tmp_path: 
         assert numbers(http)["sensedict_pool_timeouts_total"] == 0
 
 
-def test_a_change_whose_client_vanished_is_made(database: Engine, tiny: Settings, tmp_path: Path) -> None:
-    """Only what is read is given up."""
+def a_change_whose_client_vanished(database: Engine, service: Service) -> None:
+    """It is made: only what is read is given up."""
     with database.begin() as connection:
         build = connection.execute(_BUILD).scalar_one()
-    with running_service(tiny, tmp_path / "log") as service, httpx.Client(base_url=service.url, timeout=20) as http:
+    with httpx.Client(base_url=service.url, timeout=20) as http:
         with locked(database, "builds IN SHARE MODE"):
             client = ask_raw(service, f"POST {wire.CANCEL_JOB.format(job=build)}")
             until(lambda: active(database) == 1)

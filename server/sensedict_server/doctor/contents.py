@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 from sensedict.errors import Corrupt
 from sensedict.fileset import MANIFEST, Manifest
@@ -10,8 +11,11 @@ from sensedict_server import files
 from sensedict_server.doctor.findings import DatabaseCheck, Finding, Reached
 from sensedict_server.queries import operations
 from sensedict_server.queries.dictionaries import list_dictionaries
+from sensedict_server.queries.keys import keys_in_force
 from sensedict_server.readiness import file_set_fault
+from sensedict_server.settings import UNPROTECTED
 
+_SOON = timedelta(days=14)
 _STALLED = 600.0  # seconds; a shard of a large teacher takes minutes
 
 
@@ -72,4 +76,22 @@ def workers(scene: Reached) -> Iterator[Finding]:
         yield Finding("workers", "warning", told, "nothing: the next worker that starts takes over what they left")
 
 
-CONTENTS: list[DatabaseCheck] = [dictionaries, aliases, file_sets, builds, workers]
+def keys(scene: Reached) -> Iterator[Finding]:
+    """Somebody may call the service, and nobody who should not."""
+    settings, now = scene.settings, datetime.fromtimestamp(scene.server.clock, UTC)
+    if settings.keys == UNPROTECTED:
+        told = f"SENSEDICT_KEYS={UNPROTECTED}: whoever reaches the service may change what it has"
+        yield Finding("keys", "warning", told, "`sensedict keys create`, and leave SENSEDICT_KEYS out")
+        return
+    found = keys_in_force(scene.connection)
+    if settings.keys == "required" and not found and settings.admin_key_file is None:
+        yield Finding(
+            "keys", "error", "keys are required and there is none", "`sensedict keys create NAME --scope admin`"
+        )
+    for key in found:
+        if key.expires_at is not None and key.expires_at - now < _SOON:
+            told = f"the key {key.name} expires on {key.expires_at:%Y-%m-%d %H:%M} UTC"
+            yield Finding("keys", "warning", told, f"make another with `sensedict keys create`, then revoke {key.name}")
+
+
+CONTENTS: list[DatabaseCheck] = [dictionaries, aliases, file_sets, builds, workers, keys]
