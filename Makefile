@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint audit test-compose bench-lexicon bench-build clean
+.PHONY: help setup demo serve test lint audit test-compose bench-lexicon bench-build bench-serve clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,6 +64,9 @@ bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations
 
 bench-build: $(VENV)/.bench-ready  ## the stages of a build against named peers, whole builds by 1, 2 and 4 workers, some minutes
 	$(BIN)/python benchmarks/build.py
+
+bench-serve: $(VENV)/.ready  ## bulk answers against bare uvicorn, PostgreSQL's rows and numpy, about 4 minutes
+	$(BIN)/python benchmarks/serve.py
 
 clean:  ## stop the demo's database; remove .venv and demo-out, which holds that database unless root made it
 	@if [ -x $(BIN)/sensedict ] && [ -d $(DEMO_HOME) ]; then SENSEDICT_DATABASE_URL= SENSEDICT_HOME=$(DEMO_HOME) $(BIN)/sensedict database stop; fi

@@ -1,13 +1,15 @@
 """Vectors as the bytes of an answer, a piece at a time.
 
-A piece is gathered from the mapped file in a thread, since a page of the file may have to come from the disk first, and
-is sent while it lies in the processor's cache. The next one is gathered when the network has taken this one: an answer
-of any size holds a few pieces in memory, and a slow reader costs no more.
+A page of the mapped file may have to come from the disk first, which must not keep other requests waiting: a thread
+touches the pages of many pieces. Then each piece is gathered where it is sent, while it lies in the processor's cache;
+a change of threads for each would take longer than the gathering. The next one is gathered when the network has taken
+this one, so that an answer of any size holds a few pieces in memory, and a slow reader costs no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import orjson
@@ -19,7 +21,9 @@ from numpy.typing import NDArray
 from sensedict import arrays, wire
 
 PIECE = 2**20  # bytes; half of a processor's second cache
+_TOUCHED = 16 * PIECE
 _NUMBERS = 2**15  # in a piece of JSON, where each takes some 20 bytes
+_PAGE = 4096  # bytes; no system has smaller ones
 
 Vectors = NDArray[np.float16]
 Ids = NDArray[np.uint32]
@@ -27,30 +31,43 @@ Ids = NDArray[np.uint32]
 
 async def answer_vectors(vectors: Vectors, ids: Ids, media: str) -> Response:
     """The rows `ids` (n,) of vectors (N, D) in that order, as safetensors or JSON."""
-    dim = vectors.shape[1]
     if media == wire.JSON:
-        texts = _pieces(vectors, _cut(ids, _NUMBERS // dim), _text)
-        return StreamingResponse(_between(b'{"vectors":[', texts, b",", b"]}"), media_type=media)
-    head = arrays.head({"vectors": (vectors.dtype, (len(ids), dim))})
-    size = len(ids) * dim * vectors.itemsize
+        texts = _between(b'{"vectors":[', _texts(vectors, ids), b",", b"]}")
+        return StreamingResponse(texts, media_type=media)
+    head = arrays.head({"vectors": (vectors.dtype, (len(ids), vectors.shape[1]))})
+    size = len(ids) * vectors.shape[1] * vectors.itemsize
     if size <= PIECE:
-        return Response(head + await run_in_threadpool(_bytes, vectors, ids), media_type=media)
-    pieces = _pieces(vectors, _cut(ids, PIECE // (dim * vectors.itemsize)), _bytes)
+        return Response(head + await run_in_threadpool(_gather, vectors, ids), media_type=media)
     length = {"content-length": str(len(head) + size)}
-    return StreamingResponse(_between(head, pieces, b"", b""), headers=length, media_type=media)
+    return StreamingResponse(_between(head, _pieces(vectors, ids)), headers=length, media_type=media)
 
 
-def _cut(ids: Ids, rows: int) -> list[Ids]:
-    """The ids in parts of so many rows, but of one at least."""
-    return [ids[start : start + max(1, rows)] for start in range(0, len(ids), max(1, rows))]
+def _cut(ids: Ids, vectors: Vectors, size: int) -> Iterator[Ids]:
+    """The ids in parts, each of whose vectors take so many bytes, or of one."""
+    rows = max(1, size // (vectors.shape[1] * vectors.itemsize))
+    for start in range(0, len(ids), rows):
+        yield ids[start : start + rows]
 
 
-async def _pieces(vectors: Vectors, parts: list[Ids], write: Callable[[Vectors, Ids], bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield await run_in_threadpool(write, vectors, part)
+async def _pieces(vectors: Vectors, ids: Ids) -> AsyncIterator[bytes]:
+    room = np.empty((0, vectors.shape[1]), vectors.dtype)  # used again: new memory comes a page fault at a time
+    for stretch in _cut(ids, vectors, _TOUCHED):
+        await run_in_threadpool(_touch, vectors, stretch)
+        for part in _cut(stretch, vectors, PIECE):
+            room = room if len(room) >= len(part) else np.empty((len(part), vectors.shape[1]), vectors.dtype)
+            # "clip" writes straight into `room`; no id is outside, the caller has looked
+            yield vectors.take(part, axis=0, out=room[: len(part)], mode="clip").tobytes()
+            await asyncio.sleep(0)  # a reader that keeps up would have all of it before anybody else has a turn
 
 
-async def _between(head: bytes, pieces: AsyncIterator[bytes], mark: bytes, tail: bytes) -> AsyncIterator[bytes]:
+async def _texts(vectors: Vectors, ids: Ids) -> AsyncIterator[bytes]:
+    for part in _cut(ids, vectors, _NUMBERS * vectors.itemsize):
+        yield await run_in_threadpool(_text, vectors, part)
+
+
+async def _between(
+    head: bytes, pieces: AsyncIterator[bytes], mark: bytes = b"", tail: bytes = b""
+) -> AsyncIterator[bytes]:
     """The pieces with what stands before, between and behind them."""
     before = head
     async for piece in pieces:
@@ -62,7 +79,15 @@ async def _between(head: bytes, pieces: AsyncIterator[bytes], mark: bytes, tail:
         yield tail
 
 
-def _bytes(vectors: Vectors, ids: Ids) -> bytes:
+def _touch(vectors: Vectors, ids: Ids) -> None:
+    """Have every page of these rows in memory: one number of each is read."""
+    numbers, dim = vectors.reshape(-1), vectors.shape[1]
+    starts = ids.astype(np.intp) * dim
+    for column in (*range(0, dim, _PAGE // vectors.itemsize), dim - 1):
+        numbers.take(starts + column)
+
+
+def _gather(vectors: Vectors, ids: Ids) -> bytes:
     return vectors.take(ids, axis=0).tobytes()
 
 

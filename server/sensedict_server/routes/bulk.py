@@ -96,7 +96,7 @@ async def answer_nearest(senses: Snapshot, asked: Body, media: str) -> Response:
 
 
 def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) -> Response:
-    found = senses.candidate_sets(tokens)
+    found = senses.candidates.sets(tokens, inputs.outside_vocabulary(tokens, senses.identity))
     if media == wire.SAFETENSORS:
         return _tensors(*arrays.candidate_sets_to_tensors(found))
     return _json({"sets": _sets(found), "errors": [vars(error) for error in found.errors]})
