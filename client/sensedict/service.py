@@ -5,6 +5,7 @@ Both send again while the service is away, and turn what it says into values and
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -170,6 +171,8 @@ class AsyncService:
 
     def __init__(self, address: Address, transport: AsyncTransport | None) -> None:
         self._patience = address.patience
+        # Requests wait here for a connection: the pool of httpcore looks through all that wait each time one is done.
+        self._free = asyncio.Semaphore(address.connections)
         self._http = httpx.AsyncClient(
             base_url=address.url(),
             headers=address.headers(),
@@ -194,13 +197,14 @@ class AsyncService:
 
     async def _attempt(self, sent: httpx.Request) -> bytearray:
         try:
-            response = await self._http.send(sent, stream=True)
-            try:
-                body = _Body(response)
-                async for piece in _async_pieces(response, body):
-                    body.take(piece)
-            finally:
-                await response.aclose()
+            async with self._free:
+                response = await self._http.send(sent, stream=True)
+                try:
+                    body = _Body(response)
+                    async for piece in _async_pieces(response, body):
+                        body.take(piece)
+                finally:
+                    await response.aclose()
         except httpx.RequestError as error:
             raise _no_answer(self._http.base_url, error) from error
         return _good(response, body.whole())
