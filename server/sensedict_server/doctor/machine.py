@@ -40,7 +40,7 @@ def packages(_scene: Scene) -> Iterator[Finding]:
 
 
 def home(scene: Scene) -> Iterator[Finding]:
-    """Whether file sets and builds can be written."""
+    """File sets and builds can be written."""
     place = _nearest(scene.settings.home)
     try:
         with tempfile.TemporaryFile(dir=place):
@@ -55,7 +55,7 @@ def home(scene: Scene) -> Iterator[Finding]:
 
 
 def disk(scene: Scene) -> Iterator[Finding]:
-    """Whether there is room for what is written next."""
+    """There is room for what is written next."""
     place = _nearest(scene.settings.home)
     free = shutil.disk_usage(place).free
     if free < _SCARCE:
@@ -65,7 +65,7 @@ def disk(scene: Scene) -> Iterator[Finding]:
 
 
 def shared_memory(scene: Scene) -> Iterator[Finding]:
-    """Whether an embedded server in a container can work in parallel."""
+    """An embedded server in a container can work in parallel."""
     place = Path("/dev/shm")
     if scene.settings.database_url is not None or not any(mark.exists() for mark in _IN_CONTAINER):
         return
@@ -79,7 +79,7 @@ def shared_memory(scene: Scene) -> Iterator[Finding]:
 
 
 def embedded_server(scene: Scene) -> Iterator[Finding]:
-    """What a killed process left of the embedded server."""
+    """No killed process left anything of the embedded server."""
     if scene.settings.database_url is not None:
         return
     found = embedded.status(scene.settings.embedded)
