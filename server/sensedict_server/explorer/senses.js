@@ -32,10 +32,9 @@ export function card(sense, found) {
     el(
       "div",
       { class: "card-body" },
-      total ? uses(sense, total) : el("p", { class: "uses quiet" }, "composed of the senses of its tokens"),
-      sense.contexts.length
-        ? sense.contexts.map(passage)
-        : el("p", { class: "quiet" }, total ? "No passage is shown for this sense." : null),
+      total ? uses(sense, total) : el("p", { class: "uses quiet" }, "composed of senses of its tokens", identity(sense)),
+      sense.contexts.map(passage),
+      total && !sense.contexts.length ? el("p", { class: "quiet" }, "No passage is shown for this sense.") : null,
       place,
     ),
   );
@@ -52,8 +51,12 @@ function uses(sense, total) {
     el("span", { class: "share", "aria-hidden": "true" }, bar),
     el("span", {}, el("strong", {}, percent(share)), ` · ${count(sense.count, "use")}`),
     el("span", { class: "quiet spread", title: "Mean squared distance of its uses to the sense, by dimension: small is of one kind" }, `spread ${measure(sense.inertia)}`),
-    el("span", { class: "quiet id", title: "Number of the sense in this dictionary" }, `#${sense.id}`),
+    identity(sense),
   );
+}
+
+function identity({ id }) {
+  return el("span", { class: "quiet id", title: "Number of the sense in this dictionary" }, `#${id}`);
 }
 
 function without(found) {
