@@ -15,13 +15,14 @@ from sqlalchemy.engine import URL
 from conftest import Published, copy_of_template
 from moved_snapshot import import_from
 from running_service import Service, running_service
-from sensedict.client import SenseClient
+from sensedict.client import SenseClient, SnapshotClient
 from sensedict.errors import InvalidInput, NotFinite, SenseDictError, SenseNotFound, WrongDimension
 from sensedict.snapshot import Snapshot
 from sensedict.source import SenseSource
 from sensedict.wire import Limits
 from sensedict_server.database import opened
 from tiny_dictionary import TOKENS, D
+from waiting import Waiting
 
 SENSES = 81
 RANDOM = np.random.default_rng(3)
@@ -50,6 +51,21 @@ def reimported(postgres: URL, published: Published, tmp_path_factory: pytest.Tem
         shutil.rmtree(settings.files / "tiny@1")
         with running_service(settings, home / "log") as service, SenseClient(service.url, "tiny@1") as client:
             yield client
+
+
+@pytest.fixture(scope="module")
+def at_once(service: Service) -> Iterator[Any]:
+    """The async client, waited for."""
+    waiting = Waiting(service.url, "tiny@1")
+    yield waiting
+    waiting.end()
+
+
+@pytest.fixture(scope="module")
+def folder(published: Published) -> Iterator[SnapshotClient]:
+    """The client of the file set."""
+    with SnapshotClient(published.folder) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module", params=["client", "snapshot", "reimported"])
@@ -94,10 +110,17 @@ RANDOM_OWNERS = RANDOM.integers(0, 43, 50)  # three of them are no token
 
 
 @pytest.mark.parametrize("question", ANSWERS)
-def test_one_answer(client: SenseClient, snapshot: Snapshot, reimported: SenseClient, question: str) -> None:
+def test_one_answer(
+    client: SenseClient,
+    snapshot: Snapshot,
+    reimported: SenseClient,
+    at_once: Any,
+    folder: SnapshotClient,
+    question: str,
+) -> None:
     answer = ANSWERS[question](client)
-    equal(answer, ANSWERS[question](snapshot))
-    equal(answer, ANSWERS[question](reimported))
+    for source in (snapshot, reimported, at_once, folder):
+        equal(answer, ANSWERS[question](source))
 
 
 ERRORS: dict[str, tuple[Callable[[SenseSource], object], type[SenseDictError]]] = {
@@ -126,15 +149,17 @@ ERRORS: dict[str, tuple[Callable[[SenseSource], object], type[SenseDictError]]] 
 
 
 @pytest.mark.parametrize("question", ERRORS)
-def test_one_error(client: SenseClient, snapshot: Snapshot, question: str) -> None:
+def test_one_error(
+    client: SenseClient, snapshot: Snapshot, at_once: Any, folder: SnapshotClient, question: str
+) -> None:
     ask, kind = ERRORS[question]
     said = []
-    for source in (client, snapshot):
+    for source in (client, snapshot, at_once, folder):
         with pytest.raises(kind) as caught:
             ask(source)
         assert type(caught.value) is kind
         said.append(caught.value.detail)
-    assert said[0] == said[1]
+    assert said == said[:1] * 4
 
 
 def test_sets_lead_to_vectors_and_back(source: SenseSource) -> None:
