@@ -114,7 +114,14 @@ def _make_build_log() -> None:
 
 def _make_queue() -> None:
     """By procrastinate's own migrations: its whole schema, in one file, is that of the version that is installed."""
-    for path in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql")):
+    paths = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    # Below 17 PostgreSQL lets no transaction use the values that it adds to an enum, as those migrations do.
+    if (op.get_bind().dialect.server_version_info or ())[:1] < (17,):
+        if paths[-1].name != LAST_OF_QUEUE:
+            raise RuntimeError(f"the procrastinate installed is newer than {LAST_OF_QUEUE}: PostgreSQL 17 is needed")
+        _run(SchemaManager.get_schema())
+        return
+    for path in paths:
         if path.name <= LAST_OF_QUEUE:
             _run(path.read_text("utf-8"))
 
