@@ -102,8 +102,8 @@ class Tables:
 
     def _lacks(self, what: str) -> NotInSnapshot:
         return NotInSnapshot(
-            f"{self._folder} lacks {what}, since it was written in format {self._manifest.format}: "
-            f"`sensedict files write {self._manifest.ref}` of this version writes all, or ask a service"
+            f"{self._folder} lacks {what}, since it was written in format {self._manifest.format}: ask a service, or "
+            f"remove the folder where the database is, and `sensedict files write {self._manifest.ref}` writes it anew"
         )
 
 

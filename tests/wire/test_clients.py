@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +21,8 @@ import pytest
 from running_service import Service
 from sensedict import wire
 from sensedict.client import AsyncSenseClient, SenseClient, SnapshotClient
-from sensedict.errors import ConfigurationError, MissingExtra, TooManyRequests, Unavailable
+from sensedict.errors import ConfigurationError, MissingExtra, NotInSnapshot, TooManyRequests, Unavailable
+from sensedict.fileset import MANIFEST, OF_LEXICON
 from sensedict.questions import Questions
 from sensedict.service import KEY
 from stub_service import INFO, Stub, ok, problem, safetensors
@@ -263,3 +266,20 @@ def test_a_file_set_without_pyarrow(monkeypatch: pytest.MonkeyPatch, published: 
         assert client.info().name == "tiny"
         with pytest.raises(MissingExtra, match=r"pip install 'sensedict\[snapshot\]'"):
             client.word("hot")
+
+
+def test_a_file_set_of_the_first_format(published: Any, tmp_path: Path) -> None:
+    """It holds a part of the lexicon: what is there is answered, the rest is an error, never half an answer."""
+    folder = Path(shutil.copytree(published.folder, tmp_path / "tiny@1"))
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["record"]
+    left = {*OF_LEXICON} - {"relations.parquet"}
+    files = {name: entry for name, entry in manifest["files"].items() if name not in left}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": 1, "files": files}))
+    with SnapshotClient(folder) as old, SnapshotClient(published.folder) as new:
+        assert old.info() == new.info().model_copy(update={"published_at": None})
+        assert old.token(1) == new.token(1)
+        assert old.neighbours(3) == new.neighbours(3)
+        for ask in (lambda: old.word("hot"), lambda: old.explain(next(new.relations("hot")).id)):
+            with pytest.raises(NotInSnapshot, match=r"lacks .*\.parquet, since .* format 1: ask"):
+                ask()
