@@ -24,6 +24,8 @@ WORD = "/v1/dictionaries/tiny@1/senses"
 BULK = "/v1/dictionaries/tiny@1:getSenses"
 ROUTES = {WORD: "/v1/dictionaries/{ref}/senses", BULK: "/v1/dictionaries/{ref}:getSenses"}
 
+A_CONNECTION_EACH = httpx.Limits(max_keepalive_connections=0)  # either process may take it
+
 
 def count(found: dict[str, float], route: str, method: str = "GET", status: int = 200) -> float:
     return found.get(f"sensedict_request_seconds_count{{method={method},route={route},status={status}}}", 0)
@@ -71,31 +73,29 @@ def test_several_processes_answer_for_all(
     temporary, options = tmp_path / "temporary", ("--workers", "2")
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    with running_service(published.settings, tmp_path / "log", options=options) as service:
-        until(service, "sensedict_pool_connections", 20)
-        for _ in range(20):  # a connection each: either process may take it
-            httpx.get(service.url + WORD, params={"word": "hot"}).raise_for_status()
+    with (
+        running_service(published.settings, tmp_path / "log", options=options) as service,
+        httpx.Client(base_url=service.url, timeout=20, limits=A_CONNECTION_EACH) as http,
+    ):
+        until(http, "sensedict_pool_connections", 20)
+        for _ in range(20):
+            http.get(WORD, params={"word": "hot"}).raise_for_status()
         for _ in range(6):
-            assert count(fresh(service), ROUTES[WORD]) == 20
+            assert count(numbers(http), ROUTES[WORD]) == 20
         killed = psutil.Process(service.process.pid).children()[-1]
         os.kill(killed.pid, signal.SIGKILL)
         psutil.wait_procs([killed], timeout=20)
-        until(service, "sensedict_pool_connections", 20)  # its successor's in place of its own
-        assert count(fresh(service), ROUTES[WORD]) == 20  # what it answered stays
+        until(http, "sensedict_pool_connections", 20)  # its successor's in place of its own
+        assert count(numbers(http), ROUTES[WORD]) == 20  # what it answered stays
     assert list(temporary.iterdir()) == []
 
 
-def fresh(service: Service) -> dict[str, float]:
-    with httpx.Client(base_url=service.url, timeout=20) as http:
-        return numbers(http)
-
-
-def until(service: Service, name: str, value: float) -> None:
+def until(http: httpx.Client, name: str, value: float) -> None:
     deadline, found = time.monotonic() + 30, None
     while found != value:
         assert time.monotonic() < deadline, found
         with suppress(httpx.TransportError):  # taken by the process that was killed
-            found = fresh(service)[name]
+            found = numbers(http)[name]
         time.sleep(0.1)
 
 
