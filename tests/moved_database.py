@@ -82,7 +82,15 @@ def plain(url: URL) -> str:
 
 def back_up(url: URL, folder: Path) -> None:
     """The two commands of docs/backup.md; the programs are those of the newer server."""
-    roles = ["pg_dumpall", "--roles-only", "--dbname", plain(url), "--file", str(folder / "roles.sql")]
+    roles = [
+        "pg_dumpall",
+        "--roles-only",
+        "--no-role-passwords",
+        "--dbname",
+        plain(url),
+        "--file",
+        str(folder / "roles.sql"),
+    ]
     whole = ["pg_dump", "--format=custom", "--dbname", plain(url), "--file", str(folder / "sensedict.dump")]
     for command in (roles, whole):
         subprocess.run([program(command[0]), *command[1:]], check=True, capture_output=True)
