@@ -91,7 +91,7 @@ def back_up(url: URL, folder: Path) -> None:
         "--file",
         str(folder / "roles.sql"),
     ]
-    whole = ["pg_dump", "--format=custom", "--dbname", plain(url), "--file", str(folder / "sensedict.dump")]
+    whole = ["pg_dump", "--format=custom", *to, str(folder / "sensedict.dump")]
     for command in (roles, whole):
         subprocess.run([program(command[0]), *command[1:]], check=True, capture_output=True)
 
