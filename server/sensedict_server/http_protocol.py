@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 import uuid
 from typing import Any
 
@@ -111,6 +112,9 @@ class BoundedProtocol(H11Protocol):
 
     def _look(self, before: int) -> None:
         if before - self.transport.get_write_buffer_size() < SLOWEST * STALL_SECONDS:
+            found = self.transport.get_extra_info("socket")
+            if found is not None:  # or the system goes on to hold, and to offer, what is in its own buffers
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
         else:
             self._look_again()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 import time
@@ -152,11 +153,14 @@ def test_more_than_a_share() -> None:
 
 
 def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.2)
-    with serving(Limits()) as url, connected(url) as client:
-        client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        time.sleep(1.0)  # long enough for the buffers of the system to be full, and for a look at them
-        assert len(rest(client)) < BIG
+    with serving(Limits()) as url:
+        with monkeypatch.context() as patched, connected(url) as client:
+            patched.setattr(http_protocol, "STALL_SECONDS", 0.2)
+            client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            ending = select.poll()
+            ending.register(client, 0)  # nothing but the end of the connection
+            assert ending.poll(30_000)
+            assert len(rest(client)) < BIG
         with connected(url) as reader:
             reader.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert len(rest(reader)) > BIG
