@@ -82,15 +82,8 @@ def plain(url: URL) -> str:
 
 def back_up(url: URL, folder: Path) -> None:
     """The two commands of docs/backup.md; the programs are those of the newer server."""
-    roles = [
-        "pg_dumpall",
-        "--roles-only",
-        "--no-role-passwords",
-        "--dbname",
-        plain(url),
-        "--file",
-        str(folder / "roles.sql"),
-    ]
+    to = ["--dbname", plain(url), "--file"]
+    roles = ["pg_dumpall", "--roles-only", "--no-role-passwords", *to, str(folder / "roles.sql")]
     whole = ["pg_dump", "--format=custom", *to, str(folder / "sensedict.dump")]
     for command in (roles, whole):
         subprocess.run([program(command[0]), *command[1:]], check=True, capture_output=True)
