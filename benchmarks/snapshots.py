@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -55,6 +56,7 @@ def main() -> None:
             _timed(took, "import (check, load)", lambda: import_staged(other, there.files, staged, Because("b", "b")))
     for settings in (here, there):
         embedded.stop(settings.embedded)
+    shutil.rmtree(home)
     senses = asked.tokens * asked.k
     rows = senses * 2 + asked.tokens + asked.relations * 2
     print(f"{size / 1e6:,.0f} MB, {senses:,} senses, about {rows:,} rows with contexts, words and relations")
@@ -63,9 +65,10 @@ def main() -> None:
 
 
 def _timed(took: dict[str, float], what: str, work):  # type: ignore[no-untyped-def]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     done = work()
     took[what] = time.perf_counter() - begun
+    print(f"{what}: {time.process_time() - used:.2f} s of this process's CPU", file=sys.stderr)
     return done
 
 

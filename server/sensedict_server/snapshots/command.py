@@ -33,7 +33,7 @@ from sensedict_server.snapshots.staging import PIECE, Staged, pieces_of, receive
 
 @click.group()
 def snapshot() -> None:
-    """Export, import or verify a dictionary, with its lexicon, as one file."""
+    """Export, import or verify a dictionary as one file."""
 
 
 @snapshot.command()
