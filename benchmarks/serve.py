@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import numpy as np
 import serve_dictionary
 import torch
@@ -91,9 +92,9 @@ def _against_bare(dim: int, batch: Batch, url: str, bare: str) -> list[Row]:
 
 
 def _whole_client(dim: int, batch: Batch, url: str, bare: str) -> list[Row]:
-    """From arrays to tensors, httpx and all, against bare answers of which nothing is made."""
+    """From arrays to tensors by `SenseClient`, against httpx, its transport, with ready bytes."""
     rows = []
-    with SenseClient(url, "made@1") as client:
+    with SenseClient(url, "made@1") as client, httpx.Client(base_url=bare) as plain:
 
         def vectors(answers: int) -> None:
             for _ in range(answers):
@@ -108,9 +109,16 @@ def _whole_client(dim: int, batch: Batch, url: str, bare: str) -> list[Row]:
             kinds.insert(0, ("candidates", candidates, _candidates(batch), 50))
         for kind, ask, requests, answers in kinds:
             with closing(Load(url, requests)) as load:
-                sizes = load.sizes()
-            found = [_row(f"{kind}-{dim} client vs bare", ask, peer, answers) for peer in _bare(bare, requests, sizes)]
-            rows.append(min(found, key=lambda row: row.ratio))
+                sent = [
+                    (f"/pieces/{size}", _body(request)) for size, request in zip(load.sizes(), requests, strict=True)
+                ]
+
+            def peer(answers: int, sent: list[tuple[str, bytes]] = sent) -> None:
+                for _ in range(answers):
+                    for path, body in sent:
+                        plain.post(path, content=body, headers={"accept-encoding": "identity"}).raise_for_status()
+
+            rows.append(_row(f"{kind}-{dim} client vs httpx bare", ask, peer, answers))
     return rows
 
 
@@ -177,11 +185,15 @@ def _against_rows(batch: Batch, url: str, engine: Engine, home: Path, log: Path)
 
 def _bare(url: str, requests: list[bytes], sizes: list[int]) -> list[Load]:
     """Both ways of sending ready bytes, in answer to the same bodies."""
-    bodies = [request.partition(b"\r\n\r\n")[2] for request in requests]
+    asked = list(zip(sizes, map(_body, requests), strict=True))
     return [
-        Load(url, [post(f"/{how}/{n}", body, SAFETENSORS, SAFETENSORS) for n, body in zip(sizes, bodies, strict=True)])
+        Load(url, [post(f"/{how}/{size}", body, SAFETENSORS, SAFETENSORS) for size, body in asked])
         for how in ("whole", "pieces")
     ]
+
+
+def _body(request: bytes) -> bytes:
+    return request.partition(b"\r\n\r\n")[2]
 
 
 def _row(name: str, ours: Asking, peer: Asking, answers: int, rounds: int = ROUNDS) -> Row:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from itertools import cycle
 from urllib.parse import urlsplit
 
+_KEPT = 2.0  # seconds; uvicorn ends a connection that is idle for 5
 _HEAD = 4096  # bytes; an answer's head is a few hundred
 
 
@@ -19,12 +21,16 @@ class Connection:
 
     def __init__(self, url: str, source: str) -> None:
         parts = urlsplit(url)
-        self._socket = socket.create_connection((parts.hostname or "", parts.port or 0), source_address=(source, 0))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._to, self._source = (parts.hostname or "", parts.port or 0), (source, 0)
+        self._socket = socket.create_connection(self._to, source_address=self._source)
+        self._used = time.monotonic()
         self._memory = memoryview(bytearray(_HEAD))
 
     def ask(self, request: bytes) -> memoryview:
         """The body of the answer, valid until the next is asked for."""
+        if time.monotonic() - self._used > _KEPT:
+            self.close()
+            self._socket = socket.create_connection(self._to, source_address=self._source)
         self._socket.sendall(request)
         got = 0
         while (end := bytes(self._memory[:got]).find(b"\r\n\r\n")) < 0:
@@ -42,6 +48,7 @@ class Connection:
             while bytes(self._memory[max(0, got - 5) : got]) != b"0\r\n\r\n":
                 self._grow(got, got + _HEAD)
                 got += self._receive(got, len(self._memory))
+        self._used = time.monotonic()
         return self._memory[end + 4 : got]
 
     def _grow(self, got: int, needed: int) -> None:
