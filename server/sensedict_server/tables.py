@@ -46,6 +46,7 @@ words = Table(
     comment="Every word of any lexicon",
 )
 Index("ix_words_folded", func.lower(words.c.text))
+Index("ix_words_prefix", func.lower(words.c.text).label("folded"), postgresql_ops={"folded": "text_pattern_ops"})
 
 lexicons = Table(
     "lexicons",
@@ -250,6 +251,12 @@ tokens = Table(
     comment="The teacher's vocabulary",
 )
 Index("ix_tokens_folded", tokens.c.dictionary_id, func.lower(tokens.c.text))
+Index(
+    "ix_tokens_prefix",
+    tokens.c.dictionary_id,
+    func.lower(tokens.c.text).label("folded"),
+    postgresql_ops={"folded": "text_pattern_ops"},
+)
 
 dictionary_words = Table(
     "dictionary_words",

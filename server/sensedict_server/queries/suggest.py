@@ -28,8 +28,8 @@ def words_beginning(connection: Connection, dictionary_id: int, prefix: str, lim
 
     Tokens have senses; a word of relations may have none, and of the next few those with senses come first. Tokens that
     begin no word come last: most are pieces of one.
-    The prefix is searched for in the indexes of folded texts, which needs a database of the collation C or C.UTF-8;
-    under another all texts are read.
+    The prefix is searched for in the indexes of folded texts in the order of their characters, whatever the database's
+    collation.
     """
     values = {"dictionary_id": dictionary_id, "prefix": prefix, "most": limit}
 
