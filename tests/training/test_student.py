@@ -25,7 +25,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_cut_student_is_the_teachers_first_layers(tmp_path: Path, tied: bool) -> None:
     teacher = load_teacher(str(save_tiny_teacher(tmp_path / "t", tied=tied)))
-    student = cut_student(teacher, layers=3, trainable=1)
+    student = cut_student(teacher, 3, trainable=1)
     assert student.config.num_hidden_layers == 3
     theirs = teacher.model.state_dict()
     for name, weight in student.state_dict().items():

@@ -12,11 +12,13 @@ from typing import Any
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.distil.draws import Sampling
+from sensedict_trainer.distil.layers import CHOICES, Choice
 from sensedict_trainer.distil.objective import NAMED, kinds, term_names
 from sensedict_trainer.distil.terms.sense import SenseLoss
-from sensedict_trainer.distil.terms.term import StateTerm, Term
+from sensedict_trainer.distil.terms.term import HeadTerm, StateTerm, Term
 
 OBJECTIVES = tuple(NAMED)  # what a comparison trains
+_HIGHEST_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Recipe:
             where DSKD has its sense loss: the control without a dictionary. Or any sum of terms, `ce + rkl + sense`.
         terms: settings of terms that differ from their defaults, by name; a recipe may have some that its objective
             does not use.
-        layers: share of the teacher's layers that the student has; trainable: of them, the last so many are trained.
+        layers: share of the teacher's layers that the student has; choice: which ones, see `choose_layers`; trainable:
+            of them, the last so many are trained.
         nearest: p, senses chosen of the positives and of the negatives.
         fraction, minimum, neighbours: see `draws.Sampling`.
         lr, weight_decay, warmup, clip: of AdamW with a cosine; warmup a share of the steps; clip the gradient's norm, 0
@@ -40,6 +43,7 @@ class Recipe:
     objective: str = "dskd"
     terms: Mapping[str, Term] = field(default_factory=dict)
     layers: float = 0.5
+    choice: Choice = "first"
     trainable: int = 2
     nearest: int = 5
     fraction: float = 0.4
@@ -70,6 +74,7 @@ class Recipe:
         weights = ("weight_decay", "clip", "minimum")
         return [
             ("layers", 0 < self.layers <= 1, "a share of the teacher's layers, above 0 and at most 1"),
+            ("choice", self.choice in CHOICES, f"one of {', '.join(CHOICES)}"),
             ("lr", self.lr > 0, "above 0"),
             ("fraction", 0 <= self.fraction <= 1, "from 0 to 1"),
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
@@ -99,6 +104,11 @@ class Recipe:
         return any(isinstance(term, StateTerm) and term.needs_senses for term in self.active.values())
 
     @property
+    def reads_teacher(self) -> bool:
+        """Whether some term compares with the teacher; CE alone does not."""
+        return any(not isinstance(term, HeadTerm) or term.needs_teacher for term in self.active.values())
+
+    @property
     def needs_units(self) -> bool:
         """Whether distances of the dictionary must be measured before the first step."""
         return any(isinstance(term, SenseLoss) and term.needs_units for term in self.active.values())
@@ -126,7 +136,8 @@ def load_recipe(
         changes: fields to change; None changes nothing.
 
     Raises:
-        InvalidInput: no such recipe, a broken file, an unknown field, or a value of another type.
+        InvalidInput: no such recipe, a broken file, an unknown field, a value of another type, or one out of all
+            proportion.
     """
     inside = files("sensedict_trainer.distil").joinpath("recipes", f"{name_or_file}.toml")
     try:
@@ -149,7 +160,13 @@ def load_recipe(
     tables = {name: values.pop(name) for name in kinds() if name in values}
     terms = {name: kinds()[name](**_checked(table, kinds()[name], where, name)) for name, table in tables.items()}
     plain = _checked(values, Recipe, where)
-    return replace(Recipe(**plain, terms=terms), **{k: value for k, value in changes.items() if value is not None})
+    recipe = replace(Recipe(**plain, terms=terms), **{k: value for k, value in changes.items() if value is not None})
+    if recipe.lr > _HIGHEST_RATE:
+        raise InvalidInput(
+            f"{where} has lr = {recipe.lr:g}: AdamW moves each weight by about as much at each step, so this is taken "
+            f"for a slip; usual are {Recipe.lr:g} to 3e-3"
+        )
+    return recipe
 
 
 def recipe_names() -> list[str]:

@@ -1,8 +1,10 @@
-"""The student: the teacher's first layers, the last of which are trained (DSKD §4)."""
+"""The student: some of the teacher's layers, the last of which are trained (DSKD §4)."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,14 +17,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def cut_student(teacher: Teacher, layers: int, trainable: int) -> PreTrainedModel:
-    """A model of the teacher's first layers with its embeddings, final norm and head; all but the last layers frozen.
+def cut_student(teacher: Teacher, kept: int | Sequence[int], trainable: int) -> PreTrainedModel:
+    """A model of some of the teacher's layers with its embeddings, final norm and head; all but the last layers frozen.
 
-    It is built from a new config and a slice of the teacher's state dict, in the teacher's dtype; the layers that are
+    It is built from a new config and a part of the teacher's state dict, in the teacher's dtype; the layers that are
     trained are in float32, as master weights.
 
     Args:
-        layers: of the student, fewer than the teacher's or as many.
+        kept: numbers of the teacher's layers, rising; or how many, then its first.
         trainable: layers at its end that get a gradient.
 
     Raises:
@@ -30,27 +32,41 @@ def cut_student(teacher: Teacher, layers: int, trainable: int) -> PreTrainedMode
     """
     from transformers import AutoModelForCausalLM
 
-    if not 1 <= trainable <= layers <= teacher.layers:
+    kept = range(kept) if isinstance(kept, int) else list(kept)
+    rising = all(first < second for first, second in pairwise(kept)) and set(kept) <= set(range(teacher.layers))
+    if not 1 <= trainable <= len(kept) or not rising:
+        named = f"{len(kept)} layers" if kept == range(len(kept)) else f"the layers {', '.join(map(str, kept))}"
         raise ConfigurationError(
-            f"a student of {layers} layers with {trainable} trained cannot be cut from a teacher of {teacher.layers}"
+            f"a student of {named} with {trainable} trained cannot be cut from a teacher of {teacher.layers}"
         )
+    config = copy.deepcopy(teacher.model.config)
+    _keep(config.get_text_config(), kept)
     student: PreTrainedModel = AutoModelForCausalLM.from_config(
-        _sliced_config(teacher, layers),
+        config,
         dtype=teacher.dtype,
         attn_implementation=teacher.model.config._attn_implementation,
         trust_remote_code=False,
     )
-    prefix = _layers_prefix(teacher.model)
-    kept = {
-        name: weight
-        for name, weight in teacher.model.state_dict().items()
-        if not name.startswith(prefix) or int(name.removeprefix(prefix).partition(".")[0]) < layers
-    }
-    student.load_state_dict(kept, strict=True)
+    student.load_state_dict(_kept_weights(teacher.model, kept), strict=True)
     student.generation_config = copy.deepcopy(teacher.model.generation_config)  # how it stops, and samples
     student.to(teacher.device).requires_grad_(False)
-    decoder_layers(student)[layers - trainable :].to(torch.float32).requires_grad_(True)
+    decoder_layers(student)[len(kept) - trainable :].to(torch.float32).requires_grad_(True)
     return student.eval()  # no dropout: the paper's losses compare with a fixed teacher
+
+
+def _kept_weights(model: PreTrainedModel, kept: Sequence[int]) -> dict[str, Tensor]:
+    """A model's weights without the layers that are left out; those kept are numbered anew."""
+    prefix = _layers_prefix(model)
+    place = {layer: number for number, layer in enumerate(kept)}
+    weights = {}
+    for name, weight in model.state_dict().items():
+        if name.startswith(prefix):
+            layer, dot, inner = name.removeprefix(prefix).partition(".")
+            if int(layer) not in place:
+                continue
+            name = f"{prefix}{place[int(layer)]}{dot}{inner}"
+        weights[name] = weight
+    return weights
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -59,10 +75,17 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     Raises:
         ConfigurationError: an architecture that keeps them elsewhere.
     """
-    found = getattr(model.get_decoder() or model.base_model, "layers", None)
-    if not isinstance(found, nn.ModuleList):
-        raise ConfigurationError(f"{type(model).__name__} has no list of decoder layers: it cannot be cut")
-    return found
+    backbone = model.get_decoder() or model.base_model
+    layers: nn.ModuleList = getattr(backbone, _layers_name(backbone))
+    return layers
+
+
+def _layers_name(backbone: nn.Module) -> str:
+    """What the backbone calls its layers: `layers`, in GPT-2 and its like `h`."""
+    for name in ("layers", "h"):
+        if isinstance(getattr(backbone, name, None), nn.ModuleList):
+            return name
+    raise ConfigurationError(f"{type(backbone).__name__} has no list of decoder layers: it cannot be cut")
 
 
 def to_save(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
@@ -73,7 +96,7 @@ def to_save(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 class Tail(nn.Module):
     """The student's last layers and final norm, run from the hidden states that enter them.
 
-    The layers before them are frozen and the teacher's own, so the teacher's pass gives those states (METHOD §6). The
+    The layers before them are frozen, so what enters them need not be computed anew at each step (METHOD §6). The
     modules are shared with the student, not copied.
     """
 
@@ -83,7 +106,9 @@ class Tail(nn.Module):
         view = copy.copy(backbone)
         view._modules = dict(backbone._modules)
         layers = decoder_layers(student)
-        view.layers = layers[len(layers) - trainable :]
+        setattr(view, _layers_name(backbone), layers[len(layers) - trainable :])
+        if hasattr(view, "wpe"):  # GPT-2 adds positions to what enters it, and the states have them
+            view.wpe = _NoPositions()
         view.config = _last_layers(backbone.config, trainable)
         self.view = view
 
@@ -91,6 +116,13 @@ class Tail(nn.Module):
         """(B, T, D) last hidden states, of states (B, T, D) that enter the first trained layer; mask (B, T)."""
         states: Tensor = self.view(inputs_embeds=entering, attention_mask=mask, use_cache=False).last_hidden_state
         return states
+
+
+class _NoPositions(nn.Module):
+    """In place of a table of positions: adds nothing."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return positions.new_zeros((), dtype=torch.bool)  # adding false leaves a state's bits and dtype as they are
 
 
 def _layers_prefix(model: PreTrainedModel) -> str:
@@ -101,22 +133,16 @@ def _layers_prefix(model: PreTrainedModel) -> str:
     raise ConfigurationError(f"{type(model).__name__} hides its decoder layers: it cannot be cut")
 
 
-def _sliced_config(teacher: Teacher, layers: int) -> Any:
-    config = copy.deepcopy(teacher.model.config)
-    text = config.get_text_config()
-    _slice(text, slice(0, layers), teacher.layers)
-    return config
-
-
 def _last_layers(config: Any, trainable: int) -> Any:
-    sliced = copy.deepcopy(config)
-    _slice(sliced, slice(config.num_hidden_layers - trainable, None), config.num_hidden_layers)
-    return sliced
+    last = copy.deepcopy(config)
+    _keep(last, range(config.num_hidden_layers - trainable, config.num_hidden_layers))
+    return last
 
 
-def _slice(config: Any, part: slice, layers: int) -> None:
-    """Cut what a config says layer by layer, such as which of them attend to a sliding window."""
+def _keep(config: Any, kept: Sequence[int]) -> None:
+    """Leave of what a config says layer by layer, such as which of them attend to a sliding window, what is kept."""
+    layers = config.num_hidden_layers
     for name, value in list(vars(config).items()):
-        if isinstance(value, list | tuple) and len(value) == layers and name.startswith("layer"):
-            setattr(config, name, value[part])
-    config.num_hidden_layers = len(range(layers)[part])
+        if isinstance(value, list | tuple) and len(value) == layers and "layer" in name:
+            setattr(config, name, [value[layer] for layer in kept])
+    config.num_hidden_layers = len(kept)
