@@ -21,7 +21,7 @@ from sensedict.source import SenseSource
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.recipe import OBJECTIVES, Recipe
 from sensedict_trainer.distil.student import cut_student, to_save
-from sensedict_trainer.distil.trunk import Trunk
+from sensedict_trainer.distil.trunk import trunk_of
 from sensedict_trainer.evaluate import evaluate_text
 from sensedict_trainer.gguf import ORIGIN
 from sensedict_trainer.results import Results, Row, read_json, write_json
@@ -102,7 +102,8 @@ def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Pa
         scores.row("teacher", None, teacher.layers, lambda: teacher.model),
         scores.row("untrained", None, layers, lambda: to_save(cut_student(teacher, layers, trainable), teacher.dtype)),
     ]
-    trunk = Trunk(teacher, layers - trainable, experiment.training)
+    untrained = cut_student(teacher, layers, trainable)
+    trunk = trunk_of(teacher, untrained, trainable, experiment.training, options.activations)
     for seed in experiment.seeds:
         for objective in OBJECTIVES:
             recipe = replace(experiment.recipe, objective=objective, seed=seed)

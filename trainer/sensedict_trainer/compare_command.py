@@ -66,6 +66,7 @@ def compare(
     cache_mb: int,
     micro_batch: int | None,
     patience: float,
+    activations: Path | None,
     fresh: bool,
 ) -> None:
     """Train KD, DSKD and a control on the same text and seeds, score them on held-out text, and write a report.
@@ -89,7 +90,7 @@ def compare(
     questions = [load_task(name, path, task_limit, task_shots) for name, path in map(parse_task_option, tasks)]
     lexicon = None if edges is None else read_lexicon(edges)
     before = [] if stages is None else read_stages(stages)
-    options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh)
+    options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh, activations=activations)
     with open_source(dictionary, server, snapshot, patience) as source:
         click.echo(describe_senses(source.identity))  # asks the service whether it has it
         loaded = load_teacher(teacher, dtype, device)

@@ -55,6 +55,11 @@ _RUN = (
         "--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device."
     ),
     click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: a batch]"),
+    click.option(
+        "--activations",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of a cache of what is frozen, for all runs over this text; it is made where it is missing.",
+    ),
     click.option("--fresh", is_flag=True, help="Throw away what an earlier run left in the folder."),
 )
 
@@ -73,7 +78,7 @@ def dictionary_options(command: Command) -> Command:
 
 
 def run_options(command: Command) -> Command:
-    """Give a command `dtype`, `device`, `cache_mb`, `micro_batch` and `fresh`."""
+    """Give a command `dtype`, `device`, `cache_mb`, `micro_batch`, `activations` and `fresh`."""
     return _add(_RUN, command)
 
 

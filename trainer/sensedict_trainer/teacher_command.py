@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from sensedict.paths import package_path
+from sensedict_trainer.options import dictionary_options, open_source, setting_option
+from sensedict_trainer.text_sources import KINDS
 
 
 @click.group()
@@ -27,6 +31,62 @@ def convert(gguf: str, folder: Path, dtype: str) -> None:
 
     written = convert_gguf(package_path(gguf), folder, dtype)
     click.echo(f"{folder}: {'converted' if written else 'already converted'}, {dtype}")
+
+
+@teacher.command()
+@click.option(
+    "--teacher", "name", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name."
+)
+@click.option("--text", required=True, multiple=True, metavar="SOURCE", help=f"Text to train on. Repeatable. {KINDS}")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the states.")
+@click.option(
+    "--kind", required=True, type=click.Choice(["exact", "senses", "logits"]), help="What is kept of a state."
+)
+@click.option("--count", type=click.IntRange(1), help="Senses kept a position [default: 5], or tokens [default: 32].")
+@dictionary_options
+@click.option("--recipe", default="paper-llama3", show_default=True, help="Whose window the text is cut by.")
+@setting_option
+@click.option("--tokens", type=click.IntRange(8), help="Tokens of the text.  [default: all]")
+@click.option(
+    "--dtype", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16"]), help="Of the weights."
+)
+@click.option("--device", default="cpu", show_default=True, help="Where it runs, e.g. cuda.")
+def states(
+    name: str,
+    text: tuple[str, ...],
+    out: Path,
+    kind: Literal["exact", "senses", "logits"],
+    count: int | None,
+    dictionary: str | None,
+    server: str,
+    snapshot: Path | None,
+    patience: float,
+    recipe: str,
+    settings: tuple[str, ...],
+    tokens: int | None,
+    dtype: str,
+    device: str,
+) -> None:
+    """Run a teacher over text once and keep its states: `sensedict train --teacher-states OUT` then does not run it.
+
+    exact: last hidden states. senses: 5 bytes a sense, of a dictionary. logits: 6 bytes a token, the likeliest ones.
+    """
+    from sensedict_trainer.distil.recipe import load_recipe
+    from sensedict_trainer.distil.teacher_states import build_teacher_states
+    from sensedict_trainer.teacher import load_teacher
+    from sensedict_trainer.text import cut_windows
+    from sensedict_trainer.text_sources import check_sources, read_documents
+
+    check_sources(text)
+    window = load_recipe(recipe, settings=settings).window
+    opened = open_source(dictionary, server, snapshot, patience) if kind == "senses" else nullcontext()
+    with opened as source:
+        loaded = load_teacher(name, dtype, device)
+        click.echo(loaded.summary)
+        windows = cut_windows(read_documents(text), loaded.tokenizer, window, tokens)
+        kept = count or {"senses": 5, "logits": 32}.get(kind, 0)
+        build_teacher_states(out, loaded, windows, kind, kept, source)
+    click.echo(f"{out}: {sum(len(w.ids) for w in windows):,} tokens")
 
 
 @teacher.command()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from sensedict.errors import ConfigurationError, NotFinite, SenseDictError
 from sensedict.source import SenseSource
+from sensedict_trainer.distil.activations import FORMAT
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
 from sensedict_trainer.distil.draws import Draw
@@ -26,12 +27,14 @@ from sensedict_trainer.distil.interrupts import Interrupts
 from sensedict_trainer.distil.objective import kinds
 from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
 from sensedict_trainer.distil.recipe import Recipe
+from sensedict_trainer.distil.rows import manifest_key
 from sensedict_trainer.distil.schedule import batches, learning_rate
 from sensedict_trainer.distil.selection import Selection, select
 from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper, gradient_shares
 from sensedict_trainer.distil.student import Tail, cut_student
-from sensedict_trainer.distil.terms.term import Units
-from sensedict_trainer.distil.trunk import Trunk
+from sensedict_trainer.distil.teacher_states import StoredStates, open_teacher_states
+from sensedict_trainer.distil.terms.term import StateTerm, Units
+from sensedict_trainer.distil.trunk import NoTeacher, Trunk, trunk_of
 from sensedict_trainer.distil.units import measure_units
 from sensedict_trainer.teacher import Teacher, check_identity
 from sensedict_trainer.text import TokenWindow, text_hash
@@ -45,7 +48,7 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a run goes about its work; none of it decides the student.
+    """How a run goes about its work; but for its last two, none of it decides the student.
 
     Attributes:
         cache_bytes: of sense vectors on the device.
@@ -54,6 +57,9 @@ class TrainOptions:
         measure_every: steps between two measurements of each term's gradient, which cost a pass through the head.
         fresh: throw away what an earlier run left in the folder.
         name: shown by the progress bar.
+        activations: folder of a cache on disk of the frozen activations, see `activations`; None for memory alone. Its
+            rounding moves losses by some 1e-4.
+        teacher_states: folder with what stands for the teacher's states, see `teacher_states`; it then does not run.
     """
 
     cache_bytes: int = 256 * 2**20
@@ -62,6 +68,8 @@ class TrainOptions:
     measure_every: int = 5
     fresh: bool = False
     name: str = "train"
+    activations: Path | None = None
+    teacher_states: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ def train(
             )
     else:
         source = None
-    identity = _identity(recipe, teacher, windows, source)
+    identity = _identity(recipe, teacher, windows, source) | _stored(options)
     with WorkFolder(out, identity, options.fresh):
         run = _Run(recipe, teacher, windows, source, out, trunk, options)
         if not (out / STUDENT).is_dir():
@@ -156,7 +164,7 @@ class _Run:
         layers = recipe.student_layers(teacher.layers)
         self.student: PreTrainedModel = cut_student(teacher, layers, recipe.trainable)
         tail = Tail(self.student, recipe.trainable)
-        self.trunk = self._trunk or Trunk(teacher, layers - recipe.trainable, self.windows)
+        self.trunk = self._trunk or self._own_trunk()
         self.trunk.check(self.student, tail, self.batches[0])
         parameters = [weight for weight in self.student.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -177,6 +185,21 @@ class _Run:
             bar.update(self._tokens(start))
             bar.unpause()  # the rate is of this start's tokens
             self._steps(start, prepared, stepper, optimizer, history, bar)
+
+    def _own_trunk(self) -> Trunk:
+        """A trunk for this run alone; where nothing reads the teacher's last states, it does not run to its end."""
+        known: StoredStates | NoTeacher | None = None
+        if self.options.teacher_states is not None:
+            known = open_teacher_states(self.options.teacher_states, self.teacher, self.windows)
+            if known.kind == "logits" and any(isinstance(term, StateTerm) for term in self.recipe.active.values()):
+                raise ConfigurationError(
+                    f"{self.options.teacher_states} holds logits, and {self.recipe.objective} compares hidden states: "
+                    "use states of the kind senses or exact, or an objective of ce and kl"
+                )
+        elif not self.recipe.reads_teacher:
+            known = NoTeacher(self.teacher)
+        folder = self.options.activations
+        return trunk_of(self.teacher, self.student, self.recipe.trainable, self.windows, folder, known)
 
     def _steps(
         self,
@@ -298,6 +321,16 @@ def _identity(
         "text": text_hash(windows),
         "dictionary": None if source is None else source.identity.content_hash,
     }
+
+
+def _stored(options: TrainOptions) -> dict[str, Any]:
+    """What the student owes to states that are not the teacher's own to the last bit; empty where there are none."""
+    named: dict[str, Any] = {}
+    if options.activations is not None:
+        named["activations"] = FORMAT
+    if options.teacher_states is not None:
+        named["teacher states"] = manifest_key(options.teacher_states)
+    return named
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

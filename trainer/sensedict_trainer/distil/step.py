@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensedict_trainer.distil.cache import SenseCache
-from sensedict_trainer.distil.head import HeadLosses, Weighted, head_losses
+from sensedict_trainer.distil.head import Head, HeadLosses, Weighted, head_losses
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.distil.student import Tail
@@ -101,7 +101,7 @@ class Stepper:
             hidden = self.tail(states.entering, states.mask)  # (B, T, D)
         with_target = states.mask[:, 1:].bool()  # position i has a target when token i + 1 is real
         own, goal = hidden[:, :-1][with_target], states.hidden[:, :-1][with_target]  # (n, D)
-        head = self._head(own, goal, states.ids[:, 1:][with_target], denominators, share, measure)
+        head = self._head(own, goal, states.head, states.ids[:, 1:][with_target], denominators, share, measure)
         losses.add(head.values)
         pulls: dict[str, Tensor] = {}
         sampled = self._sampled(hidden, states, selections, denominators) if selections else None
@@ -121,7 +121,14 @@ class Stepper:
         torch.autograd.backward(total)
 
     def _head(
-        self, own: Tensor, goal: Tensor, targets: Tensor, denominators: Denominators, share: float, measure: bool
+        self,
+        own: Tensor,
+        goal: Tensor,
+        goal_head: Head,
+        targets: Tensor,
+        denominators: Denominators,
+        share: float,
+        measure: bool,
     ) -> HeadLosses:
         positions = max(denominators.positions, 1)
         weighted = {
@@ -136,7 +143,7 @@ class Stepper:
             goal,
             targets,
             student_head=FrozenHead(self.student),
-            teacher_head=FrozenHead(self.teacher.model),
+            teacher_head=goal_head,
             terms=weighted,
             measure=measure,
         )

@@ -25,6 +25,11 @@ from sensedict_trainer.text_sources import KINDS
 @setting_option
 @click.option("--tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of draws and order.  [default: the recipe's, 0]")
+@click.option(
+    "--teacher-states",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that `sensedict teacher states` made of this text: the teacher does not run.",
+)
 @run_options
 def train(
     teacher: str,
@@ -43,6 +48,8 @@ def train(
     cache_mb: int,
     micro_batch: int | None,
     patience: float,
+    activations: Path | None,
+    teacher_states: Path | None,
     fresh: bool,
 ) -> None:
     """Distil a student, with the dictionary or without.
@@ -67,7 +74,12 @@ def train(
         click.echo(loaded.summary)
         windows = cut_windows(read_documents(text), loaded.tokenizer, chosen.window, tokens)
         options = TrainOptions(
-            cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh, name=chosen.objective
+            cache_bytes=cache_mb * 2**20,
+            micro_batch=micro_batch,
+            fresh=fresh,
+            name=chosen.objective,
+            activations=activations,
+            teacher_states=teacher_states,
         )
         result = run(chosen, loaded, windows, source, out, options=options)
     click.echo(f"{result.student}: {result.tokens:,} tokens in {result.seconds:.0f} s; {result.history}")
