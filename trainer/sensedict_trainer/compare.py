@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sensedict.errors import InvalidInput
 from sensedict.source import SenseSource
+from sensedict_trainer.distil.layers import choose_layers
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.recipe import OBJECTIVES, Recipe
 from sensedict_trainer.distil.student import cut_student, to_save
@@ -96,20 +97,20 @@ def compare(
 def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Path, options: TrainOptions) -> list[Row]:
     """The teacher, the untrained student, and a trained one for each seed and objective."""
     scores = _Scores(experiment, teacher, out)
-    layers = experiment.recipe.student_layers(teacher.layers)
-    trainable = experiment.recipe.trainable
+    recipe, trainable = experiment.recipe, experiment.recipe.trainable
+    layers = recipe.student_layers(teacher.layers)
+    untrained = cut_student(teacher, choose_layers(recipe.choice, layers, teacher, experiment.training), trainable)
     rows = [
         scores.row("teacher", None, teacher.layers, lambda: teacher.model),
-        scores.row("untrained", None, layers, lambda: to_save(cut_student(teacher, layers, trainable), teacher.dtype)),
+        scores.row("untrained", None, layers, lambda: to_save(untrained, teacher.dtype)),
     ]
-    untrained = cut_student(teacher, layers, trainable)
     trunk = trunk_of(teacher, untrained, trainable, experiment.training, options.activations)
     for seed in experiment.seeds:
         for objective in OBJECTIVES:
-            recipe = replace(experiment.recipe, objective=objective, seed=seed)
+            changed = replace(recipe, objective=objective, seed=seed)
             run = f"runs/{objective}-seed{seed}"
             named = replace(options, name=f"{objective} seed {seed}", fresh=False)
-            trained = train(recipe, teacher, experiment.training, source, out / run, trunk, named)
+            trained = train(changed, teacher, experiment.training, source, out / run, trunk, named)
             row = scores.row(objective, seed, layers, partial(_load, trained.student, teacher))
             rows.append(
                 replace(row, trained_tokens=trained.tokens, seconds=trained.seconds, history=f"{run}/history.jsonl")

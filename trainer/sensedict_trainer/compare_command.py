@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,6 @@ from sensedict_trainer.options import describe_senses, dictionary_options, open_
 from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
-    from sensedict.source import SenseSource
     from sensedict_trainer.distil.recipe import Recipe
     from sensedict_trainer.report import Histories, Material
     from sensedict_trainer.teacher import Teacher
@@ -75,6 +74,7 @@ def compare(
     """
     from sensedict_trainer.compare import Experiment
     from sensedict_trainer.compare import compare as run
+    from sensedict_trainer.distil.card import relation_sources
     from sensedict_trainer.distil.loop import TrainOptions
     from sensedict_trainer.distil.recipe import OBJECTIVES, load_recipe
     from sensedict_trainer.report import Material, read_lexicon, read_stages
@@ -102,7 +102,7 @@ def compare(
             held_out=_windows(held_out, loaded, chosen, eval_tokens),
             tasks=questions,
         )
-        results = run(experiment, loaded, source, _sources(source), out, options)
+        results = run(experiment, loaded, source, relation_sources(source), out, options)
     histories: Histories = {
         objective: [read_json_lines(out / row.history) for row in results.of(objective) if row.history]
         for objective in OBJECTIVES
@@ -137,13 +137,3 @@ def _seeds(text: str) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
         raise click.BadParameter(f"{text!r}: different whole numbers with commas, as 0,1,2", param_hint="--seeds")
     return seeds
-
-
-def _sources(source: SenseSource) -> list[dict[str, Any]]:
-    """The sources of the dictionary's relations."""
-    from sensedict.client import SenseClient
-    from sensedict.snapshot import Snapshot
-
-    if isinstance(source, SenseClient):
-        return [entry.model_dump() for entry in source.info().sources]
-    return source.manifest.sources if isinstance(source, Snapshot) else []

@@ -66,7 +66,7 @@ def folder_of(name_or_folder: str, weights: bool = True) -> Path:
         raise ConfigurationError(f"convert it once with `sensedict teacher convert {folder} FOLDER`")
     if folder.is_absolute() or name_or_folder.startswith(("./", "../")) or name_or_folder.count("/") > 1:
         raise ConfigurationError(f"there is no folder {name_or_folder}")
-    wanted = ["*.json", "*.txt", "*.model", *(["model*.safetensors"] if weights else [])]
+    wanted = ["*.json", "*.txt", "*.model", "README.md", *(["model*.safetensors"] if weights else [])]
     try:
         return Path(snapshot_download(name_or_folder, allow_patterns=wanted))
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sensedict.errors import Corrupt
+from sensedict_trainer.distil.card import model_card
 from sensedict_trainer.distil.student import to_save
 from sensedict_trainer.work import readable
 
@@ -80,6 +81,7 @@ def save_student(out: Path, student: PreTrainedModel, teacher: Teacher, note: Ma
     to_save(student, teacher.dtype).save_pretrained(scratch)
     teacher.tokenizer.save_pretrained(scratch)
     (scratch / "sensedict-run.json").write_text(json.dumps(dict(note), indent=1))
+    (scratch / "README.md").write_text(model_card(note), encoding="utf-8")
     readable(scratch)
     scratch.rename(folder)
     for checkpoint in _checkpoints(out):

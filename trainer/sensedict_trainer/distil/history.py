@@ -1,18 +1,27 @@
-"""`history.jsonl`: what a run measured, a line a step."""
+"""`history.jsonl`: what a run measured, a line a step; and the same for TensorBoard."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from sensedict_trainer.distil.tensorboard import FOLDER, TensorBoard
 from sensedict_trainer.results import write_text
 
 
 class History:
-    """A run's record, opened after some steps; what a killed run wrote after its last checkpoint is cut off first."""
+    """A run's record, opened after some steps; what a killed run wrote after its last checkpoint is cut off first.
 
-    def __init__(self, path: Path, steps: int) -> None:
+    Args:
+        tensorboard: also write event files, into a folder beside it.
+
+    Raises:
+        MissingExtra: they are wanted, and TensorBoard is not installed.
+    """
+
+    def __init__(self, path: Path, steps: int, tensorboard: bool = False) -> None:
+        self._board = TensorBoard(path.parent / FOLDER, steps) if tensorboard else None
         kept = []
         if path.exists() and steps:
             *whole, _cut = path.read_text("utf-8").split("\n")  # a kill may cut the last line in two
@@ -24,3 +33,12 @@ class History:
         """Write a step's values down."""
         with self._path.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            self._board.add(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._board is not None:
+            self._board.close()

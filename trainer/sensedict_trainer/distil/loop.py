@@ -20,12 +20,14 @@ from sensedict.errors import ConfigurationError, NotFinite, SenseDictError
 from sensedict.source import SenseSource
 from sensedict_trainer.distil.activations import FORMAT
 from sensedict_trainer.distil.cache import SenseCache
+from sensedict_trainer.distil.card import describe_run, last_losses
 from sensedict_trainer.distil.checkpoint import STUDENT, restore_checkpoint, save_checkpoint, save_student
 from sensedict_trainer.distil.draws import Draw
 from sensedict_trainer.distil.history import History
 from sensedict_trainer.distil.interrupts import Interrupts
-from sensedict_trainer.distil.objective import kinds
+from sensedict_trainer.distil.layers import choose_layers
 from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
+from sensedict_trainer.distil.progress import Progress
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.rows import manifest_key
 from sensedict_trainer.distil.schedule import batches, learning_rate
@@ -36,6 +38,7 @@ from sensedict_trainer.distil.teacher_states import StoredStates, open_teacher_s
 from sensedict_trainer.distil.terms.term import StateTerm, Units
 from sensedict_trainer.distil.trunk import NoTeacher, Trunk, trunk_of
 from sensedict_trainer.distil.units import measure_units
+from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.teacher import Teacher, check_identity
 from sensedict_trainer.text import TokenWindow, text_hash
 from sensedict_trainer.work import WorkFolder
@@ -57,6 +60,8 @@ class TrainOptions:
         measure_every: steps between two measurements of each term's gradient, which cost a pass through the head.
         fresh: throw away what an earlier run left in the folder.
         name: shown by the progress bar.
+        tensorboard: also write the history as event files for TensorBoard, into `out/tensorboard`.
+        text_sources: name and sha256 of each source of the text, for the model card.
         activations: folder of a cache on disk of the frozen activations, see `activations`; None for memory alone. Its
             rounding moves losses by some 1e-4.
         teacher_states: folder with what stands for the teacher's states, see `teacher_states`; it then does not run.
@@ -68,6 +73,8 @@ class TrainOptions:
     measure_every: int = 5
     fresh: bool = False
     name: str = "train"
+    tensorboard: bool = False
+    text_sources: tuple[tuple[str, str], ...] = ()
     activations: Path | None = None
     teacher_states: Path | None = None
 
@@ -124,12 +131,16 @@ def train(
             )
     else:
         source = None
-    identity = _identity(recipe, teacher, windows, source) | _stored(options)
+    kept = choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, windows)
+    identity = _identity(recipe, teacher, windows, source, kept) | _stored(options)
     with WorkFolder(out, identity, options.fresh):
-        run = _Run(recipe, teacher, windows, source, out, trunk, options)
+        run = _Run(recipe, teacher, windows, source, out, trunk, options, kept)
         if not (out / STUDENT).is_dir():
+            described = describe_run(teacher, windows, source, options.text_sources)
             run.go()
-            save_student(out, run.student, teacher, {**identity, "seconds": run.seconds})
+            losses = last_losses(read_json_lines(out / HISTORY))
+            note = {**identity, "seconds": run.seconds, "losses": losses, "run": described}
+            save_student(out, run.student, teacher, note)
         return run.result()
 
 
@@ -145,9 +156,10 @@ class _Run:
         out: Path,
         trunk: Trunk | None,
         options: TrainOptions,
+        kept: Sequence[int],
     ) -> None:
         self.recipe, self.teacher, self.windows, self.source = recipe, teacher, windows, source
-        self.out, self.options = out, options
+        self.out, self.options, self.kept = out, options, kept
         self.batches = list(batches(recipe, windows))
         self.seconds = 0.0
         self._trunk = trunk
@@ -161,8 +173,7 @@ class _Run:
     def go(self) -> None:
         """Train to the end, from the last checkpoint where there is one."""
         recipe, teacher = self.recipe, self.teacher
-        layers = recipe.student_layers(teacher.layers)
-        self.student: PreTrainedModel = cut_student(teacher, layers, recipe.trainable)
+        self.student: PreTrainedModel = cut_student(teacher, self.kept, recipe.trainable)
         tail = Tail(self.student, recipe.trainable)
         self.trunk = self._trunk or self._own_trunk()
         self.trunk.check(self.student, tail, self.batches[0])
@@ -174,17 +185,18 @@ class _Run:
         if self.source is not None and recipe.needs_units:
             units = measure_units(self.source, self.trunk, self.windows, recipe)
         stepper = Stepper(recipe, teacher, self.student, tail, cache, units)
-        history = History(self.out / HISTORY, start)
+        history = History(self.out / HISTORY, start, self.options.tensorboard)
         with ExitStack() as stack:
             prepared: Iterator[PreparedBatch] | Prefetcher = map(PreparedBatch, self.batches[start:])
             if self.source is not None:
                 prepared = stack.enter_context(
                     Prefetcher(self.batches[start:], self.source, cache, recipe.sampling, self._selections)
                 )
-            bar = stack.enter_context(tqdm(total=self._tokens(), unit="tok", unit_scale=True, desc=self.options.name))
-            bar.update(self._tokens(start))
-            bar.unpause()  # the rate is of this start's tokens
-            self._steps(start, prepared, stepper, optimizer, history, bar)
+            stack.enter_context(history)
+            progress = stack.enter_context(
+                Progress(self.options.name, len(self.batches), self._tokens(), (start, self._tokens(start)))
+            )
+            self._steps(start, prepared, stepper, optimizer, history, progress)
 
     def _own_trunk(self) -> Trunk:
         """A trunk for this run alone; where nothing reads the teacher's last states, it does not run to its end."""
@@ -208,7 +220,7 @@ class _Run:
         stepper: Stepper,
         optimizer: torch.optim.Optimizer,
         history: History,
-        bar: tqdm[Any],
+        progress: Progress,
     ) -> None:
         """Every step that is left; whatever stops them, what was done so far is saved."""
         done, steps = start, len(self.batches)
@@ -225,9 +237,9 @@ class _Run:
                         if isinstance(prepared, Prefetcher):
                             row["wait_share"] = (prepared.waited - waited) / seconds
                             waited = prepared.waited
-                        history.add({**row, "step": done, "tokens_per_second": row["tokens"] / seconds})
-                        bar.update(row["tokens"])
-                        bar.set_postfix(_shown(row), refresh=False)
+                        row |= {"step": done, "tokens_per_second": row["tokens"] / seconds}
+                        history.add(row)
+                        progress.step(row)
                         if done % self.options.checkpoint_every == 0 and done < steps:
                             save_checkpoint(self.out, done, self.seconds, self.student, optimizer)
         except (SenseDictError, KeyboardInterrupt) as error:
@@ -237,7 +249,7 @@ class _Run:
             where = f"stopped after step {done} of {steps}; the checkpoint is saved, run it again to go on"
             if isinstance(error, SenseDictError):
                 raise type(error)(f"{error.detail}; {where}") from error
-            bar.write(where, file=sys.stderr)
+            progress.write(where)
             raise
 
     def _update(
@@ -311,11 +323,16 @@ class _Run:
 
 
 def _identity(
-    recipe: Recipe, teacher: Teacher, windows: Sequence[TokenWindow], source: SenseSource | None
+    recipe: Recipe,
+    teacher: Teacher,
+    windows: Sequence[TokenWindow],
+    source: SenseSource | None,
+    kept: Sequence[int],
 ) -> dict[str, Any]:
     """What decides the student, as JSON."""
     return {
         "recipe": recipe.to_json(),
+        "layers": list(kept),
         "teacher": teacher.fingerprint,
         "dtype": teacher.dtype_name,
         "text": text_hash(windows),
@@ -331,8 +348,3 @@ def _stored(options: TrainOptions) -> dict[str, Any]:
     if options.teacher_states is not None:
         named["teacher states"] = manifest_key(options.teacher_states)
     return named
-
-
-def _shown(row: dict[str, Any]) -> dict[str, str]:
-    names = {**{name: name for name in kinds()}, "hit_rate": "hits"}
-    return {short: f"{row[name]:.3g}" for name, short in names.items() if row.get(name) is not None}

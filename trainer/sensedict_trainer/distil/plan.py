@@ -1,0 +1,295 @@
+"""What a run would cost, known before it: parameters, FLOPs, memory, time, and what it asks a dictionary for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sensedict_trainer.distil.cost import Flops, Parameters, count_flops, count_parameters
+from sensedict_trainer.distil.draws import expand
+from sensedict_trainer.distil.layers import choose_layers, shared_layers, some_windows
+from sensedict_trainer.distil.recipe import Recipe
+from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper
+from sensedict_trainer.distil.student import Tail, cut_student
+from sensedict_trainer.distil.terms.term import HeadTerm
+from sensedict_trainer.distil.trunk import NoTeacher, TeacherStates, Trunk
+from sensedict_trainer.teacher import Teacher, logit_rows
+from sensedict_trainer.text import TokenWindow
+
+if TYPE_CHECKING:
+    from sensedict.source import SenseSource
+    from sensedict_trainer.distil.loop import TrainOptions
+
+_REMEMBERED = 4 * 2**30  # bytes of frozen states that a trunk keeps in memory
+_ASKED = 1024  # tokens whose candidates are asked for at once
+_TIMED = 3  # micro-batches whose time is taken
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device, but for `states`, which are in main memory.
+
+    Attributes:
+        weights: teacher and student; optimizer: gradients and both moments, float32.
+        activations: kept for the backward pass of the longest micro-batch, measured; 0 where nothing was run.
+        senses: the table of sense vectors; logits: of both heads, a chunk of positions.
+        states: frozen states that are remembered.
+    """
+
+    weights: int
+    optimizer: int
+    activations: int
+    senses: int
+    logits: int
+    states: int
+
+    @property
+    def device(self) -> int:
+        """All but the states."""
+        return self.weights + self.optimizer + self.activations + self.senses + self.logits
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds a token, measured: of the frozen pass, and of a step without its sense loss."""
+
+    frozen: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What is asked of a dictionary: candidates of so many tokens, and at most so many senses of so many bytes."""
+
+    tokens: int
+    senses: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it is run.
+
+    Attributes:
+        kept: the teacher's layers that the student has; shared: of them, those that are run as the teacher's.
+        windows, tokens: of the text, an epoch; steps: of all epochs.
+        remembered: share of the text whose frozen states are; the rest are computed anew in each epoch.
+        reads: None for an objective without a dictionary.
+    """
+
+    recipe: Recipe
+    kept: tuple[int, ...]
+    shared: int
+    parameters: Parameters
+    flops: Flops
+    memory: Memory
+    windows: int
+    tokens: int
+    steps: int
+    remembered: float
+    rate: Rate
+    reads: Reads | None
+
+    def total(self, frozen: float, step: float) -> float:
+        """Of the whole run, what costs so much a token once and so much in each epoch."""
+        passes = 1 + (self.recipe.epochs - 1) * (1 - self.remembered)
+        return self.tokens * (passes * frozen + self.recipe.epochs * step)
+
+    def lines(self) -> Iterator[str]:
+        """The plan as a reader has it."""
+        return (f"{name:<26}{value}" for name, value in self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        flops, memory, parameters, recipe = self.flops, self.memory, self.parameters, self.recipe
+        yield "layers kept", f"{', '.join(map(str, self.kept))}; the last {recipe.trainable} are trained"
+        yield "parameters, teacher", f"{parameters.teacher:,}"
+        yield "parameters, student", f"{parameters.student:,}, of them {parameters.trained:,} trained"
+        yield "text", f"{self.tokens:,} tokens in {self.windows:,} windows, {recipe.epochs} epochs"
+        yield "steps", f"{self.steps:,}, each of {recipe.batch_size} windows"
+        yield (
+            "FLOPs a token, once",
+            (
+                f"teacher {_short(flops.teacher)}, of it shared {_short(flops.trunk)}; the student's own frozen layers "
+                f"{_short(flops.own_trunk)}"
+            ),
+        )
+        yield (
+            "FLOPs a token, each epoch",
+            (
+                f"trained layers {_short(flops.forward)} forward, {_short(flops.backward)} backward; heads "
+                f"{_short(flops.teacher_head)} teacher, {_short(flops.head)} student"
+            ),
+        )
+        yield "FLOPs of the run", _short(self.total(flops.frozen, flops.step))
+        yield (
+            "memory of the device",
+            f"{_size(memory.device)}: weights {_size(memory.weights)}, gradients and optimizer "
+            f"{_size(memory.optimizer)}, activations {_size(memory.activations)}, sense cache "
+            f"{_size(memory.senses)}, logits {_size(memory.logits)}",
+        )
+        yield "main memory", f"{_size(memory.states)} of remembered states, {self.remembered:.0%} of the text's"
+        whole = tqdm.format_interval(self.total(self.rate.frozen, self.rate.step))
+        yield (
+            "time",
+            f"{whole} at the rate of a few windows here: {self.rate.frozen * 1e3:.3g} ms a token once, "
+            f"{self.rate.step * 1e3:.3g} ms in each epoch",
+        )
+        yield (
+            "read of the dictionary",
+            (
+                "nothing"
+                if self.reads is None
+                else f"candidates of {self.reads.tokens:,} tokens; at most {self.reads.senses:,} senses, "
+                f"{_size(self.reads.bytes)}"
+            ),
+        )
+
+
+def make_plan(
+    recipe: Recipe,
+    teacher: Teacher,
+    windows: Sequence[TokenWindow],
+    source: SenseSource | None,
+    options: TrainOptions,
+) -> Plan:
+    """Count what can be counted, and run a few micro-batches for what must be measured; nothing is written.
+
+    Args:
+        source: the dictionary, which is asked for the candidates of the text's tokens; None for an objective without.
+
+    Raises:
+        ConfigurationError: a student that cannot be cut.
+    """
+    kept = choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, windows)
+    shared = min(shared_layers(kept), len(kept) - recipe.trainable)
+    tokens = sum(len(window.ids) for window in windows)
+    parameters = count_parameters(teacher, kept, recipe.trainable)
+    of_states = tokens * (2 if recipe.reads_teacher else 1) * teacher.dim * teacher.dtype.itemsize
+    remembered = min(1.0, _REMEMBERED / of_states)
+    size, longest = options.micro_batch or recipe.batch_size, max(len(window.ids) for window in windows)
+    rate, activations = _measure(recipe, teacher, kept, windows, size)
+    senses = 0
+    if source is not None and recipe.uses_senses:
+        senses = min(options.cache_bytes, 2 * source.identity.dim * source.identity.senses)
+    frozen_weights = parameters.teacher + parameters.student - parameters.trained
+    return Plan(
+        recipe=recipe,
+        kept=kept,
+        shared=shared,
+        parameters=parameters,
+        flops=count_flops(recipe, teacher, kept, [len(window.ids) for window in windows]),
+        memory=Memory(
+            weights=frozen_weights * teacher.dtype.itemsize + 4 * parameters.trained,
+            optimizer=3 * 4 * parameters.trained,
+            activations=activations,
+            senses=senses,
+            logits=2
+            * min(logit_rows(teacher.vocabulary_size), size * longest)
+            * teacher.vocabulary_size
+            * teacher.dtype.itemsize,
+            states=int(remembered * of_states),
+        ),
+        windows=len(windows),
+        tokens=tokens,
+        steps=recipe.epochs * -(-len(windows) // recipe.batch_size),
+        remembered=remembered,
+        rate=rate,
+        reads=_reads(recipe, windows, source),
+    )
+
+
+def _measure(
+    recipe: Recipe, teacher: Teacher, kept: Sequence[int], windows: Sequence[TokenWindow], size: int
+) -> tuple[Rate, int]:
+    """Seconds a token, and bytes that a micro-batch of the longest windows keeps for its backward pass."""
+    student = cut_student(teacher, kept, recipe.trainable)
+    tail = Tail(student, recipe.trainable)
+    frozen = len(kept) - recipe.trainable
+    trunk = Trunk(
+        teacher,
+        frozen,
+        [],
+        memory=0,
+        student=None if shared_layers(kept) >= frozen else student,
+        known=None if recipe.reads_teacher else NoTeacher(teacher),
+    )
+    heads = [name for name, term in recipe.active.items() if isinstance(term, HeadTerm)]
+    stepper = Stepper(replace(recipe, objective=" + ".join(heads or ["ce"])), teacher, student, tail, None)
+    at_once = min(size, 2) if teacher.device.type == "cpu" else size  # a CPU is as quick with few
+    sample = some_windows(windows, _TIMED * at_once)
+    longest = max(windows, key=lambda window: len(window.ids))
+    activations = size * _kept_bytes(teacher, tail, trunk.states([longest]))
+    times = []
+    for batch in (sample[start : start + at_once] for start in (0, *range(0, len(sample), at_once))):
+        positions = Denominators(sum(len(window.ids) - 1 for window in batch), 0)
+        before = _now(teacher)
+        states = trunk.states(batch)
+        between = _now(teacher)
+        stepper.backward(states, [], positions, BatchLosses(), 0.0, measure=False)
+        times.append((between - before, _now(teacher) - between))
+    tokens = sum(len(window.ids) for window in sample)
+    once, each = np.sum(times[1:], axis=0) / tokens  # the first batch came twice: it warmed up
+    return Rate(float(once), float(each)), activations
+
+
+def _now(teacher: Teacher) -> float:
+    """Seconds, when the device has done what it was given."""
+    if teacher.device.type != "cpu":
+        torch.accelerator.synchronize(teacher.device)
+    return time.perf_counter()
+
+
+def _kept_bytes(teacher: Teacher, tail: Tail, states: TeacherStates) -> int:
+    """What autograd keeps of the trained layers' pass, weights left out."""
+    kept: dict[int, int] = {}
+    weights = {weight.untyped_storage().data_ptr() for weight in tail.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    mixed = torch.autocast(teacher.device.type, teacher.dtype, enabled=teacher.dtype != torch.float32)
+    with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        held = tail(states.entering, states.mask)
+    del held  # until here, so that no storage was given to another tensor
+    return sum(kept.values())
+
+
+def _reads(recipe: Recipe, windows: Sequence[TokenWindow], source: SenseSource | None) -> Reads | None:
+    if source is None or not recipe.uses_dictionary:
+        return None
+    tokens = np.unique(np.concatenate([window.ids[1:] for window in windows])).astype(np.uint32)
+    if not recipe.uses_senses:
+        return Reads(len(tokens), 0, 0)
+    wanted = np.zeros(source.identity.senses, dtype=np.bool_)
+    for start in range(0, len(tokens), _ASKED):
+        found = source.candidate_sets(tokens[start : start + _ASKED])
+        for first, count in (
+            (found.own_first, found.own_count),
+            (found.synonyms.first, found.synonyms.count),
+            (found.antonyms.first, found.antonyms.count),
+        ):
+            wanted[expand(first, count)] = True
+    senses = int(wanted.sum())
+    return Reads(len(tokens), senses, senses * 2 * source.identity.dim)
+
+
+def _short(number: float) -> str:
+    """A large number in a few letters: 5.3 T."""
+    for unit, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number:.3g}"
+
+
+def _size(count: int) -> str:
+    return "0" if count == 0 else f"{_short(count)}B"
