@@ -27,7 +27,7 @@ def run(host: str, port: int, workers: int) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; a second signal ends at once what is still going on.
 
     New connections are refused from the first signal on. Requests have `GRACE` seconds to end; then their queries are
-    cancelled. The address must be free.
+    cancelled. Told once, the process ends with status 0. The address must be free.
     """
     config = uvicorn.Config(
         "sensedict_server.app:from_environment",
@@ -51,6 +51,9 @@ def run(host: str, port: int, workers: int) -> None:
         server.run([listening])
     except KeyboardInterrupt:
         pass
+    except SystemExit:  # what `serve` makes of SIGTERM, which uvicorn raises again when it has stopped
+        if not server.started or server.force_exit:
+            raise
     finally:
         threading.Thread(target=_leave_threads_behind, daemon=True).start()
     if not server.started:

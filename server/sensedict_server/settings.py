@@ -33,7 +33,8 @@ _OF_OTHERS = (
     "TEST_DATA",
     "PORT",
     "DATABASE_PORT",
-    "DATABASE_PASSWORD",
+    "DATABASE_MEMORY",
+    "DATABASE_CPUS",
     "KEY",
 )  # the tests, docker-compose.yml, clients
 

@@ -59,6 +59,7 @@ def test_a_url_that_is_none(tmp_path: Path, url: str) -> None:
         ("SENSEDICT_HOEM", "SENSEDICT_HOME"),
         ("SENSEDICT_POOLSIZE", "SENSEDICT_POOL_SIZE"),
         ("SENSEDICT_home", "SENSEDICT_HOME"),
+        ("SENSEDICT_DATABASE_PASSWORD", "SENSEDICT_DATABASE_PASSWORD_FILE"),  # compose's, once
     ],
 )
 def test_a_misspelt_name(tmp_path: Path, name: str, meant: str) -> None:
@@ -66,7 +67,7 @@ def test_a_misspelt_name(tmp_path: Path, name: str, meant: str) -> None:
         Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), name: "x"})
 
 
-@pytest.mark.parametrize("name", ["TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_PASSWORD", "COLOUR"])
+@pytest.mark.parametrize("name", ["TEST_DATA", "PORT", "DATABASE_PORT", "DATABASE_CPUS", "COLOUR"])
 def test_names_of_others(tmp_path: Path, name: str) -> None:
     Settings.from_environment({"SENSEDICT_HOME": str(tmp_path), f"SENSEDICT_{name}": "x"})
 

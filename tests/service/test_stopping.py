@@ -93,3 +93,11 @@ def test_what_was_begun_is_finished_unless_a_second_signal_comes(
             service.process.wait(timeout=GRACE - 10)  # the lock is held still
         with suppress(httpx.TransportError):  # or it was told in time
             assert waiting.result().status_code in (500, 503)
+
+
+@ONE_OR_TWO
+def test_one_signal_ends_it_with_status_0(settings: Settings, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """So that whoever supervises it knows an end that was asked for from a fault."""
+    with running_service(settings, tmp_path / "log", options=options) as service:
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=GRACE) == 0
