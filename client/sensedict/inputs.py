@@ -12,8 +12,8 @@ from sensedict.errors import InvalidInput, NotFinite, SenseNotFound, TokenNotFou
 from sensedict.source import Identity, ItemError
 
 _WIDEST = 2**32 - 1  # ids travel as uint32
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # what publishing lets pass
-_ADDRESS = re.compile(rf"{_NAME}(?:@(?:{_NAME})?)?")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # what publishing lets pass
+_ADDRESS = re.compile(rf"{NAME}(?:@(?:{NAME})?)?")
 
 
 def is_address(ref: str) -> bool:

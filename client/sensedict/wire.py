@@ -152,14 +152,21 @@ class DictionaryInfo(Model):
 
 class PublishRequest(Request):
     """Why a draft is published."""
+# What the service lets pass and says in words of its own, for the readers of its OpenAPI document.
+A_TEXT: Any = {"minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"}  # not all blanks
+_REASON: Any = Field(description="why, for the log", json_schema_extra={**A_TEXT, "maxLength": 2_000})
+_ITEMS: Any = {"minItems": 1, "maxItems": Limits().max_items}
+_ID: Any = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 
-    reason: str
+
+
+    reason: str = _REASON
 
 
 class DeprecateRequest(Request):
     """That a version is not to be begun with."""
 
-    reason: str
+    reason: str = _REASON
     sunset: datetime | None = Field(default=None, description="from when on it may be gone")
     undo: bool = Field(default=False, description="it is not deprecated after all")
 
@@ -168,13 +175,13 @@ class AliasRequest(Request):
     """Which version an alias is to name."""
 
     version: str
-    reason: str
+    reason: str = _REASON
 
 
 class PruneRequest(Request):
     """Which versions of a dictionary are to be deleted: those that no alias names, and that satisfy all of it."""
 
-    reason: str
+    reason: str = _REASON
     keep: int = Field(ge=1, le=1_000_000, description="of the newest versions, so many stay")
     unused_days: int = Field(ge=0, le=36_500, description="nobody asked for it in so many days")
     dry_run: bool = Field(default=True, description="say which, and delete nothing")
@@ -584,21 +591,21 @@ class JobDetail(JobInfo):
 class CandidateSetsRequest(Request):
     """Token ids whose candidates (own senses, synonyms', antonyms') are wanted."""
 
-    tokens: list[int]
+    tokens: list[int] = Field(json_schema_extra={**_ITEMS, "items": _ID})
 
 
 class GetSensesRequest(Request):
     """Sense ids whose vectors are wanted."""
 
-    ids: list[int]
+    ids: list[int] = Field(json_schema_extra={**_ITEMS, "items": _ID})
 
 
 class NearestSensesRequest(Request):
     """Vectors whose nearest senses are wanted, among those of `tokens[i]` where given, else in the whole dictionary."""
 
-    vectors: list[list[float]]
-    p: int = 5
-    tokens: list[int] | None = None
+    vectors: list[list[float]] = Field(json_schema_extra=_ITEMS)
+    p: int = Field(default=5, json_schema_extra={"minimum": 1, "maximum": Limits().max_nearest})
+    tokens: list[int] | None = Field(default=None, description="as many as vectors")
 
 
 class WireItemError(Model):

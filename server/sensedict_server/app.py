@@ -19,6 +19,7 @@ from sensedict_server.database import engine, one_beside
 from sensedict_server.fair_share import FairShare
 from sensedict_server.keys import PATIENCE, KeyRing, read_key_file
 from sensedict_server.logs import log_to_stderr
+from sensedict_server.methods import only_the_methods_of_a_verb
 from sensedict_server.middleware import Guard
 from sensedict_server.plans import read_plans
 from sensedict_server.probes import Probes
@@ -80,7 +81,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
         version=version("sensedict"),
         lifespan=lifespan,
         redoc_url=None,
-        dependencies=[Depends(only_known_parameters)],
+        dependencies=[Depends(only_the_methods_of_a_verb), Depends(only_known_parameters)],
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.catalogue = catalogue

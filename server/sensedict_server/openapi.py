@@ -110,12 +110,15 @@ def _describe_refusals(described: dict[str, Any]) -> None:
         "key": {"type": "http", "scheme": "bearer", "description": "a key that `sensedict keys create` made"}
     }
     always, protected = problems.described(414, 421, 429, 503), problems.described(401, 403)
+    of_a_version = problems.described(410)
     with_body = problems.described(400, 403, 408, 413, 415)
     for path, method, operation in _operations(described):
         refusals = dict(always)
         if path.startswith(PROTECTED):
             operation["security"] = [{"key": []}]
             refusals |= protected
+        if path.startswith(wire.DICTIONARY):
+            refusals |= of_a_version
         if method not in ("get", "head"):
             refusals |= with_body
         for status, response in refusals.items():

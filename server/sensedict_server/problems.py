@@ -23,6 +23,7 @@ from sensedict.errors import (
     Unavailable,
 )
 from sensedict.wire import PROBLEM, Problem, ProblemError
+from sensedict_server.methods import methods_of
 
 _log = logging.getLogger("sensedict.service")
 
@@ -111,7 +112,11 @@ def _on_http(request: Request, error: Exception) -> Response:
     phrase = http.HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "-")
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    return _answer(error.status_code, code, phrase, detail, _request_id(request), [], dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework names the methods of one route; a path may have several.
+        headers["Allow"] = ", ".join(methods_of(request.app, request.scope["path"])) or headers.get("Allow", "")
+    return _answer(error.status_code, code, phrase, detail, _request_id(request), [], headers)
 
 
 def _on_pool_timeout(request: Request, error: Exception) -> Response:

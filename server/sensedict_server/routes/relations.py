@@ -24,6 +24,7 @@ from sensedict_server.routes.cursors import Cursor, Place
 from sensedict_server.routes.explained import explanation
 from sensedict_server.routes.filters import check_filter
 from sensedict_server.routes.shared import (
+    A_WORD,
     LIMITS,
     AskedPos,
     AskedWord,
@@ -67,7 +68,9 @@ Rule = Annotated[
 Count = Annotated[bool, Query(description="answer with `total` too; of a word of many relations that takes longer")]
 Limit = Annotated[int, Query(description="relations in one page", ge=1, le=LIMITS.max_page)]
 Next = Annotated[str | None, Query(alias="cursor", description="`next_cursor` of the page before, of the same query")]
-Other = Annotated[str, Query(description="the word where the path ends, as it is spelt; case folds")]
+Other = Annotated[
+    str, Query(description="the word where the path ends, as it is spelt; case folds", json_schema_extra=A_WORD)
+]
 RelationId = Annotated[int, Path(description="id of a relation, as the pages of relations give it")]
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC
 from email.utils import format_datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response
 
 from sensedict import inputs
 from sensedict.errors import InvalidInput
-from sensedict.wire import Limits
+from sensedict.wire import A_TEXT, Limits
 from sensedict_server.answers import add_header
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.uses import Uses
 
 LIMITS = Limits()
+A_WORD: Any = {**A_TEXT, "maxLength": LIMITS.max_word_characters}  # as `checked_word` has it
 _FOR_EVER = "max-age=31536000, immutable"
 
 Ref = Annotated[str, Path(description="`name@version` or `name@alias`; a bare name means its alias `latest`")]
@@ -111,7 +112,11 @@ Unchanging = Annotated[Dictionary, Depends(unchanging)]
 
 def asked_word(
     word: Annotated[
-        str, Query(description="the word as it is spelt, percent-encoded; case folds, inflected forms are traced back")
+        str,
+        Query(
+            description="the word as it is spelt, percent-encoded; case folds, inflected forms are traced back",
+            json_schema_extra=A_WORD,
+        ),
     ],
 ) -> str:
     """The word of the query.

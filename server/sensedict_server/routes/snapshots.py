@@ -39,7 +39,7 @@ _PART = {"description": "the bytes of the Range header", "content": _BINARY}
 Administrator = Annotated[Caller, Depends(administrator)]
 As = Annotated[str | None, Query(alias="as", description="`name@version` of the dictionary here; else its own")]
 LexiconAs = Annotated[str | None, Query(description="`name@version` of its lexicon here; else its own")]
-Reason = Annotated[str, Query(description="why, for the log", max_length=2_000)]
+Reason = Annotated[str, Query(description="why, for the log", max_length=2_000, json_schema_extra=wire.A_TEXT)]
 
 
 def accepts_tar(request: Request) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from sensedict import wire
 from sensedict.errors import DictionaryGone, InvalidInput, UnsupportedMediaType
+from sensedict.inputs import NAME
 from sensedict_server import lifecycle
 from sensedict_server.build.publish_draft import publish_draft
 from sensedict_server.keys import Caller
@@ -22,10 +23,17 @@ from sensedict_server.routes.shared import Ref, SeesDrafts, SharedCatalogue
 router = APIRouter(tags=["versions"], dependencies=[Depends(accepts_json)])
 
 Administrator = Annotated[Caller, Depends(administrator)]
-Version = Annotated[str, Path(alias="ref", description="`name@version`: no alias stands for what is changed")]
+Version = Annotated[
+    str,
+    Path(
+        alias="ref",
+        description="`name@version`: no alias stands for what is changed",
+        json_schema_extra={"pattern": f"^{NAME}@{NAME}$"},
+    ),
+]
 Name = Annotated[str, Path(description="of a dictionary, without a version")]
-Alias = Annotated[str, Path(description="the word after `@`")]
-Reason = Annotated[str, Query(description="why, for the log", max_length=2_000)]
+Alias = Annotated[str, Path(description="the word after `@`", json_schema_extra={"pattern": f"^{NAME}$"})]
+Reason = Annotated[str, Query(description="why, for the log", max_length=2_000, json_schema_extra=wire.A_TEXT)]
 Asked = Annotated[Body, Depends(read_body)]
 _CHANGING = described(400, 403, 404, 406, 409, 410, 413, 415, 422, 503)
 

@@ -19,6 +19,7 @@ from sensedict_server.queries.suggest import words_beginning
 from sensedict_server.queries.words import Scope, find_related_word, find_word
 from sensedict_server.routes.id_maps import To, published_map
 from sensedict_server.routes.shared import (
+    A_WORD,
     LIMITS,
     AskedWord,
     Named,
@@ -32,7 +33,7 @@ from sensedict_server.routes.word_map import map_around
 
 router = APIRouter(tags=["words"], dependencies=[Depends(accepts_json)], responses=described(404, 406, 422, 503))
 
-Prefix = Annotated[str, Query(description="how the words begin, percent-encoded; case folds")]
+Prefix = Annotated[str, Query(description="how the words begin, percent-encoded; case folds", json_schema_extra=A_WORD)]
 ListedWords = Annotated[int, Query(description="words wanted", ge=1, le=LIMITS.max_listed_words)]
 Related = Annotated[
     int,
