@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensedict.errors import InvalidInput
+from sensedict_trainer.chat import answer_tokens, render
 from sensedict_trainer.text_files import Document
 from sensedict_trainer.text_sources import read_documents
 
@@ -43,10 +44,12 @@ class TokenWindow:
     Attributes:
         id: document id and number of the window, e.g. `Art#3`: what draws are keyed by.
         ids: (T,) int32; the target of position i is `ids[i + 1]`, so the last position has none.
+        answers: (T,) bool, which tokens are an assistant's; None for a text that is no chat.
     """
 
     id: str
     ids: NDArray[np.int32]
+    answers: NDArray[np.bool_] | None = None
 
 
 def iter_windows(
@@ -58,6 +61,8 @@ def iter_windows(
     window, because a model that wants one wants it there. Tails shorter than `SHORTEST_WINDOW` are dropped. Of texts
     of one name the second is named `name~2`: what is drawn for a window goes by its name.
 
+    A chat is a text as the tokenizer's template writes it, see `chat`.
+
     However much text there is, `TOKENIZED_CHARACTERS` of it are held at once, or one document where that is longer,
     and eight bytes a name.
     """
@@ -65,15 +70,20 @@ def iter_windows(
     body = length - len(prefix)
     total = 0
     names = _Names()
-    for document, ids in _tokenized(documents, tokenizer):
+    for document, ids, answers in _tokenized(documents, tokenizer):
         name = names.free(document.id)
+        if len(prefix) and (ids[: len(prefix)] == prefix).all() and answers is not None:  # a template's own <bos>
+            ids, answers = ids[len(prefix) :], answers[len(prefix) :]
         for number, start in enumerate(range(0, len(ids), body)):
             piece = np.concatenate([prefix, ids[start : start + body]])
             if max_tokens is not None:
                 piece = piece[: max_tokens - total]
             if len(piece) < SHORTEST_WINDOW:
                 continue
-            yield TokenWindow(f"{name}#{number}", piece)
+            learned = None
+            if answers is not None:
+                learned = np.concatenate([np.zeros(len(prefix), bool), answers[start : start + body]])[: len(piece)]
+            yield TokenWindow(f"{name}#{number}", piece, learned)
             total += len(piece)
         if max_tokens is not None and total > max_tokens - SHORTEST_WINDOW:
             break
@@ -95,18 +105,24 @@ def cut_windows(
 
 def _tokenized(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase
-) -> Iterator[tuple[Document, NDArray[np.int32]]]:
-    """Documents with their tokens, (n,); tokenized many at once, which a fast tokenizer does in all its threads."""
+) -> Iterator[tuple[Document, NDArray[np.int32], NDArray[np.bool_] | None]]:
+    """Documents with their tokens (n,), and of a chat (n,) which are an answer's.
+
+    Many are tokenized at once, which a fast tokenizer does in all its threads.
+    """
     for some in _batches(documents):
+        chats = [render(document, tokenizer) if document.messages else None for document in some]
         found = tokenizer(
-            [document.text for document in some],
+            [document.text if chat is None else chat.text for document, chat in zip(some, chats, strict=True)],
             add_special_tokens=False,
             return_attention_mask=False,
             return_token_type_ids=False,
+            return_offsets_mapping=any(chat is not None for chat in chats),
             verbose=False,
-        )["input_ids"]
-        for document, ids in zip(some, found, strict=True):
-            yield document, np.asarray(ids, dtype=np.int32)
+        )
+        for row, (document, chat) in enumerate(zip(some, chats, strict=True)):
+            ids = np.asarray(found["input_ids"][row], dtype=np.int32)
+            yield document, ids, None if chat is None else answer_tokens(chat, found["offset_mapping"][row])
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -114,7 +130,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     characters = 0
     for document in documents:
         some.append(document)
-        characters += len(document.text)
+        characters += len(document.text) + sum(len(message["content"]) for message in document.messages)
         if characters >= TOKENIZED_CHARACTERS:
             yield some
             some, characters = [], 0
@@ -194,6 +210,8 @@ def text_hash(windows: Sequence[TokenWindow]) -> str:
     for window in windows:
         digest.update(f"{window.id}\x00{len(window.ids)}\x00".encode("utf-8", "surrogatepass"))
         digest.update(window.ids.astype("<i4").tobytes())
+        if window.answers is not None:
+            digest.update(b"answers" + window.answers.tobytes())
     return digest.hexdigest()
 
 

@@ -10,12 +10,13 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from sensedict.errors import InvalidInput
+from sensedict_trainer.chat import CHATS, Message, messages_of
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
 Bytes: TypeAlias = IO[bytes] | gzip.GzipFile
@@ -28,10 +29,11 @@ _ROWS = 256  # of a Parquet file held at once
 
 @dataclass(frozen=True)
 class Document:
-    """A text with a name that stays the same whatever is read beside it."""
+    """A text with a name that stays the same whatever is read beside it; or a chat, which a template makes a text."""
 
     id: str
     text: str
+    messages: tuple[Message, ...] = ()
 
 
 def find_files(path: Path) -> list[Path]:
@@ -72,7 +74,8 @@ def read_file(path: Path) -> Iterator[Document]:
     """The documents of a file.
 
     A `.txt` file is one document, or where it is longer than 16 MiB as many as that makes, cut between lines; a line of
-    `.jsonl` is one, with `text` and, if it likes, `id`; so is a row of Parquet, and an article of a wiki.
+    `.jsonl` is one, with `text`, or a chat's `messages`, or `prompt` and `answer`, and, if it likes, `id`; so is a row
+    of Parquet, and an article of a wiki.
 
     Raises:
         InvalidInput: an empty, undecodable or broken file; the message names file and line or row.
@@ -93,31 +96,35 @@ def read_file(path: Path) -> Iterator[Document]:
         raise InvalidInput(f"{path}: the file holds no text")
 
 
-def row_document(row: Mapping[str, Any], column: str, name: str, where: str) -> Document | None:
+def row_document(row: Mapping[str, Any], columns: Sequence[str], name: str, where: str) -> Document | None:
     """The document of a row of a table or a JSON object; None where its text is null.
 
     Args:
+        columns: as `text_columns` gives them.
         name: what it is called that has no `id`; where: what it is called in an error.
 
     Raises:
-        InvalidInput: `text` is no string, or holds half a character.
+        InvalidInput: `text` is no string, a chat is none, or half a character.
     """
+    given = row.get("id")
+    called = name if given is None else str(given)
+    if tuple(columns) in CHATS:
+        messages = messages_of(row, where)
+        for message in messages:
+            _check_whole(message["content"], columns[0], where)
+        return Document(called, "", messages) if messages else None
+    (column,) = columns
     text = row.get(column)
     if text is None:
         return None
     if not isinstance(text, str):
         raise InvalidInput(f"{where}: `{column}` is {type(text).__name__}, and must be a string")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start])
-        raise InvalidInput(f"{where}: half a character, {half}, in `{column}`") from error
-    given = row.get("id")
-    return Document(name if given is None else str(given), text)
+    _check_whole(text, column, where)
+    return Document(called, text)
 
 
-def text_column(columns: Mapping[str, bool], where: str) -> str:
-    """The column that is the text: `text`, or the only one of strings but for `id`.
+def text_columns(columns: Mapping[str, bool], where: str) -> tuple[str, ...]:
+    """The columns that are the text: `text`; a chat's, see `CHATS`; or the only one of strings but for `id`.
 
     Args:
         columns: names, and whether each holds strings.
@@ -127,12 +134,15 @@ def text_column(columns: Mapping[str, bool], where: str) -> str:
     """
     strings = [name for name, is_string in columns.items() if is_string and name != "id"]
     if "text" in strings:
-        return "text"
+        return ("text",)
+    for chat in CHATS:
+        if set(chat) <= set(columns):
+            return chat
     if len(strings) == 1:
-        return strings[0]
+        return (strings[0],)
     raise InvalidInput(
         f"{where}: no column `text` of strings, and {len(strings) or 'none'} of the columns {', '.join(columns)} "
-        "could be it: rename the one that is the text"
+        "could be it: rename the one that is the text; a chat has `messages`, or `prompt` and `answer`"
     )
 
 
@@ -213,12 +223,25 @@ def _json_document(raw: bytes, path: Path, line: int) -> Document:
         raise InvalidInput(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise InvalidInput(f"{where}: JSON that cannot be read ({error})") from error
-    document = None
-    if isinstance(row, dict) and isinstance(row.get("text"), str):
-        document = row_document(row, "text", f"{path.name}:{line}", where)
+    document, there = None, ""
+    if isinstance(row, dict):
+        there = f"; it has {', '.join(row) or 'nothing'}"
+        kinds = [("text",)] if isinstance(row.get("text"), str) else [c for c in CHATS if set(c) <= set(row)]
+        if kinds:
+            document = row_document(row, kinds[0], f"{path.name}:{line}", where)
     if document is None:
-        raise InvalidInput(f"{where}: a JSON object with a string `text` is needed")
+        raise InvalidInput(
+            f"{where}: a JSON object with a string `text` is needed, or `messages`, or `prompt` and `answer`{there}"
+        )
     return document
+
+
+def _check_whole(text: str, column: str, where: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise InvalidInput(f"{where}: half a character, {half}, in `{column}`") from error
 
 
 def _wiki(stream: Bytes, path: Path) -> Iterator[Document]:
@@ -247,8 +270,8 @@ def _wiki(stream: Bytes, path: Path) -> Iterator[Document]:
         raise InvalidInput(f"{path}, line {begun}: the article {article} has no </doc>: the file is cut short")
 
 
-def _open_parquet(path: Path) -> tuple[Any, str]:
-    """The open file, and the column that is the text."""
+def _open_parquet(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The open file, and the columns that are the text."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -263,14 +286,14 @@ def _open_parquet(path: Path) -> tuple[Any, str]:
         file = ParquetFile(path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
     except pyarrow.ArrowException as error:
         raise InvalidInput(f"{path}: no Parquet file, or a broken one ({error})") from error
-    return file, text_column({field.name: is_text(field.type) for field in file.schema_arrow}, str(path))
+    return file, text_columns({field.name: is_text(field.type) for field in file.schema_arrow}, str(path))
 
 
 def _parquet(path: Path) -> Iterator[Document]:
     import pyarrow
 
-    file, column = _open_parquet(path)
-    columns = [column, *(["id"] if "id" in file.schema_arrow.names else [])]
+    file, text = _open_parquet(path)
+    columns = [*text, *(["id"] if "id" in file.schema_arrow.names else [])]
     number = 0
     try:
         with file:
@@ -278,7 +301,7 @@ def _parquet(path: Path) -> Iterator[Document]:
                 for i in range(batch.num_rows):
                     number += 1
                     row = {name: batch.column(name)[i].as_py() for name in columns}
-                    document = row_document(row, column, f"{path.name}:{number}", f"{path}, row {number}")
+                    document = row_document(row, text, f"{path.name}:{number}", f"{path}, row {number}")
                     if document is not None:
                         yield document
     except UnicodeDecodeError as error:

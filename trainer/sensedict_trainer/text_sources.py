@@ -13,7 +13,7 @@ from sensedict_trainer.text_streams import PREFIX, Stream, check_stream, parse_s
 # For the help of an option that takes sources.
 KINDS = (
     "A file .txt or .jsonl (also .gz, .xz, .bz2, .zst), .parquet or wiki_00 of wikiextractor, a folder of such files, "
-    "or datasets:NAME[:CONFIG][#SPLIT] of the hub or a folder."
+    "or datasets:NAME[:CONFIG][#SPLIT] of the hub or a folder: `text`, or chats: `messages`, or `prompt` and `answer`."
 )
 
 

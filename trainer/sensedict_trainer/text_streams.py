@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sensedict.errors import InvalidInput
-from sensedict_trainer.text_files import Document, row_document, text_column
+from sensedict_trainer.text_files import Document, row_document, text_columns
 
 PREFIX = "datasets:"
 _SPLIT = "train"  # where none is named
@@ -78,7 +78,7 @@ def read_stream(stream: Stream) -> Iterator[Document]:
     Raises:
         InvalidInput: as `check_stream`; or it breaks off in the middle, is no text or is empty; the row is named.
     """
-    rows, column = _open(stream)
+    rows, columns = _open(stream)
     name = f"{Path(stream.name).name}:{stream.split or _SPLIT}"
     found = number = 0
     coming = iter(rows)
@@ -90,8 +90,8 @@ def read_stream(stream: Stream) -> Iterator[Document]:
             break
         except Exception as error:  # the network, a broken file of any format
             raise InvalidInput(f"{stream}, row {number}: cannot be read: {_first_line(error)}") from error
-        column = column or _column(stream, row)
-        document = row_document(row, column, f"{name}:{number}", f"{stream}, row {number}")
+        columns = columns or _columns(stream, row)
+        document = row_document(row, columns, f"{name}:{number}", f"{stream}, row {number}")
         if document is not None:
             found += 1
             yield document
@@ -117,8 +117,8 @@ def stream_hash(stream: Stream) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _open(stream: Stream) -> tuple[Any, str | None]:
-    """Its rows, and the column that is the text; None where only a row can tell."""
+def _open(stream: Stream) -> tuple[Any, tuple[str, ...] | None]:
+    """Its rows, and the columns that are the text; None where only a row can tell."""
     import datasets
 
     datasets.disable_progress_bars()  # ours say what a user waits for
@@ -137,8 +137,8 @@ def _open(stream: Stream) -> tuple[Any, str | None]:
     if rows.features is None:
         return rows, None
     strings = {name: getattr(kind, "dtype", None) in ("string", "large_string") for name, kind in rows.features.items()}
-    column = text_column(strings, str(stream))
-    return rows.select_columns([column, *(["id"] if "id" in strings else [])]), column
+    columns = text_columns(strings, str(stream))
+    return rows.select_columns([*columns, *(["id"] if "id" in strings else [])]), columns
 
 
 def _saved(stream: Stream, loaded: Any) -> Any:
@@ -168,8 +168,8 @@ def _check_name(stream: Stream) -> None:
         raise InvalidInput(f"{stream}: there is no folder {stream.name}")
 
 
-def _column(stream: Stream, row: Mapping[str, Any]) -> str:
-    return text_column({name: isinstance(value, str) for name, value in row.items()}, str(stream))
+def _columns(stream: Stream, row: Mapping[str, Any]) -> tuple[str, ...]:
+    return text_columns({name: isinstance(value, str) for name, value in row.items()}, str(stream))
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from sensedict_trainer.distil.head import Head, HeadLosses, Weighted, head_losse
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.distil.student import Tail
-from sensedict_trainer.distil.terms.term import Chosen, HeadTerm, Positions, StateTerm, Units
+from sensedict_trainer.distil.terms.term import NO_TARGET, Chosen, HeadTerm, Positions, StateTerm, Units
 from sensedict_trainer.distil.trunk import TeacherStates
 from sensedict_trainer.teacher import FrozenHead, Teacher
 
@@ -53,14 +53,20 @@ class BatchLosses:
 
 @dataclass(frozen=True)
 class Denominators:
-    """Positions of a whole batch that the losses are means over.
+    """Positions of a whole batch, in all processes, that the losses are means over.
 
     Attributes:
         positions: with a next token; sampled: those that the draw chose.
+        learned: whose next token cross-entropy counts; None for all that have one.
     """
 
     positions: int
     sampled: int
+    learned: int | None = None
+
+    def of(self, term: HeadTerm) -> int:
+        """Positions that a term of the head counts."""
+        return self.positions if self.learned is None or not term.of_text else self.learned
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class Stepper:
         losses: BatchLosses,
         share: float,
         measure: bool,
+        learned: Tensor | None = None,
+        scale: float = 1.0,
     ) -> None:
         """Leave the gradient of a micro-batch in the student, and its values in `losses`.
 
@@ -96,12 +104,15 @@ class Stepper:
             selections: of its sequences, in order; empty where no term is sampled.
             share: of the run that is done, from 0 to 1, for weights with a schedule.
             measure: also take the norm of each term's gradient, which costs further passes through the head.
+            learned: (B, T) bool, tokens whose prediction cross-entropy counts; None for all.
+            scale: of the gradient that is left, for float16 and for a mean over processes.
         """
         with torch.autocast(self.teacher.device.type, self.teacher.dtype, enabled=self.teacher.dtype != torch.float32):
             hidden = self.tail(states.entering, states.mask)  # (B, T, D)
         with_target = states.mask[:, 1:].bool()  # position i has a target when token i + 1 is real
         own, goal = hidden[:, :-1][with_target], states.hidden[:, :-1][with_target]  # (n, D)
-        head = self._head(own, goal, states.head, states.ids[:, 1:][with_target], denominators, share, measure)
+        ids = states.ids if learned is None else states.ids.masked_fill(~learned, NO_TARGET)
+        head = self._head(own, goal, states.head, ids[:, 1:][with_target], denominators, share, measure, scale)
         losses.add(head.values)
         pulls: dict[str, Tensor] = {}
         sampled = self._sampled(hidden, states, selections, denominators) if selections else None
@@ -113,11 +124,12 @@ class Stepper:
                 losses.add({f"{name}_{part}": value for part, value in found.parts.items()})
                 losses.count(found.shares)
                 pulls[name] = term.weight_at(share) * found.total
-        total = torch.stack([head.total.float(), *(pull.float() for pull in pulls.values())]).sum()
-        losses.add({"loss": float(total.detach())})
+        total = torch.stack([head.total.float(), *(scale * pull.float() for pull in pulls.values())]).sum()
+        losses.add({"loss": float(total.detach()) / scale})
         if measure:
             of_states = {n: torch.autograd.grad(pull, hidden, retain_graph=True)[0] for n, pull in pulls.items()}
-            losses.gradient = {name: float(g.norm()) for name, g in {**head.gradients, **of_states}.items()}
+            losses.gradient = {name: float(g.float().norm()) / scale for name, g in head.gradients.items()}
+            losses.gradient |= {name: float(g.norm()) for name, g in of_states.items()}
         torch.autograd.backward(total)
 
     def _head(
@@ -129,13 +141,13 @@ class Stepper:
         denominators: Denominators,
         share: float,
         measure: bool,
+        scale: float,
     ) -> HeadLosses:
-        positions = max(denominators.positions, 1)
-        weighted = {
-            name: Weighted(term, term.weight_at(share) * term.factor / positions, positions)
-            for name, term in self.recipe.active.items()
-            if isinstance(term, HeadTerm)
-        }
+        weighted = {}
+        for name, term in self.recipe.active.items():
+            if isinstance(term, HeadTerm):
+                positions = max(denominators.of(term), 1)
+                weighted[name] = Weighted(term, scale * term.weight_at(share) * term.factor / positions, positions)
         if not weighted:
             return HeadLosses(own.new_zeros(()), {}, {})
         return head_losses(

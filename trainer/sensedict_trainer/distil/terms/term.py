@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Schedule = Literal["constant", "rise", "fall"]
+NO_TARGET = -100  # in place of a next token that is not to be learned
 Rule = tuple[str, bool, str]  # a setting, whether it can be used, and what it is to be
 
 
@@ -43,6 +44,7 @@ class HeadTerm(Term):
     """A term of next-token distributions; the head is frozen, so its gradient goes to the hidden states alone."""
 
     needs_teacher: ClassVar[bool] = True  # whether it reads the teacher's logits
+    of_text: ClassVar[bool] = False  # whether it reads the text's next tokens, and counts those that are to be learned
 
     @property
     def factor(self) -> float:
@@ -55,7 +57,7 @@ class HeadTerm(Term):
         Args:
             own: (c, V) the student's logits, float32 or wider.
             goal: (c, V) the teacher's; None where no term of the objective needs them.
-            targets: (c,) int64, the text's next tokens.
+            targets: (c,) int64, the text's next tokens; `NO_TARGET` where one is not to be learned.
         """
         raise NotImplementedError
 
