@@ -314,7 +314,8 @@ def candidate_sets_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: M
 def nearest_senses_to_tensors(nearest: NearestSenses) -> tuple[Tensors, Metadata]:
     """A bulk answer as tensors and metadata for `encode`; `wire` lists their names."""
     tensors: Tensors = {"offsets": nearest.offsets, "ids": nearest.ids, "distances": nearest.distances}
-    return tensors, _errors_to_metadata(nearest.errors)
+    said = {"p": str(nearest.p), "search": nearest.search, "short": str(int(nearest.short.sum()))}
+    return tensors, said | _errors_to_metadata(nearest.errors)
 
 
 def nearest_senses_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> NearestSenses:
@@ -329,7 +330,11 @@ def nearest_senses_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: M
     n = len(offsets) - 1
     _check_offsets("offsets", offsets, n, len(ids))
     _check_lengths(len(ids), {"distances": distances})
-    return NearestSenses(offsets, ids, distances, _errors_from_metadata(metadata, n))
+    p = metadata.get("p", "0")
+    if not (p.isascii() and p.isdigit()) or len(p) > 9:
+        raise MalformedBody(f"the metadata `p` is no number: {p!r:.40}")
+    errors = _errors_from_metadata(metadata, n)
+    return NearestSenses(offsets, ids, distances, errors, int(p), metadata.get("search", "exact"))
 
 
 def _check_offsets(name: str, offsets: NDArray[np.uint32], rows: int, size: int) -> None:

@@ -52,6 +52,8 @@ def join_nearest_senses(answers: Sequence[NearestSenses]) -> NearestSenses:
         np.concatenate([answer.ids for answer in answers]),
         np.concatenate([answer.distances for answer in answers]),
         _join_errors((answer.errors, len(answer.offsets) - 1) for answer in answers),
+        answers[0].p,
+        answers[0].search,
     )
 
 

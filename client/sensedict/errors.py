@@ -180,6 +180,12 @@ class IdMapNotFound(NotFound):
     code = "id-map-not-found"
 
 
+class SearchIndexNotFound(NotFound):
+    """The dictionary has no index for approximate search."""
+
+    code = "search-index-not-found"
+
+
 class NotInSnapshot(NotFound):
     """A file set does not hold what was asked for; a service may."""
 

@@ -100,6 +100,19 @@ def nearest_count(p: int, limit: int) -> int:
     return p
 
 
+def search_way(search: str, owners: bool) -> bool:
+    """Whether the search is to be approximate.
+
+    Raises:
+        InvalidInput: it is neither exact nor approximate, or approximate among the few senses of an owner.
+    """
+    if search not in ("exact", "approximate"):
+        raise InvalidInput(f"search is exact or approximate, got {search!r:.40}")
+    if search == "approximate" and owners:
+        raise InvalidInput("among the senses of owner tokens search is always exact: leave `search` or `tokens` out")
+    return search == "approximate"
+
+
 def owner_tokens(tokens: ArrayLike, vectors: int) -> NDArray[np.uint32]:
     """The owners of so many vectors as (n,) uint32.
 

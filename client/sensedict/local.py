@@ -250,6 +250,11 @@ class LocalDriver:
 
     def _nearest_senses(self, asked: Asked) -> Any:
         tensors = _tensors(asked)
+        if "search" in asked.metadata:
+            raise NotInSnapshot(
+                f"{self._snapshot.folder} is a dictionary's file set, which has no index for approximate search: "
+                "leave `search` out, or ask a service"
+            )
         return self._snapshot.nearest_senses(tensors["vectors"], int(asked.metadata["p"]), tensors.get("tokens"))
 
     def _checked_sense(self, asked: Asked) -> int:

@@ -89,6 +89,33 @@ def nearest_of_owners(
     return offsets, ids, distances
 
 
+def nearest_of_candidates(
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float16],
+    rows: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    p: int,
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32]]:
+    """The p nearest to each query of its own candidates, compared as exactly as `nearest` compares.
+
+    Args:
+        queries: (n, D).
+        vectors: (N, D).
+        rows, ids: (m,) the candidates: `ids[j]`, a row of `vectors`, is one of the query `rows[j]`.
+        p: at least 1.
+
+    Returns:
+        offsets (n + 1,), ids and distances of the ragged answer; a row holds fewer than p where it has fewer
+        candidates.
+    """
+    squares = _squared_distances(queries.astype(np.float64), vectors, rows, ids)
+    order = np.lexsort((ids, squares, rows))
+    rows, ids, squares = rows[order], ids[order], squares[order]
+    keep = np.arange(len(rows)) - np.searchsorted(rows, rows) < p
+    offsets = ragged_offsets(np.bincount(rows[keep], minlength=len(queries)))
+    return offsets, ids[keep].astype(np.uint32), (squares[keep] / queries.shape[1]).astype(np.float32)
+
+
 def ragged_offsets(lengths: NDArray[Any]) -> NDArray[np.uint32]:
     """Offsets (n + 1,) of rows of these lengths (n,)."""
     offsets = np.zeros(len(lengths) + 1, np.uint32)

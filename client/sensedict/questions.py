@@ -274,12 +274,22 @@ class Questions:
             yield Found((part, (yield from self._vectors(part))))
 
     def nearest_senses(
-        self, vectors: NDArray[np.floating], p: int, tokens: NDArray[np.integer] | None = None
+        self,
+        vectors: NDArray[np.floating],
+        p: int,
+        tokens: NDArray[np.integer] | None = None,
+        *,
+        search: wire.Search = "exact",
     ) -> Call[NearestSenses]:
         """The p nearest senses of each vector, of its owner token where `tokens` is given; see `SenseSource`.
 
+        Args:
+            search: `approximate`: by an index, over a whole dictionary of a service; misses some of the p.
+
         Raises:
-            InvalidInput: no vectors, p out of range, or another number of tokens than of vectors.
+            SearchIndexNotFound: the dictionary has no index; NotInSnapshot: a file set never has.
+            InvalidInput: no vectors, p out of range, another number of tokens than of vectors, or an approximate
+                search among the senses of tokens.
             WrongDimension: vectors of another width than D.
             NotFinite: NaN or infinity.
             Unavailable: the service did not answer in time.
@@ -287,6 +297,8 @@ class Questions:
         queries = inputs.query_vectors(vectors, (yield from self.identity()))
         limits = yield from self.limits()
         metadata = {"p": str(inputs.nearest_count(p, limits.max_nearest))}
+        if inputs.search_way(search, tokens is not None):
+            metadata["search"] = search
         owners = None if tokens is None else inputs.owner_tokens(tokens, len(queries))
         answers = []
         for part in bulk.parts(len(queries), queries[0].nbytes + 4, limits):

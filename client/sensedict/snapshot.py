@@ -172,11 +172,11 @@ class Snapshot:
         if tokens is None:
             ids, distances = nearest(queries, held, p)
             offsets = np.arange(len(ids) + 1, dtype=np.uint32) * np.uint32(ids.shape[1])
-            return NearestSenses(offsets, ids.ravel(), distances.ravel())
+            return NearestSenses(offsets, ids.ravel(), distances.ravel(), p=p)
         owners = inputs.owner_tokens(tokens, len(queries))
         first, count = self.candidates.owners(owners)
         found = nearest_of_owners(queries, held, first, count, p)
-        return NearestSenses(*found, inputs.outside_vocabulary(owners, self.identity))
+        return NearestSenses(*found, inputs.outside_vocabulary(owners, self.identity), p)
 
     def close(self) -> None:
         """Give the mapped files back; answers already given stay valid."""

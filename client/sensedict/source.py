@@ -104,12 +104,21 @@ class NearestSenses:
         ids: (m,) uint32.
         distances: (m,) float32, ‖a − b‖² / D (METHOD: d²).
         errors: items without an answer.
+        p: as asked for.
+        search: `exact` or `approximate`, whichever was used.
     """
 
     offsets: NDArray[np.uint32]
     ids: NDArray[np.uint32]
     distances: NDArray[np.float32]
     errors: tuple[ItemError, ...] = ()
+    p: int = 0
+    search: str = "exact"
+
+    @property
+    def short(self) -> NDArray[np.bool_]:
+        """(n,) whether fewer than p came out."""
+        return self.offsets[1:] - self.offsets[:-1] < self.p
 
 
 class SenseSource(Protocol):

@@ -2,13 +2,14 @@
 
 Bulk answers exist in two forms. JSON, by default, is for people and small scripts. `application/vnd.safetensors`, by
 `Accept`, is a safetensors file with the tensors named below; per-item errors ride in its metadata under `errors`, a
-JSON list. Bulk requests may be JSON, or safetensors by `Content-Type`, with the field names as tensor names (`p` of
-nearestSenses in the metadata).
+JSON list. Bulk requests may be JSON, or safetensors by `Content-Type`, with the field names as tensor names (`p` and
+`search` of nearestSenses in the metadata).
 
     candidateSets  tokens uint32 (n,) · own_first uint32 (n,) · own_count uint16 (n,)
                    for r of synonyms, antonyms: r_offsets uint32 (n + 1,) · r_first uint32 (m,) · r_count uint16 (m,)
     getSenses      vectors float16 (n, D)
-    nearestSenses  offsets uint32 (n + 1,) · ids uint32 (m,) · distances float32 (m,)
+    nearestSenses  offsets uint32 (n + 1,) · ids uint32 (m,) · distances float32 (m,); in the metadata `p` and `search`
+                   as they were used, and `short`: how many rows hold fewer than p
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ Owned = Literal["token", "word"]
 Direction = Literal["both", "out", "in"]
 MapRelation = Literal["own", "synonym", "antonym", "neighbour"]
 JobState = Literal["running", "published", "failed", "cancelled"]
+Search = Literal["exact", "approximate"]
 _MATCHED: Any = Field(
     default="exact",
     description="how the word was found: as it is spelt, as its case folds, through an inflected form that a source "
@@ -150,8 +152,6 @@ class DictionaryInfo(Model):
         return Identity(**{name: getattr(self, name) for name in Identity.__dataclass_fields__})
 
 
-class PublishRequest(Request):
-    """Why a draft is published."""
 # What the service lets pass and says in words of its own, for the readers of its OpenAPI document.
 A_TEXT: Any = {"minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"}  # not all blanks
 _REASON: Any = Field(description="why, for the log", json_schema_extra={**A_TEXT, "maxLength": 2_000})
@@ -159,6 +159,8 @@ _ITEMS: Any = {"minItems": 1, "maxItems": Limits().max_items}
 _ID: Any = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 
 
+class PublishRequest(Request):
+    """Why a draft is published."""
 
     reason: str = _REASON
 
@@ -606,6 +608,10 @@ class NearestSensesRequest(Request):
     vectors: list[list[float]] = Field(json_schema_extra=_ITEMS)
     p: int = Field(default=5, json_schema_extra={"minimum": 1, "maximum": Limits().max_nearest})
     tokens: list[int] | None = Field(default=None, description="as many as vectors")
+    search: Search = Field(
+        default="exact",
+        description="`approximate`: by an index, which `sensedict dictionary index` makes; only without `tokens`",
+    )
 
 
 class WireItemError(Model):
@@ -657,6 +663,8 @@ class NearestSensesAnswer(Model):
 
     nearest: list[list[NearSense]]
     errors: list[WireItemError]
+    search: Search = Field(default="exact", description="which was used")
+    short: list[bool] = Field(default=[], description="of each vector, whether fewer than p came out")
 
 
 class ProblemError(Model):

@@ -16,12 +16,13 @@ from sqlalchemy import Connection, Engine
 from sensedict import wire
 from sensedict.asking import json_option, print_json, print_table, printable
 from sensedict.errors import DictionaryGone, InvalidInput
-from sensedict_server import lifecycle, removal
+from sensedict_server import lifecycle, removal, search_index
 from sensedict_server.build.publish_draft import publish_draft
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.lifecycle import Because
 from sensedict_server.queries import versions
 from sensedict_server.queries.dictionaries import list_dictionaries
+from sensedict_server.queries.search import Progress
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 
@@ -203,6 +204,32 @@ def prune(name: str, keep: int, unused_days: int, dry_run: bool, yes: bool, reas
         deleted = lifecycle.prune(engine, name, keep, unused_days, Because(by, reason))
         click.echo(f"{len(deleted)} are deleted")
         _clear(engine, files, True)
+
+
+@dictionary.command()
+@_REF
+def index(ref: str) -> None:
+    """Make the index that approximate search over a whole dictionary needs, as the owner of the database's tables.
+
+    The service answers meanwhile. Stopped, it is begun anew by the same command; it goes when the dictionary is
+    deleted.
+    """
+    with _changing() as (engine, files):
+        found = Catalogue(engine, files).resolve(ref)
+        wanted, allowed = search_index.graph_bytes(found), search_index.memory_allowed(engine)
+        if wanted > allowed:
+            click.echo(
+                f"the graph takes about {wanted >> 20:,} MB and maintenance_work_mem is {allowed >> 20:,} MB, which is "
+                f"slow; where the server has the memory: PGOPTIONS='-c maintenance_work_mem={(wanted >> 20) + 1}MB'",
+                err=True,
+            )
+        made = search_index.make(engine, found, _tell_index)
+    click.echo(f"{found.ref} has its index" + ("" if made else " already"))
+
+
+def _tell_index(progress: Progress) -> None:
+    share = progress.blocks / progress.blocks_total if progress.blocks_total else 0.0
+    click.echo(f"{progress.phase}: {share:.0%} of the table, {progress.rows:,} senses", err=True)
 
 
 @dictionary.command()

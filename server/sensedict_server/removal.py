@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Table, and_, delete, or_, text
 from sensedict.errors import Corrupt
 from sensedict.fileset import MANIFEST, Manifest
 from sensedict.wire import Limits
-from sensedict_server import files
+from sensedict_server import files, search_index
 from sensedict_server.queries import versions
 from sensedict_server.queries.versions import OWNERS, Kind, Owner
 from sensedict_server.tables import (
@@ -95,6 +95,8 @@ def remove_file_set(root: Path, ref: str, content_hash: str | None) -> bool:
 
 def _remove(engine: Engine, kind: Kind, owner: Owner, rows: int) -> Iterator[int]:
     removed = 0
+    if kind == "dictionary":
+        search_index.drop(engine, owner.id)  # before the rows, each of which would be looked for in it
     for table, key in _PARTS[kind]:
         column, left = table.c[key], table.c[f"{kind}_id"] == owner.id
         while True:

@@ -7,6 +7,7 @@ of `routes.bulk`. Every other one, and what OpenAPI says of them all, is FastAPI
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -20,16 +21,7 @@ from sensedict_server.routes import bulk
 
 _BEFORE = f"{wire.DICTIONARIES}/"
 _TYPES = {(b"content-type", wire.SAFETENSORS.encode()), (b"accept", wire.SAFETENSORS.encode())}
-_ANSWERS: dict[str, Callable[[Snapshot, Body, str], Awaitable[Response]]] = {
-    wire.CANDIDATE_SETS: bulk.answer_candidate_sets,
-    wire.GET_SENSES: bulk.answer_senses,
-    wire.NEAREST_SENSES: bulk.answer_nearest,
-}
-_ROUTES = {
-    route.path.rpartition(":")[2]: (route, _ANSWERS[route.path])
-    for route in bulk.router.routes
-    if isinstance(route, APIRoute)
-}
+_ROUTES = {route.path.rpartition(":")[2]: route for route in bulk.router.routes if isinstance(route, APIRoute)}
 
 
 class Shortcut:
@@ -38,6 +30,11 @@ class Shortcut:
     def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
         self._app = app
         self._catalogue = catalogue
+        self._answers: dict[str, Callable[[Snapshot, Body, str], Awaitable[Response]]] = {
+            wire.CANDIDATE_SETS: bulk.answer_candidate_sets,
+            wire.GET_SENSES: bulk.answer_senses,
+            wire.NEAREST_SENSES: partial(bulk.answer_nearest, catalogue),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
@@ -48,9 +45,10 @@ class Shortcut:
         if not self._catalogue.is_at_hand(ref) or not _TYPES.issubset(scope["headers"]):
             await self._app(scope, receive, send)
             return
-        route, answer = _ROUTES[verb]
+        route = _ROUTES[verb]
         scope["route"], scope["path_params"] = route, {"ref": ref}
         request = Request(scope, receive)
         senses = await bulk.opened(ref, request)
-        response = await answer(senses, Body(wire.SAFETENSORS, await request.body()), wire.SAFETENSORS)
+        body = Body(wire.SAFETENSORS, await request.body())
+        response = await self._answers[route.path](senses, body, wire.SAFETENSORS)
         await response(scope, receive, send)

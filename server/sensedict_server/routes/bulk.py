@@ -21,9 +21,11 @@ from sensedict.errors import InvalidInput, MalformedBody, RequestTooLarge, Wrong
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
 from sensedict_server import metrics
+from sensedict_server.catalogue import Catalogue
 from sensedict_server.media import Body, accepts_bulk, read_body
 from sensedict_server.problems import described, validate_json
 from sensedict_server.routes.shared import LIMITS, Ref, catalogue, dictionary, sees_drafts
+from sensedict_server.search import approximately_nearest
 from sensedict_server.vectors import answer_vectors
 
 T = TypeVar("T")
@@ -71,7 +73,8 @@ async def get_senses(ref: Ref, request: Request) -> Response:
 @_bulk(wire.NEAREST_SENSES, wire.NearestSensesRequest, wire.NearestSensesAnswer)
 async def nearest_senses(ref: Ref, request: Request) -> Response:
     """The p nearest senses of vectors, each among those of its owner token, or of the whole dictionary."""
-    return await answer_nearest(await opened(ref, request), await read_body(request), accepts_bulk(request))
+    senses = await opened(ref, request)
+    return await answer_nearest(catalogue(request), senses, await read_body(request), accepts_bulk(request))
 
 
 async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Response:
@@ -90,9 +93,9 @@ async def answer_senses(senses: Snapshot, asked: Body, media: str) -> Response:
     return await answer_vectors(senses.vectors, ids, media)
 
 
-async def answer_nearest(senses: Snapshot, asked: Body, media: str) -> Response:
+async def answer_nearest(shared: Catalogue, senses: Snapshot, asked: Body, media: str) -> Response:
     """The nearest senses that a body asks for."""
-    return await run_in_threadpool(_nearest_senses, senses, asked, media)
+    return await run_in_threadpool(_nearest_senses, shared, senses, asked, media)
 
 
 def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) -> Response:
@@ -102,13 +105,17 @@ def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) ->
     return _json({"sets": _sets(found), "errors": [vars(error) for error in found.errors]})
 
 
-def _nearest_senses(senses: Snapshot, asked: Body, media: str) -> Response:
-    vectors, p, tokens = _nearest_request(asked, senses.identity)
+def _nearest_senses(shared: Catalogue, senses: Snapshot, asked: Body, media: str) -> Response:
+    vectors, p, tokens, search = _nearest_request(asked, senses.identity)
     metrics.BULK_ITEMS.labels(wire.NEAREST_SENSES).inc(len(vectors))
-    found = senses.nearest_senses(vectors, p, tokens)
+    if inputs.search_way(search, tokens is not None):
+        found = approximately_nearest(shared, senses, vectors, p)
+    else:
+        found = senses.nearest_senses(vectors, p, tokens)
     if media == wire.SAFETENSORS:
         return _tensors(*arrays.nearest_senses_to_tensors(found))
-    return _json({"nearest": _nearest(found), "errors": [vars(error) for error in found.errors]})
+    errors = [vars(error) for error in found.errors]
+    return _json({"nearest": _nearest(found), "errors": errors, "search": found.search, "short": found.short.tolist()})
 
 
 async def opened(ref: str, request: Request) -> Snapshot:
@@ -140,17 +147,17 @@ def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
     return _bounded(arrays.tensor(tensors, field, _IDS, 1))
 
 
-def _nearest_request(asked: Body, identity: Identity) -> tuple[NDArray[Any], int, NDArray[Any] | None]:
-    """Vectors, p and owners of a request for nearest senses."""
+def _nearest_request(asked: Body, identity: Identity) -> tuple[NDArray[Any], int, NDArray[Any] | None, str]:
+    """Vectors, p, owners and way of a request for nearest senses."""
     if asked.media == wire.JSON:
         request = validate_json(wire.NearestSensesRequest, asked.data)
         tokens = None if request.tokens is None else _integers(request.tokens)
-        return _rows(request.vectors, identity), request.p, tokens
+        return _rows(request.vectors, identity), request.p, tokens, request.search
     tensors, metadata = arrays.decode(asked.data)
     _refuse_others(tensors, {"vectors", "tokens"})
     vectors = _bounded(arrays.tensor(tensors, "vectors", (np.float16, np.float32, np.float64), 2))
     owners = _bounded(arrays.tensor(tensors, "tokens", _IDS, 1)) if "tokens" in tensors else None
-    return vectors, _p(metadata), owners
+    return vectors, _p(metadata), owners, metadata.get("search", "exact")
 
 
 def _integers(values: list[int]) -> NDArray[np.int64]:
