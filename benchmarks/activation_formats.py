@@ -76,7 +76,8 @@ FORMATS: dict[str, RoundTrip] = {
     "fp16, scale a channel": fp16_by_channel,
     "16 bits a row, 4 apart": whole_numbers(32767, 16, 0, 4),
     "12 bits, scale a row": whole_numbers(2047, 12, 0, 0),
-    f"12 bits a row, {MASSIVE} apart: ours": chosen,
+    "12 bits a row, 4 apart": whole_numbers(2047, 12, 0, 4),
+    f"14 bits a row, {MASSIVE} apart: ours": chosen,
     "int8 a row, 4 apart": whole_numbers(127, 8, 0, 4),
     "int8 by 32, 4 apart": whole_numbers(127, 8, 32, 4),
 }
@@ -89,6 +90,14 @@ class Text:
     batches: Sequence[Sequence[TokenWindow]]
     draws: dict[str, Draw]
     states: Sequence[TeacherStates]
+
+
+def snapshot() -> str:
+    """The folder of the dictionary."""
+    folder = os.environ.get("SENSEDICT_SNAPSHOT")
+    if not folder:
+        sys.exit("set SENSEDICT_SNAPSHOT: a dictionary's file set of the teacher")
+    return folder
 
 
 def read(model: Teacher, trunk: Trunk, source: Snapshot, recipe: Recipe, windows: Sequence[TokenWindow]) -> Text:
@@ -155,15 +164,12 @@ def table(text: Text, stepper: Stepper, exact: Sequence[dict[str, float]]) -> No
 
 def main() -> None:
     """Print the table, for a student that was trained for some steps."""
-    snapshot = os.environ.get("SENSEDICT_SNAPSHOT")
-    if not snapshot:
-        sys.exit("set SENSEDICT_SNAPSHOT: a dictionary's file set of the teacher")
     model, recipe = teacher(), Recipe()
     layers = recipe.student_layers(model.layers)
     corpus = read_documents([data() / "corpus" / "train.jsonl.xz"])
     windows = cut_windows(corpus, model.tokenizer, WINDOW, BATCHES * BATCH * WINDOW * 2)
     windows = [window for window in windows if len(window.ids) == WINDOW][: BATCHES * BATCH]
-    with Snapshot.open(snapshot) as source:
+    with Snapshot.open(snapshot()) as source:
         identity = source.identity
         cache = SenseCache(identity.senses, identity.dim, identity.senses, model.device)
         trunk = Trunk(model, layers - recipe.trainable, windows)

@@ -132,7 +132,7 @@ def test_another_trunk_runs_apart_and_says_so(teacher: Teacher, capsys: pytest.C
         assert torch.equal(states.hidden[real], teacher.hidden_states(states.ids, states.mask)[real])
 
 
-@pytest.mark.parametrize("dim", [576, 33, 3])
+@pytest.mark.parametrize("dim", [576, 33, 6, 3])
 def test_a_row_comes_back_within_its_step(dim: int) -> None:
     torch.manual_seed(dim)
     states = torch.randn(20, dim)
@@ -140,10 +140,11 @@ def test_a_row_comes_back_within_its_step(dim: int) -> None:
     stored = to_stored(states)
     assert stored.shape == (20, width_of(dim))
     back = to_states(stored, dim)
+    assert torch.equal(to_states(stored[1:2], dim), back[1:2])
     apart = states.abs().topk(min(4, dim), dim=1)
     assert torch.equal(back.gather(1, apart.indices), states.gather(1, apart.indices))
     rest = states.scatter(1, apart.indices, 0.0).abs().amax(dim=1, keepdim=True)
-    assert ((back - states).abs() <= rest / 2047 * 0.501).all()
+    assert ((back - states).abs() <= rest / 8191 * 0.501).all()
 
 
 def _shards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +173,9 @@ def test_the_cache_serves_all_runs_without_the_teacher(
     assert f"frozen activations of {tokens:,} tokens take {size} in {tmp_path / 'cache'}, where " in said
     assert [row["loss"] for row in histories[0]] == [row["loss"] for row in histories[1]]
     differences = [a["loss"] - b["loss"] for a, b in zip(histories[0], exact, strict=True)]
-    assert 0 < max(map(abs, differences)) < 5e-3  # of one small batch
+    assert 0 < max(map(abs, differences)) < 2e-3  # of one small batch
     assert abs(sum(differences) / len(differences)) < 5e-4
-    with pytest.raises(ConfigurationError, match="activations '12 bits, 4 apart' there, None now"):
+    with pytest.raises(ConfigurationError, match="activations '14 bits, 4 apart' there, None now"):
         train(RECIPE, teacher, windows, source, tmp_path / "first")
 
 

@@ -61,7 +61,7 @@ def test_a_mixture_is_convex_and_no_farther_than_the_nearest(seed: int, p: int, 
     mixed = sense_ids.mixture(ids, weights, senses)
     distance = (states - mixed).square().mean(dim=1)
     nearest = torch.cdist(states, senses).square().amin(dim=1) / dim
-    assert (distance <= nearest + 1e-5).all()
+    assert (distance <= nearest + 1e-3).all()
     # At the best weights no sense in use lies farther in the direction of what is missing than another.
     slopes = torch.einsum("npd,nd->np", senses[ids], states - mixed)
     used = slopes.masked_fill(weights < 1e-3, torch.inf).amin(dim=1)
@@ -125,7 +125,7 @@ class Passes:
 @pytest.mark.parametrize(
     ("kind", "count", "width", "objective"),
     [
-        ("exact", 0, 3 * 16 + 28, "ce + kl + mse"),
+        ("exact", 0, 7 * 8 + 28, "ce + kl + mse"),
         ("senses", 5, 25, "ce + kl + mse"),
         ("senses", 5, 25, "dskd"),
         ("logits", 8, 48, "kd"),

@@ -1,7 +1,7 @@
 """Frozen activations on disk: what enters the trained layers, and the teacher's last hidden states.
 
 Both depend on teacher and text alone, so they are computed once for all epochs and all runs that share them. A number
-takes 12 bits: `docs/activation-cache.md` has what else was measured.
+takes 14 bits: `docs/activation-cache.md` has what else was measured.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from sensedict_trainer.text import TokenWindow, text_hash
 if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
 
-FORMAT = "12 bits, 4 apart"  # part of the key: another format is another cache
+FORMAT = "14 bits, 4 apart"  # part of the key: another format is another cache
 MASSIVE = 4  # numbers of a row that are kept apart: a few channels are thousands of times as large as the rest
-_LEVELS = 2047
+_BITS = 14  # four numbers of that are 7 bytes
+_LEVELS = 2 ** (_BITS - 1) - 1
 
 States = tuple[Tensor, ...]  # (T, D) each
 
 
 def width_of(dim: int) -> int:
-    """Bytes that a row of D numbers takes: 3 for two numbers, 4 for the scale, 6 for each number apart."""
-    return 3 * ((dim + 1) // 2) + 4 + 6 * min(MASSIVE, dim)
+    """Bytes that a row of D numbers takes: 7 for four numbers, 4 for the scale, 6 for each number apart."""
+    return _packed(dim) + 4 + 6 * min(MASSIVE, dim)
 
 
 def to_stored(states: Tensor) -> Tensor:
-    """(n, `width_of(D)`) uint8 rows of states (n, D): whole numbers of 12 bits with a scale a row, the largest apart.
+    """(n, `width_of(D)`) uint8 rows of states (n, D): whole numbers of 14 bits with a scale a row, the largest apart.
 
     >>> rows = torch.tensor([[30000.0, 1.0, -2.0, 0.5, 0.25, -0.125]])
-    >>> to_states(to_stored(rows), 6).sub(rows).abs().max().item() < 0.125 / 2047
+    >>> to_states(to_stored(rows), 6).sub(rows).abs().max().item() < 0.25 / 8191
     True
     """
     count, dim = states.shape
@@ -46,31 +47,34 @@ def to_stored(states: Tensor) -> Tensor:
     apart = rest.gather(1, at)
     rest.scatter_(1, at, 0.0)
     scale = rest.abs().amax(dim=1, keepdim=True) / _LEVELS
-    numbers = (rest / torch.where(scale > 0, scale, 1.0)).round().to(torch.int32) + _LEVELS
-    if dim % 2:
-        numbers = torch.nn.functional.pad(numbers, (0, 1))
-    low, high = numbers[:, 0::2], numbers[:, 1::2]
-    packed = torch.stack([low & 255, (low >> 8) | ((high & 15) << 4), high >> 4], dim=2).to(torch.uint8)
-    channels = at.to(torch.int32)
-    parts = [
-        packed.view(count, -1),
-        scale.view(torch.uint8),
-        torch.stack([channels & 255, channels >> 8], dim=2).to(torch.uint8).view(count, -1),
-        apart.view(torch.uint8),
-    ]
+    numbers = (rest / torch.where(scale > 0, scale, 1.0)).round().long() + _LEVELS
+    fours = torch.nn.functional.pad(numbers, (0, -dim % 4)).view(count, -1, 4)
+    words = (fours << _shifts(states.device)).sum(dim=2)  # 56 bits each
+    packed = words.view(torch.uint8).view(count, -1, 8)[:, :, :7]
+    channels = torch.stack([at & 255, at >> 8], dim=2).to(torch.uint8)
+    parts = [packed.reshape(count, -1), scale.view(torch.uint8), channels.view(count, -1), apart.view(torch.uint8)]
     return torch.cat(parts, dim=1)
 
 
 def to_states(stored: Tensor, dim: int) -> Tensor:
     """(n, D) float32 states of the rows that `to_stored` made, on their device."""
     count, many = len(stored), min(MASSIVE, dim)
-    packed, scale, channels, apart = torch.split(stored, [3 * ((dim + 1) // 2), 4, 2 * many, 4 * many], dim=1)
-    first, middle, last = packed.reshape(count, -1, 3).to(torch.int16).unbind(dim=2)
-    numbers = torch.stack([first | ((middle & 15) << 8), (middle >> 4) | (last << 4)], dim=2)
-    states: Tensor = (numbers.view(count, -1)[:, :dim] - _LEVELS).float() * scale.contiguous().view(torch.float32)
+    packed, scale, channels, apart = torch.split(stored, [_packed(dim), 4, 2 * many, 4 * many], dim=1)
+    scale, apart = (part.clone(memory_format=torch.contiguous_format) for part in (scale, apart))  # to be viewed wider
+    words = torch.nn.functional.pad(packed.reshape(count, -1, 7), (0, 1)).view(torch.int64)  # (n, D / 4, 1)
+    numbers = ((words >> _shifts(stored.device)) & (2**_BITS - 1)).view(count, -1)[:, :dim]
+    states: Tensor = (numbers - _LEVELS).float() * scale.view(torch.float32)
     pairs = channels.reshape(count, many, 2).long()
-    states.scatter_(1, pairs[:, :, 0] | (pairs[:, :, 1] << 8), apart.contiguous().view(torch.float32))
+    states.scatter_(1, pairs[:, :, 0] | (pairs[:, :, 1] << 8), apart.view(torch.float32))
     return states
+
+
+def _packed(dim: int) -> int:
+    return 7 * ((dim + 3) // 4)
+
+
+def _shifts(device: torch.device) -> Tensor:
+    return torch.arange(4, device=device) * _BITS
 
 
 class Activations:

@@ -64,23 +64,23 @@ def _mixture(states: Tensor, senses: Tensor, p: int) -> tuple[Tensor, Tensor]:
         scores = (states - mixture(ids, weights, table)) @ table.T  # (n, N)
         best = scores.scatter_(1, ids, -torch.inf).argmax(dim=1, keepdim=True)
         ids = torch.cat([ids, best], dim=1)
-        weights = convex_weights(states, table[ids])
+        weights = convex_weights(states, table[ids], torch.nn.functional.pad(weights, (0, 1)))
     return ids, weights
 
 
-def convex_weights(states: Tensor, chosen: Tensor) -> Tensor:
+def convex_weights(states: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
     """(n, j) the weights w ≥ 0 with Σ w = 1 that bring Σ w · c nearest to each state.
 
     Args:
         states: (n, D).
         chosen: (n, j, D) senses c of each.
+        weights: (n, j) to begin with, convex.
     """
     dim = states.shape[1]
     gram = chosen @ chosen.transpose(1, 2) / dim  # (n, j, j)
     towards = (chosen @ states.unsqueeze(2)).squeeze(2) / dim
     # Projected gradient with Nesterov's momentum; the largest row sum bounds the largest eigenvalue.
     step = gram.abs().sum(dim=2).amax(dim=1, keepdim=True).clamp(min=1e-12)
-    weights = torch.full_like(towards, 1 / towards.shape[1])
     ahead, momentum = weights, 1.0
     for _ in range(_STEPS):
         gradient = (gram @ ahead.unsqueeze(2)).squeeze(2) - towards
