@@ -38,10 +38,9 @@ class WorkFolder:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], fresh: bool = False) -> None:
         self.folder = folder
+        check_ours(folder)
         note = folder / IDENTITY
         before = _read(note)
-        if folder.exists() and (not folder.is_dir() or (before is None and _entries(folder))):
-            raise ConfigurationError(f"{folder} holds something else than unfinished work: name another folder")
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         try:
@@ -85,6 +84,16 @@ class WorkFolder:
             return arrays.decode(np.memmap(path, dtype=np.uint8, mode="r").data)[0]
         except (MalformedBody, ValueError) as error:
             raise Corrupt(f"{path} is damaged ({error}): remove it, and it is made again") from error
+
+
+def check_ours(folder: Path) -> None:
+    """Let pass a folder that is missing, empty, or of ours.
+
+    Raises:
+        ConfigurationError: it holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or (_read(folder / IDENTITY) is None and _entries(folder))):
+        raise ConfigurationError(f"{folder} holds something else than unfinished work: name another folder")
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -89,8 +89,11 @@ def _layers_name(backbone: nn.Module) -> str:
 
 
 def to_save(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """A copy of the student wholly in one dtype: a plain model."""
-    return copy.deepcopy(student).to(dtype).requires_grad_(False).eval()
+    """A copy of the student with all its weights in one dtype: the plain model that is loaded from its folder."""
+    plain = copy.deepcopy(student).requires_grad_(False).eval()
+    for weight in plain.parameters():
+        weight.data = weight.data.to(dtype)  # not what is computed when it is loaded: rotary frequencies stay float32
+    return plain
 
 
 class Tail(nn.Module):

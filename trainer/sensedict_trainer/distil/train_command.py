@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options, setting_option
+from sensedict.errors import ConfigurationError
+from sensedict_trainer.distillation import Distillation
+from sensedict_trainer.options import dictionary_options, run_options, setting_option
 from sensedict_trainer.text_sources import KINDS
 
 
 @click.command()
 @click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or transformers name.")
 @click.option("--text", required=True, multiple=True, metavar="SOURCE", help=f"Text to train on. Repeatable. {KINDS}")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run.  [required but for --dry-run]",
+)
 @click.option(
     "--objective",
     help="kd: no dictionary. kd+mse: the control, pulled to the teacher's own states. Or a sum of terms, as "
@@ -30,11 +35,17 @@ from sensedict_trainer.text_sources import KINDS
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that `sensedict teacher states` made of this text: the teacher does not run.",
 )
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard, into OUT/tensorboard.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print parameters, FLOPs, memory, time and what is read of the dictionary; write nothing.",
+)
 @run_options
 def train(
     teacher: str,
     text: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     objective: str | None,
     dictionary: str | None,
     server: str,
@@ -50,6 +61,8 @@ def train(
     patience: float,
     activations: Path | None,
     teacher_states: Path | None,
+    tensorboard: bool,
+    dry_run: bool,
     fresh: bool,
 ) -> None:
     """Distil a student, with the dictionary or without.
@@ -57,29 +70,37 @@ def train(
     Stopped, or killed, and started again with the same options, it goes on from its last checkpoint. OUT/student is a
     plain model folder.
     """
-    from sensedict_trainer.distil.loop import TrainOptions
-    from sensedict_trainer.distil.loop import train as run
-    from sensedict_trainer.distil.recipe import load_recipe
-    from sensedict_trainer.teacher import load_teacher
-    from sensedict_trainer.text import cut_windows
-    from sensedict_trainer.text_sources import check_sources, read_documents
-
-    check_sources(text)
-    chosen = load_recipe(recipe, settings=settings, objective=objective, seed=seed)
-    opened = open_source(dictionary, server, snapshot, patience) if chosen.uses_dictionary else nullcontext()
-    with opened as source:
-        if source is not None:
-            click.echo(describe_senses(source.identity))
-        loaded = load_teacher(teacher, dtype, device)
-        click.echo(loaded.summary)
-        windows = cut_windows(read_documents(text), loaded.tokenizer, chosen.window, tokens)
-        options = TrainOptions(
-            cache_bytes=cache_mb * 2**20,
-            micro_batch=micro_batch,
-            fresh=fresh,
-            name=chosen.objective,
-            activations=activations,
-            teacher_states=teacher_states,
-        )
-        result = run(chosen, loaded, windows, source, out, options=options)
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '--out': the folder of the run.")
+    distillation = Distillation(
+        teacher=teacher,
+        text=text,
+        dictionary=_dictionary(dictionary, snapshot),
+        server=None if snapshot else server,
+        patience=patience,
+        recipe=recipe,
+        objective=objective,
+        seed=seed,
+        settings=settings,
+        tokens=tokens,
+        dtype=dtype,
+        device=device,
+        micro_batch=micro_batch,
+        cache_mb=cache_mb,
+        activations=activations,
+        teacher_states=teacher_states,
+        tensorboard=tensorboard,
+        tell=click.echo,
+    )
+    if out is None or dry_run:
+        for line in distillation.plan().lines():
+            click.echo(line)
+        return
+    result = distillation.train(out, fresh)
     click.echo(f"{result.student}: {result.tokens:,} tokens in {result.seconds:.0f} s; {result.history}")
+
+
+def _dictionary(named: str | None, snapshot: Path | None) -> str | Path | None:
+    if named is not None and snapshot is not None:
+        raise ConfigurationError("name the dictionary: either --dictionary (and --server), or --snapshot FOLDER")
+    return snapshot or named
