@@ -27,10 +27,12 @@ _KEEPALIVE = {"tcp_user_timeout": 15_000, "keepalives_idle": 5, "keepalives_inte
 _CONNECT = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "sensedict", **_KEEPALIVE}
 # A statement ends soon after the process that waits for it, also where that was killed and could not say so.
 _NOTICE_DEATH = "SET client_connection_check_interval = '2s'"
-# Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown), a standby.
-_PASSING = ("08", "53", "55P03", "57", "25006")
+# Classes of SQLSTATE that say "not now": connection, resources, operator's intervention (a shutdown), a standby, which
+# also ends a query that reads what the primary has removed meanwhile.
+_PASSING = ("08", "53", "55P03", "57", "25006", "40001")
 _TOLD = {
     "25006": "the database takes no changes now: it is a standby, or set read-only",
+    "40001": "the database is a standby and must follow its primary: set hot_standby_feedback = on there",
     "53100": "the database's disk is full",
     "53200": "the database has no memory left for this",
     "53300": "the database has no connection left: see max_connections there, and SENSEDICT_POOL_SIZE here",
@@ -112,6 +114,11 @@ def conninfo(engine: Engine) -> str:
     """The address of the engine's database as libpq reads it, password and all, for a library that connects itself."""
     _, parts = engine.dialect.create_connect_args(engine.url)
     return make_conninfo(**{**{name: value for name, value in parts.items() if name != "context"}, **_CONNECT})
+
+
+def takes_changes(connection: Connection) -> bool:
+    """Whether the server is neither a standby nor set read-only."""
+    return bool(connection.exec_driver_sql("SELECT NOT current_setting('transaction_read_only')::bool").scalar_one())
 
 
 @contextmanager

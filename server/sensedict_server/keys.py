@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensedict.errors import ConfigurationError, SenseDictError, Unauthorized, Unavailable
+from sensedict_server.database import takes_changes
 from sensedict_server.queries.keys import Key, Scope, keys_in_force, mark_used
 
 SIGN = "sdk_"  # what a key begins with, for scanners of secrets
@@ -189,4 +190,5 @@ class KeyRing:
         used, self._used = self._used, {}
         if used:
             with self._database.begin() as connection:
-                mark_used(connection, used)
+                if takes_changes(connection):
+                    mark_used(connection, used)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sensedict.errors import SenseDictError
 from sensedict_server.catalogue import Catalogue
-from sensedict_server.database import one_beside
+from sensedict_server.database import one_beside, takes_changes
 from sensedict_server.queries.versions import withdrawn
 from sensedict_server.removal import GRACE, remove_file_set, remove_withdrawn
 from sensedict_server.uses import Uses
@@ -78,9 +78,10 @@ class Upkeep:
         with own.connect() as connection:
             waiting = withdrawn(connection, "dictionary", GRACE)
             more = withdrawn(connection, "lexicon", GRACE)
+            changes = takes_changes(connection)  # of a standby the rows are removed where its primary is
         for gone in waiting:  # of a draft no tombstone tells
             remove_file_set(self._catalogue.files_root, gone.ref, gone.content_hash)
-        if waiting or more:
+        if changes and (waiting or more):
             self._removing = Thread(target=self._remove, name="removal", daemon=True)
             self._removing.start()
 
