@@ -26,6 +26,7 @@ from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.recipe import Recipe, load_recipe, recipe_names
 from sensedict_trainer.distil.schedule import learning_rate
+from sensedict_trainer.distil.terms.kl import ForwardKL
 from sensedict_trainer.distil.terms.sense import SenseLoss
 from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.options import open_source
@@ -310,8 +311,10 @@ def test_an_objective_that_needs_a_dictionary_says_so(teacher: Teacher, tmp_path
 
 
 def test_a_loss_that_is_no_number_stops_the_run(teacher: Teacher, tmp_path: Path) -> None:
-    wild = replace(RECIPE, objective="kd", lr=1e18, clip=0.0, warmup=0.0)
-    with pytest.raises(NotFinite, match="lower the learning rate"):
+    wild = replace(RECIPE, objective="kd", terms={"kl": ForwardKL(temperature=1e-38)})
+    with pytest.raises(
+        NotFinite, match=r"the loss is nan at step 1, in the batch of s\d+#0, .*lower the learning rate"
+    ):
         train(wild, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
     assert not (tmp_path / "run" / "student").exists()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
-from sensedict.errors import Corrupt
+from sensedict.errors import Corrupt, Mismatch
 from sensedict_trainer.distil.card import model_card
+from sensedict_trainer.distil.ranks import Ranks, split_as, whole
 from sensedict_trainer.distil.student import to_save
-from sensedict_trainer.work import readable
+from sensedict_trainer.work import differences, readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,90 +28,167 @@ if TYPE_CHECKING:
     from sensedict_trainer.teacher import Teacher
 
 STUDENT = "student"
+BEST = "best"  # the student at the step where it did best on held-out text
+NOTE = "sensedict-run.json"  # how a student was made, beside its weights
 _PREFIX = "checkpoint-"
 
 
-def save_checkpoint(
-    out: Path, step: int, seconds: float, student: PreTrainedModel, optimizer: torch.optim.Optimizer
-) -> None:
-    """Write `out/checkpoint-STEP`, whole or not at all, then remove older ones."""
-    scratch = out / f".{_PREFIX}{step:08d}.tmp"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    save_file(_trained(student), scratch / "trained.safetensors")
-    save_file(_optimizer_tensors(optimizer), scratch / "optimizer.safetensors")
-    (scratch / "state.json").write_text(json.dumps({"step": step, "seconds": seconds}))
-    folder = out / f"{_PREFIX}{step:08d}"
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
-    for older in _checkpoints(out)[:-1]:
-        shutil.rmtree(older)
+@dataclass(frozen=True)
+class Trained:
+    """What a run changes.
 
-
-def restore_checkpoint(out: Path, student: PreTrainedModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Put the newest checkpoint of a run into student and optimizer; gives steps done and seconds spent, 0 for none.
-
-    Raises:
-        Corrupt: its files are damaged or another run's.
+    Attributes:
+        student: the weights that have a gradient.
+        optimizer: AdamW's moments; scaler: of float16's gradients.
     """
-    found = _checkpoints(out)
-    if not found:
-        return 0, 0.0
-    folder = found[-1]
-    try:
-        state = json.loads((folder / "state.json").read_text())
-        trained = load_file(folder / "trained.safetensors")
-        moments = load_file(folder / "optimizer.safetensors")
-        own = _trained(student)
-        if trained.keys() != own.keys():
-            raise Corrupt(f"{folder} is of another student: remove it, or use --fresh")
-        with torch.no_grad():
-            for name, weight in own.items():
-                weight.copy_(trained[name])
-        _restore_optimizer(optimizer, moments, device=next(iter(own.values())).device)
-        return int(state["step"]), float(state["seconds"])
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run starts anew") from error
+
+    student: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    scaler: GradScaler
 
 
-def save_student(out: Path, student: PreTrainedModel, teacher: Teacher, note: Mapping[str, Any]) -> Path:
-    """Write `out/student`: a plain model folder with tokenizer that `transformers` loads; then drop the checkpoints.
+class Checkpoints:
+    """The checkpoints in a run's folder.
 
     Args:
-        note: how it was made, for `sensedict-run.json` beside the weights.
+        identity: what decides the student: a checkpoint carries it, and one of another is refused.
+        keep: so many of the last are kept.
     """
-    folder, scratch = out / STUDENT, out / f".{STUDENT}.tmp"
+
+    def __init__(self, out: Path, identity: Mapping[str, Any], keep: int, ranks: Ranks) -> None:
+        self._out, self._identity, self._keep, self._ranks = out, identity, keep, ranks
+
+    def save(self, step: int, seconds: float, trained: Trained) -> None:
+        """Write `out/checkpoint-STEP`, whole and on the disk or not at all, then remove what is older than is kept.
+
+        The first process writes; where layers are in parts, all must ask for it.
+        """
+        if not self._ranks.main and not self._ranks.sharded:
+            return
+        weights = {name: whole(weight) for name, weight in _weights(trained.student).items()}
+        moments = {name: whole(moment) for name, moment in _moments(trained.optimizer).items()}
+        folder = self._out / f"{_PREFIX}{step:08d}"
+        if not self._ranks.main or folder.is_dir():
+            return
+        scratch = self._out / f".{folder.name}.tmp"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        save_file(weights, scratch / "trained.safetensors")
+        save_file(moments, scratch / "optimizer.safetensors")
+        state = {"step": step, "seconds": seconds, "identity": self._identity, "scaler": trained.scaler.state_dict()}
+        (scratch / "state.json").write_text(json.dumps(state, indent=1))
+        _rename(scratch, folder)
+        for older in self._all()[: -self._keep]:
+            shutil.rmtree(older)
+
+    def restore(self, trained: Trained) -> tuple[int, float]:
+        """Put the newest checkpoint into a student and its optimizer; gives steps done and seconds spent, 0 for none.
+
+        Raises:
+            Mismatch: it is of another run; names what differs, with both values.
+            Corrupt: its files are damaged.
+        """
+        found = self._all()
+        if not found:
+            return 0, 0.0
+        folder = found[-1]
+        try:
+            state = json.loads((folder / "state.json").read_text())
+            if differing := differences(state["identity"], self._identity):
+                raise Mismatch(f"{folder} is of another run ({differing}): remove it, or use --fresh")
+            weights = load_file(folder / "trained.safetensors")
+            own = _weights(trained.student)
+            if weights.keys() != own.keys():
+                raise Corrupt(f"{folder} is of another student: remove it, or use --fresh")
+            with torch.no_grad():
+                for name, weight in own.items():
+                    weight.copy_(split_as(weights[name], weight))
+            _restore_moments(trained.optimizer, load_file(folder / "optimizer.safetensors"))
+            trained.scaler.load_state_dict(state["scaler"])
+            return int(state["step"]), float(state["seconds"])
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run starts anew") from error
+
+    def drop(self) -> None:
+        """Remove them all: the run is over."""
+        for folder in self._all():
+            shutil.rmtree(folder)
+
+    def _all(self) -> list[Path]:
+        return sorted(path for path in self._out.glob(f"{_PREFIX}*") if path.is_dir())
+
+
+def save_student(
+    folder: Path, student: PreTrainedModel, teacher: Teacher, note: Mapping[str, Any], ranks: Ranks
+) -> None:
+    """Write a plain model folder with tokenizer that `transformers` loads, in the place of one that is there.
+
+    The first process writes; where layers are in parts, all must ask for it.
+
+    Args:
+        note: how it was made.
+    """
+    plain = _gathered(student, teacher.dtype) if ranks.sharded else student
+    if not ranks.main:
+        return
+    scratch, old = (folder.with_name(f".{folder.name}.{what}") for what in ("tmp", "old"))
     shutil.rmtree(scratch, ignore_errors=True)
-    to_save(student, teacher.dtype).save_pretrained(scratch)
+    to_save(plain, teacher.dtype).save_pretrained(scratch)
     teacher.tokenizer.save_pretrained(scratch)
-    (scratch / "sensedict-run.json").write_text(json.dumps(dict(note), indent=1))
+    (scratch / NOTE).write_text(json.dumps(dict(note), indent=1))
     (scratch / "README.md").write_text(model_card(note), encoding="utf-8")
     readable(scratch)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(old)
+    _rename(scratch, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _gathered(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A student whose layers are in parts, whole and on the CPU."""
+    from transformers import AutoModelForCausalLM
+
+    weights = {name: whole(weight).cpu() for name, weight in student.state_dict().items()}
+    plain: PreTrainedModel = AutoModelForCausalLM.from_config(student.config, dtype=dtype, trust_remote_code=False)
+    plain.load_state_dict(weights, strict=True)
+    plain.generation_config = student.generation_config
+    return plain
+
+
+def _rename(scratch: Path, folder: Path) -> None:
+    """Give a folder its name when all of it is on the disk: a machine that stops leaves it whole or not at all."""
+    for path in (*scratch.iterdir(), scratch):
+        _sync(path)
     scratch.rename(folder)
-    for checkpoint in _checkpoints(out):
-        shutil.rmtree(checkpoint)
-    return folder
+    _sync(folder.parent)
 
 
-def _checkpoints(out: Path) -> list[Path]:
-    return sorted(path for path in out.glob(f"{_PREFIX}*") if path.is_dir())
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-def _trained(student: PreTrainedModel) -> dict[str, Tensor]:
+def _weights(student: PreTrainedModel) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in student.named_parameters() if weight.requires_grad}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
     return {
         f"{number}.{name}": torch.as_tensor(value) for number, values in state.items() for name, value in values.items()
     }
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+def _restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
         # AdamW keeps its count of steps on the CPU.
-        state.setdefault(int(number), {})[name] = tensor if name == "step" else tensor.to(device)
+        value = tensor if name == "step" else split_as(tensor, weights[int(number)])
+        state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

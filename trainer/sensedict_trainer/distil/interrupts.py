@@ -16,11 +16,16 @@ class Interrupts:
     """Inside the block SIGINT and SIGTERM raise KeyboardInterrupt; in the middle of a step they wait for its end.
 
     In a thread that is not the main one nothing is changed: only the main one gets signals.
+
+    Args:
+        together: the run has several processes, which must stop after the same step: signals are only noted, in
+            `asked`, and it is for the run to raise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, together: bool = False) -> None:
         self._in_step = False
-        self._asked = False
+        self._together = together
+        self.asked = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,10 +45,10 @@ class Interrupts:
             yield
         finally:
             self._in_step = False
-        if self._asked:
+        if self.asked and not self._together:
             raise KeyboardInterrupt
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
-        if not self._in_step:
+        self.asked = True
+        if not self._in_step and not self._together:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.distil.draws import Sampling
@@ -37,6 +37,8 @@ class Recipe:
         lr, weight_decay, warmup, clip: of AdamW with a cosine; warmup a share of the steps; clip the gradient's norm, 0
             for none.
         epochs: over the text; batch_size: windows a step; window: tokens a window.
+        loss_on: tokens that cross-entropy counts: `all`, or an assistant's `answers` in chats; the other terms count
+            every position.
         seed: of draws and order.
     """
 
@@ -56,6 +58,7 @@ class Recipe:
     epochs: int = 2
     batch_size: int = 8
     window: int = 512
+    loss_on: Literal["all", "answers"] = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class Recipe:
             ("fraction", 0 <= self.fraction <= 1, "from 0 to 1"),
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
             ("window", self.window >= 8, "at least 8"),
+            ("loss_on", self.loss_on in ("all", "answers"), "all or answers"),
             *[(name, getattr(self, name) >= 1, "at least 1") for name in least],
             *[(name, getattr(self, name) >= 0, "0 or more") for name in weights],
         ]

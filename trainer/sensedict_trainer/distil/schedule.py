@@ -6,18 +6,35 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.hashing import mix, sequence_key
 from sensedict_trainer.text import TokenWindow
 
+_POOL = 16  # batches among which windows of like length are put together
+
 
 def batches(recipe: Recipe, windows: Sequence[TokenWindow]) -> Iterator[list[TokenWindow]]:
-    """Windows in an order of each epoch's own, a function of the seed."""
+    """Windows in an order of each epoch's own, a function of the seed; those of a batch are of like length.
+
+    Windows are shuffled, and of each 16 batches' worth those of like length make a batch, so that little of it is
+    padding; then the batches are shuffled. Within a batch the longest come first.
+    """
+    lengths = np.array([len(window.ids) for window in windows])
     for epoch in range(recipe.epochs):
-        order = np.argsort(mix(sequence_key(recipe.seed, str(epoch), "order"), np.arange(len(windows))), kind="stable")
-        for start in range(0, len(order), recipe.batch_size):
-            yield [windows[i] for i in order[start : start + recipe.batch_size]]
+        order = _shuffled(np.arange(len(windows)), recipe.seed, epoch, "order")
+        pool = _POOL * recipe.batch_size
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        alike = np.concatenate([some[np.argsort(-lengths[some], kind="stable")] for some in pools])
+        starts = _shuffled(np.arange(0, len(alike), recipe.batch_size), recipe.seed, epoch, "batches")
+        for start in starts.tolist():
+            yield [windows[i] for i in alike[start : start + recipe.batch_size]]
+
+
+def _shuffled(numbers: NDArray[np.int64], seed: int, epoch: int, what: str) -> NDArray[np.int64]:
+    key = sequence_key(seed, str(epoch), what)
+    return numbers[np.argsort(mix(key, np.arange(len(numbers))), kind="stable")]
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

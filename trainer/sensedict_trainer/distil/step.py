@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.head import Head, HeadLosses, Weighted, head_losses
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.selection import Selection
-from sensedict_trainer.distil.student import Tail
 from sensedict_trainer.distil.terms.term import NO_TARGET, Chosen, HeadTerm, Positions, StateTerm, Units
 from sensedict_trainer.distil.trunk import TeacherStates
 from sensedict_trainer.teacher import FrozenHead, Teacher
@@ -82,7 +81,7 @@ class Stepper:
     recipe: Recipe
     teacher: Teacher
     student: PreTrainedModel
-    tail: Tail
+    tail: nn.Module
     cache: SenseCache | None
     units: Units = field(default_factory=Units)
 

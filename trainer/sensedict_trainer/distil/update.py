@@ -1,0 +1,217 @@
+"""One update of the student by a batch: its passes in every process, what is counted over all of them, one move."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sensedict.errors import NotFinite
+from sensedict_trainer.distil.checkpoint import Trained
+from sensedict_trainer.distil.draws import Draw
+from sensedict_trainer.distil.prefetch import PreparedBatch
+from sensedict_trainer.distil.ranks import Ranks, whole
+from sensedict_trainer.distil.recipe import Recipe
+from sensedict_trainer.distil.schedule import learning_rate
+from sensedict_trainer.distil.selection import Selection, select
+from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper, gradient_shares
+from sensedict_trainer.distil.trunk import TeacherStates, Trunk
+from sensedict_trainer.text import TokenWindow
+
+_LOW, _HIGH = 0.01, 0.99  # shares of the gradient beyond which a term is as good as alone, or not there
+_SMALLEST_SCALE = 1.0  # of float16's gradients: below it they do not overflow for being scaled
+
+
+@dataclass
+class Updater:
+    """Moves the student batch by batch.
+
+    Attributes:
+        steps: of the whole run.
+        micro_batch: windows a pass; None for all that a process has of a batch.
+        measure_every: steps between two measurements of each term's gradient.
+        selections: what was chosen for each window, by its id; filled as they come.
+    """
+
+    recipe: Recipe
+    stepper: Stepper
+    trunk: Trunk
+    trained: Trained
+    ranks: Ranks
+    steps: int
+    micro_batch: int | None
+    measure_every: int
+    selections: dict[str, Selection] = field(default_factory=dict)
+    _warned: set[str] = field(default_factory=set)
+
+    def update(self, done: int, batch: Sequence[TokenWindow], share: PreparedBatch) -> dict[str, Any]:
+        """Move the student by a batch; gives the step's record, the same in every process.
+
+        Args:
+            done: steps before it.
+            batch: its windows in all processes; share: this process's, or any one where it has none.
+
+        Raises:
+            NotFinite: loss or gradient; the student is as it was before.
+        """
+        optimizer, scaler = self.trained.optimizer, self.trained.scaler
+        rate = learning_rate(self.recipe, done, self.steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        row, losses = self._gradient(done, batch, share)
+        self._check(done, batch, "loss", losses.terms["loss"])
+        scaler.unscale_(optimizer)
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(weights, self.recipe.clip or math.inf)))
+        if not scaler.is_enabled() or scaler.get_scale() < _SMALLEST_SCALE:
+            self._check(done, batch, "gradient's norm", norm)
+        scaler.step(optimizer)  # where a float16 gradient is infinite, it does nothing, and the scale falls
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if losses.gradient:
+            row["grad_share"] = dict(gradient_shares(losses))
+            self._warn(done, row["grad_share"])
+        if math.isfinite(norm):
+            row["grad_norm"] = norm
+        return {**row, "lr": rate, "tokens": sum(len(window.ids) for window in batch)}
+
+    def _gradient(
+        self, done: int, batch: Sequence[TokenWindow], share: PreparedBatch
+    ) -> tuple[dict[str, Any], BatchLosses]:
+        """Leave the gradient of a batch in the student; gives the record of it, and the losses, of all processes."""
+        ranks = self.ranks
+        own = ranks.share(batch)
+        draws = [share.draws[window.id] for window in own if share.draws]
+        counted = [sum(len(d.positions) for d in draws), sum(d.related for d in draws), share.wanted, share.hits]
+        sampled, related, wanted, hits = map(int, ranks.sums(counted))
+        denominators = Denominators(
+            positions=sum(len(window.ids) - 1 for window in batch),
+            sampled=sampled,
+            learned=sum(map(_answers, batch)) if self.recipe.loss_on == "answers" else None,
+        )
+        losses = BatchLosses()
+        largest = math.ceil(len(batch) / ranks.count)  # what the first process has
+        size = self.micro_batch or largest
+        starts = range(0, largest, size)
+        for first in starts:
+            measure = first == 0 and done % self.measure_every == 0
+            with ranks.unsynced(self.stepper.tail, last=first == starts[-1]):
+                self._pass(own[first : first + size], share, denominators, losses, done / self.steps, measure)
+        if share.held is not None and self.stepper.cache is not None:
+            self.stepper.cache.release(share.held)
+        _add_up(losses, ranks)
+        row: dict[str, Any] = {**losses.terms, "positions": denominators.positions}
+        if denominators.learned is not None:
+            row["answer_positions"] = denominators.learned
+        if share.draws:
+            row |= {"relation_positions": related, "sampled_positions": sampled}
+        row |= {name: some / all_ for name, (some, all_) in losses.counts.items() if all_}
+        if wanted:
+            row["hit_rate"] = hits / wanted
+        return row, losses
+
+    def _pass(
+        self,
+        windows: Sequence[TokenWindow],
+        share: PreparedBatch,
+        denominators: Denominators,
+        losses: BatchLosses,
+        progress: float,
+        measure: bool,
+    ) -> None:
+        """One pass of the tail; without windows it is one in which nothing counts, that other processes wait for."""
+        some = windows or share.windows[:1]
+        states = self.trunk.states(some)
+        selections = [
+            self._select(share.draws[window.id], window.id, states.hidden[row])
+            for row, window in enumerate(some)
+            if share.draws
+        ]
+        if not windows:
+            states = _first_token(states)
+            selections = [_nothing(selection) for selection in selections]
+        learned = _answer_mask(some, states) if denominators.learned is not None else None
+        # Where processes are several, the gradient that is left is the mean of theirs.
+        scale = self.trained.scaler.get_scale() * self.ranks.count
+        self.stepper.backward(states, selections, denominators, losses, progress, measure, learned, scale)
+
+    def _select(self, drawn: Draw, window_id: str, hidden: Tensor) -> Selection:
+        """The sequence's chosen senses, chosen once."""
+        cache = self.stepper.cache
+        if window_id not in self.selections:
+            if cache is None:
+                none = np.full((len(drawn.positions), 0), -1, dtype=np.int64)
+                found = Selection(drawn.positions, none, none, none.astype(np.float32), none.astype(np.float32))
+            else:
+                found = select(drawn, hidden, cache.table, cache.rows(drawn.ids), self.recipe.nearest)
+            self.selections[window_id] = found
+        return self.selections[window_id]
+
+    def _check(self, done: int, batch: Sequence[TokenWindow], what: str, value: float) -> None:
+        if not math.isfinite(value):
+            named = ", ".join(window.id for window in batch)
+            raise NotFinite(
+                f"the {what} is {value} at step {done + 1}, in the batch of {named}: lower the learning rate "
+                f"(lr = {self.recipe.lr:g}), or look at that text; the last checkpoint is as it was"
+            )
+
+    def _warn(self, done: int, shares: Mapping[str, float]) -> None:
+        """Say once of each term that it all but decides the gradient, or has all but no part in it."""
+        meant = {name for name, term in self.recipe.active.items() if term.weight_at(done / self.steps) > 0}
+        for name, share in shares.items():
+            if self.ranks.main and len(meant) > 1 and name in meant - self._warned and not _LOW <= share <= _HIGH:
+                self._warned.add(name)
+                side = "hardly moves the student" if share < _LOW else "moves the student all but alone"
+                tqdm.write(
+                    f"{name} has {share:.1%} of the gradient at step {done + 1}: it {side}; see {name}.weight",
+                    file=sys.stderr,
+                )
+
+
+def _add_up(losses: BatchLosses, ranks: Ranks) -> None:
+    """Put the sums over all processes in the place of this one's values."""
+    names, counts = sorted(losses.terms), sorted(losses.counts)
+    values = [losses.terms[name] for name in names] + [float(n) for name in counts for n in losses.counts[name]]
+    sums = ranks.sums(values)
+    losses.terms = dict(zip(names, sums, strict=False))
+    pairs = sums[len(names) :]
+    losses.counts = {name: (int(pairs[2 * i]), int(pairs[2 * i + 1])) for i, name in enumerate(counts)}
+
+
+def _answers(window: TokenWindow) -> int:
+    """Tokens of a window that are an answer's and have something before them."""
+    return 0 if window.answers is None else int(window.answers[1:].sum())
+
+
+def _answer_mask(windows: Sequence[TokenWindow], states: TeacherStates) -> Tensor:
+    """(B, T) bool: tokens that are an answer's."""
+    mask = torch.zeros(states.ids.shape, dtype=torch.bool)
+    for row, window in enumerate(windows):
+        if window.answers is not None:
+            width = min(len(window.answers), mask.shape[1])
+            mask[row, :width] = torch.from_numpy(window.answers[:width])
+    return mask.to(states.ids.device)
+
+
+def _first_token(states: TeacherStates) -> TeacherStates:
+    """States of the first token of the first window, which has no target."""
+    parts = {name: getattr(states, name)[:1, :1] for name in ("ids", "mask", "entering", "hidden")}
+    return replace(states, **parts)
+
+
+def _nothing(selection: Selection) -> Selection:
+    """A selection of no position."""
+    return Selection(
+        selection.positions[:0],
+        selection.positives[:0],
+        selection.negatives[:0],
+        selection.positive_distances[:0],
+        selection.negative_distances[:0],
+    )
