@@ -21,7 +21,7 @@ def commands() -> list[str]:
     blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
     script = (ROOT / "examples/demo.sh").read_text("utf-8")
     lines = "\n".join([*blocks, script]).replace("\\\n", " ").splitlines()
-    found = [re.sub(r"\s+#.*", "", part) for line in lines for part in re.findall(r"\bsensedict [^&|>]*", line)]
+    found = [re.sub(r"\s+#.*", "", part) for line in lines for part in re.findall(r"\bsensedict [^&|>)]*", line)]
     inline = re.findall(r"`(sensedict [^`]*)`", README)
     return [part for part in (*found, *inline) if not part.startswith("sensedict[")]
 
@@ -36,7 +36,9 @@ def test_a_command_of_the_readme_exists(line: str) -> None:
             assert word.partition("=")[0] in names, f"{line}: no option {word}"
         elif isinstance(command, click.Group):
             before = command
-            found = command.get_command(click.Context(command), word)
+            for name in word.split("|")[:-1]:  # publish|alias|delete
+                assert command.get_command(click.Context(command), name), f"{line}: no command {name}"
+            found = command.get_command(click.Context(command), word.split("|")[-1])
             if found is None:
                 values = [parameter for parameter in before.params if isinstance(parameter, click.Option)]
                 assert values, f"{line}: no command {word}"
