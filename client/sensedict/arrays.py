@@ -23,6 +23,7 @@ Tensors = dict[str, NDArray[Any]]
 Metadata = dict[str, str]
 
 MAX_HEADER_BYTES = 16 * 2**20  # room for an error on every item of the largest request
+_MOST_DIMENSIONS = 32  # of an array, in every version of numpy
 _METADATA = "__metadata__"
 _DTYPES = {
     name: np.dtype(code)
@@ -212,6 +213,8 @@ def _place(name: str, entry: Any) -> tuple[np.dtype[Any], list[int], int, int]:
         )
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
         raise MalformedBody(f"safetensors: shape and two data_offsets of tensor {name[:80]!r} must be whole numbers")
+    if len(shape) > _MOST_DIMENSIONS:  # before the product, which takes minutes for a hundred thousand large numbers
+        raise MalformedBody(f"safetensors: tensor {name[:80]!r} has an unusable shape ({len(shape)} dimensions)")
     begin, end = offsets
     if end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
         raise MalformedBody(f"safetensors: tensor {name[:80]!r} of shape {shape!s:.80} does not fill its data_offsets")

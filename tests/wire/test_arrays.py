@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import tracemalloc
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -278,3 +279,60 @@ def test_item_errors_that_do_not_fit_are_refused(errors: str) -> None:
     tensors, _ = arrays.candidate_sets_to_tensors(sets())
     with pytest.raises(MalformedBody, match="errors"):
         arrays.candidate_sets_from_tensors(tensors, {"errors": errors})
+
+
+@st.composite
+def ragged(draw: st.DrawFn, rows: int) -> Ranges:
+    counts = draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))
+    size = sum(counts)
+    return Ranges(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32),
+        draw(hnp.arrays(np.uint32, size)),
+        draw(hnp.arrays(np.uint16, size)),
+    )
+
+
+@st.composite
+def item_errors(draw: st.DrawFn, rows: int) -> tuple[ItemError, ...]:
+    if rows == 0:
+        return ()
+    texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+    return tuple(draw(st.lists(st.builds(ItemError, st.integers(0, rows - 1), texts, texts), max_size=2)))
+
+
+@given(st.data(), st.integers(0, 4))
+def test_any_answer_comes_back_as_it_was(data: st.DataObject, rows: int) -> None:
+    ids = hnp.arrays(np.uint32, rows)
+    synonyms, antonyms = data.draw(ragged(rows)), data.draw(ragged(rows))
+    own = data.draw(hnp.arrays(np.uint16, rows))
+    errors = data.draw(item_errors(rows))
+    asked = CandidateSets(data.draw(ids), data.draw(ids), own, synonyms, antonyms, errors)
+    tensors, metadata = arrays.candidate_sets_to_tensors(asked)
+    found = arrays.candidate_sets_from_tensors(*arrays.decode(arrays.encode(tensors, metadata)))
+    assert found.errors == errors
+    same(arrays.candidate_sets_to_tensors(found)[0], tensors)
+
+
+BOMBS = {
+    "names": b"{"
+    + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(4_000))
+    + b"}",
+    "one name": b'{"' + b"x" * 2**18 + b'":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":7}',
+    "dimensions": b'{"a":{"dtype":"U8","shape":[' + b"1," * 2**16 + b'0],"data_offsets":[0,0]}}',
+    "factors": b'{"a":{"dtype":"U8","shape":[' + b"9223372036854775807," * 2**15 + b'1],"data_offsets":[0,0]}}',
+    "metadata": b'{"__metadata__":{' + b",".join(b'"%d":NaN' % i for i in range(10**4)) + b"}}",
+    "lists": b'{"a":' + b"[" * 2**20,
+    "duplicates": b'{"a":[' + b'{"b":1,"b":2},' * 10**4 + b"0]}",
+}
+
+
+@pytest.mark.parametrize("header", BOMBS.values(), ids=BOMBS.keys())
+def test_a_bomb_takes_little(header: bytes) -> None:
+    """Names, numbers and lists without end, below the limit of a header: a multiple of its size in memory, no more."""
+    tracemalloc.start()
+    try:
+        only_malformed(body(header))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 40 * len(header)

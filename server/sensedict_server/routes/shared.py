@@ -85,7 +85,7 @@ def caching_headers(request: Request, tag: str, *, for_ever: bool) -> dict[str, 
         "Vary": "Accept",
     }
     known = [given.strip().removeprefix("W/") for given in request.headers.get("if-none-match", "").split(",")]
-    if headers["ETag"] in known:
+    if headers["ETag"] in known or "*" in known:
         raise NotModified(headers)
     return headers
 
