@@ -6,6 +6,7 @@ A set is written to a temporary folder and renamed, so a folder `<root>/<name>@<
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,9 +194,26 @@ def verify(place: Path) -> None:
 def locked(root: Path, ref: str) -> Iterator[None]:
     """Let one process at a time write the file set of `ref`; a killed one's lock ends with it."""
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / f".{ref}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    path = root / f".{ref}.lock"
+    while True:
+        with open(path, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file, path):  # who held it before removed it: others wait for a new one
+                continue
+            yield
+            return
+
+
+def unlock_for_good(root: Path, ref: str) -> None:
+    """Remove the file of the lock, which the caller holds."""
+    (root / f".{ref}.lock").unlink(missing_ok=True)
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.fstat(file.fileno()).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

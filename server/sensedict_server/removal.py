@@ -82,7 +82,10 @@ def remove_file_set(root: Path, ref: str, content_hash: str | None) -> bool:
     with files.locked(root, ref):
         try:
             found = Manifest.from_json((place / MANIFEST).read_bytes()).identity.content_hash
-        except (FileNotFoundError, Corrupt):
+        except FileNotFoundError:  # another process was quicker
+            files.unlock_for_good(root, ref)
+            return False
+        except Corrupt:
             return False
         if found != content_hash:
             return False
@@ -90,6 +93,7 @@ def remove_file_set(root: Path, ref: str, content_hash: str | None) -> bool:
         shutil.rmtree(gone, ignore_errors=True)
         place.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+        files.unlock_for_good(root, ref)
     return True
 
 
