@@ -58,14 +58,14 @@ def main() -> None:
     rows: list[Row] = []
     for dim, senses in SIZES.items():
         with tempfile.TemporaryDirectory(prefix="sensedict-bench-") as folder, databases() as fresh:
-            vectors = _senses(Path(sys.argv[1]), dim, senses)
+            vectors = senses_around(Path(sys.argv[1]), dim, senses)
             engine, home = fresh(), Path(folder) / "home"
             with engine.begin() as connection:
                 connection.execute(text("SELECT set_config('maintenance_work_mem', '1GB', false)"))
                 name = connection.execute(text("SELECT current_database()")).scalar_one()
                 connection.execute(text(f"ALTER DATABASE {name} SET maintenance_work_mem = '1GB'"))
             engine.dispose()
-            dictionary = _publish(engine, home / "files", vectors)
+            dictionary = publish_senses(engine, home / "files", vectors)
             started = time.monotonic()
             search_index.make(engine, dictionary, lambda progress: None)
             _tell(engine, dictionary, time.monotonic() - started)
@@ -133,7 +133,7 @@ def _tell(engine: Engine, dictionary: Dictionary, seconds: float) -> None:
     )
 
 
-def _senses(teacher: Path, dim: int, count: int) -> NDArray[np.float16]:
+def senses_around(teacher: Path, dim: int, count: int) -> NDArray[np.float16]:
     """(count, dim) senses, `OF_A_TOKEN` around each of so many rows of the embeddings."""
     random = np.random.default_rng(0)
     with safe_open(teacher / "model.safetensors", "pt") as weights:
@@ -156,7 +156,7 @@ def _queries(vectors: NDArray[np.float16]) -> NDArray[np.float32]:
     return near
 
 
-def _publish(engine: Engine, files: Path, vectors: NDArray[np.float16]) -> Dictionary:
+def publish_senses(engine: Engine, files: Path, vectors: NDArray[np.float16]) -> Dictionary:
     n = len(vectors)
     with engine.begin() as connection:
         lexicon = connection.execute(
