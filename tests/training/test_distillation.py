@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from sensedict_trainer.text import pad_windows
 from tiny_teacher import corpus, save_tiny_teacher, save_tokenizer
 from tiny_training import RECIPE, make_dictionary, make_windows
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 SETTINGS = ["window=24", "batch_size=8", "epochs=1", "nearest=2", "minimum=3", "neighbours=2", "lr=1e-2"]
 
 
@@ -65,9 +67,19 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_five_lines_train_from_a_file_set(folder: Path, dictionary: Path, text: Path, tmp_path: Path) -> None:
-    distillation = Distillation(folder, [text], dictionary=dictionary, settings=[*SETTINGS, "choice=even"])
-    student = distillation.train(tmp_path / "run").student
+def test_the_five_lines_of_the_guide_train_from_a_file_set(
+    folder: Path, dictionary: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "teacher").symlink_to(folder)
+    (tmp_path / "train.jsonl").symlink_to(text)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/mine@1").symlink_to(dictionary)
+    monkeypatch.chdir(tmp_path)
+    (lines,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    assert len([line for line in lines.splitlines() if line]) <= 5
+    assert '["lr=1e-4"]' in lines
+    exec(lines.replace('["lr=1e-4"]', str([*SETTINGS, "choice=even"])), {})
+    student = tmp_path / "run" / "student"
 
     card = (student / "README.md").read_text()
     stated = metadata_load(student / "README.md")
@@ -107,7 +119,7 @@ def test_greedy_output_is_the_same_before_and_after_export(folder: Path, tmp_pat
     here.save_pretrained(tmp_path / "s")
     there = AutoModelForCausalLM.from_pretrained(tmp_path / "s", dtype=teacher.dtype)
     ids = teacher.tokenizer("The cold river", return_tensors="pt")["input_ids"]
-    greedy = {"max_new_tokens": 20, "do_sample": False, "eos_token_id": None}
+    greedy = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
     before = here.generate(ids, **greedy)
     assert torch.equal(there.generate(ids, **greedy), before)
     if dtype == "float32":  # else what was trained is rounded when it is saved
@@ -217,7 +229,7 @@ def test_a_dry_run_says_what_a_run_costs_and_writes_nothing(
     assert sorted(path for place in (folder, dictionary, text.parent) for path in place.rglob("*")) == before
 
 
-def test_layers_that_are_not_the_first_train_and_tensorboard_has_what_the_history_has(teacher: Teacher, tmp_path: Path) -> None:
+def test_layers_with_a_gap_train_and_tensorboard_has_the_history(teacher: Teacher, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

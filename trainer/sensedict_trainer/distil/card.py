@@ -118,7 +118,7 @@ def _student(note: Mapping[str, Any]) -> Section:
 def _text(note: Mapping[str, Any]) -> Section:
     text = note["run"]["text"]
     rows = [[name, f"`{sha256}`"] for name, sha256 in text["sources"]]
-    counts = f"{text['tokens']:,} tokens in {text['windows']:,} windows, {note['recipe']['epochs']} epochs"
+    counts = f"{text['tokens']:,} tokens in {text['windows']:,} windows, read {note['recipe']['epochs']} times"
     blocks: list[Paragraph | Table] = [Paragraph(f"{counts}; sha256 of the windows `{note['text']}`.")]
     return Section("Text", [*blocks, *([Table(["source", "sha256"], rows, left=2)] if rows else [])])
 

@@ -111,7 +111,7 @@ class Plan:
         yield "layers kept", f"{', '.join(map(str, self.kept))}; the last {recipe.trainable} are trained"
         yield "parameters, teacher", f"{parameters.teacher:,}"
         yield "parameters, student", f"{parameters.student:,}, of them {parameters.trained:,} trained"
-        yield "text", f"{self.tokens:,} tokens in {self.windows:,} windows, {recipe.epochs} epochs"
+        yield "text", f"{self.tokens:,} tokens in {self.windows:,} windows, read {recipe.epochs} times"
         yield "steps", f"{self.steps:,}, each of {recipe.batch_size} windows"
         yield (
             "FLOPs a token, once",
