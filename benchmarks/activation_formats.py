@@ -1,7 +1,7 @@
 """What a token's frozen activations cost on disk in each format, and what the format does to the losses of DSKD.
 
 `python benchmarks/activation_formats.py`, with the settings of `hidden_states.py`, and `SENSEDICT_SNAPSHOT`: a
-dictionary's file set of that teacher. About 5 minutes; the numbers are told in `docs/activation-cache.md`.
+dictionary's file set of that teacher. About 10 minutes; the numbers are told in `docs/activation-cache.md`.
 """
 
 from __future__ import annotations

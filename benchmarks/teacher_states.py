@@ -27,7 +27,7 @@ from sensedict_trainer.teacher import Teacher
 from sensedict_trainer.text import TokenWindow, cut_windows, read_documents
 
 COMMAND = "python benchmarks/teacher_states.py"
-TOKENS, HELD_OUT = 4_096, 2_048
+TOKENS, HELD_OUT = 4_096, 1_024
 WINDOW, BATCH = 128, 2
 TERMS = {"kl": ForwardKL(temperature=1.0), "mse": StateDistance(positions="all")}
 
@@ -47,11 +47,11 @@ class Form:
 
 FORMS = {
     "nothing: CE": Form(None, 0, "ce"),
-    "exact state: CE + MSE": Form("exact", 0, "ce + mse"),
-    "exact state: CE + KL": Form("exact", 0, "ce + kl"),
     "5 senses: CE + sense": Form("senses", 5, "ce + mse"),
-    "5 senses: CE + KL + sense": Form("senses", 5, "ce + kl + mse"),
+    "exact state: CE + MSE": Form("exact", 0, "ce + mse"),
     "4 logits: CE + KL": Form("logits", 4, "ce + kl"),
+    "5 senses: CE + KL + sense": Form("senses", 5, "ce + kl + mse"),
+    "exact state: CE + KL": Form("exact", 0, "ce + kl"),
     "32 logits: CE + KL": Form("logits", 32, "ce + kl"),
 }
 
@@ -65,9 +65,10 @@ def windows_of(name: str, model: Teacher, tokens: int) -> list[TokenWindow]:
 def score(
     model: Teacher, windows: list[TokenWindow], held_out: list[TokenWindow], source: Snapshot, room: Path
 ) -> dict[str, tuple[int, TextScores]]:
-    """Bytes a position and held-out scores of each form; what is shared lies in the folder."""
+    """Print the table, and give bytes a position and scores of each form; what is shared lies in the folder."""
     from transformers import AutoModelForCausalLM
 
+    print(f"{'known of the teacher':28} {'bytes':>5} " + "".join(f"{measure:>15}" for measure in MEASURES))
     found, memo = {}, {}
     for number, (name, form) in enumerate(FORMS.items()):
         folder, width = None, 0
@@ -79,7 +80,9 @@ def score(
         options = TrainOptions(activations=room / "trunk", teacher_states=folder, measure_every=10**6, name=name)
         run = train(recipe, model, windows, None, room / f"run-{number}", options=options)
         student = AutoModelForCausalLM.from_pretrained(run.student, dtype=model.dtype)
-        found[name] = (width, evaluate_text(student, model, held_out, 8, memo))
+        scores = evaluate_text(student, model, held_out, 8, memo)
+        print(f"{name:28} {width:5} " + "".join(f"{scores.mean(measure):15.4f}" for measure in MEASURES), flush=True)
+        found[name] = (width, scores)
     return found
 
 
@@ -90,9 +93,6 @@ def main() -> None:
     held_out = windows_of("heldout-fresh.jsonl.xz", model, HELD_OUT)
     with tempfile.TemporaryDirectory() as room, Snapshot.open(snapshot()) as source:
         found = score(model, windows, held_out, source, Path(room))
-    print(f"{'known of the teacher':28} {'bytes':>5} " + "".join(f"{measure:>15}" for measure in MEASURES))
-    for name, (width, scores) in found.items():
-        print(f"{name:28} {width:5} " + "".join(f"{scores.mean(measure):15.4f}" for measure in MEASURES))
     exact = found["exact state: CE + MSE"][1].mean("kl")
     write(
         "teacher_states",
