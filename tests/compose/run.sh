@@ -50,6 +50,7 @@ expect() {  # expect CODE WHAT CURL-ARGS…
 }
 up() { docker compose up --detach --wait --wait-timeout 180 >"$scratch/up.log" 2>&1 || { cat "$scratch/up.log" >&2; return 1; }; }
 in_api() { docker compose exec -T api "$@"; }
+doctor() { in_api sensedict doctor >"$scratch/doctor" || { cat "$scratch/doctor" >&2; return 1; }; }
 contained() {  # contained SERVICE: it is not root, may write nowhere but where it should, and can get no rights
   docker compose exec -T "$1" sh -c '[ "$(id -u)" != 0 ] && ! touch /x 2>/dev/null && grep -q "^CapEff:.0*$" /proc/1/status \
     && grep -q "^NoNewPrivs:.1$" /proc/1/status'
@@ -97,7 +98,7 @@ expect 200 "the snapshot is imported: senses of a word" "$tiny/senses?word=hot"
 expect 200 "bulk" --json '{"tokens": [1, 2, 3]}' "$tiny:candidateSets"
 expect 404 "an unknown word" "$tiny/senses?word=nosuchword"
 check "sensedict query from the host" query_finds cold relations hot
-check "doctor finds nothing in the container" in_api sensedict doctor
+check "doctor finds nothing in the container" doctor
 for service in database api worker; do
   check "$service is contained" contained "$service"
   check "$service is limited" limited "$service"
@@ -148,6 +149,6 @@ up
 SENSEDICT_KEY=$(in_api cat /run/secrets/admin-key)
 expect 200 "its dictionary" "$tiny/senses?word=hot"
 expect 200 "its file set, written from the database" --json '{"tokens": [1, 2, 3]}' "$tiny:candidateSets"
-check "doctor finds nothing" in_api sensedict doctor
+check "doctor finds nothing" doctor
 docker compose ps --all
 echo "compose: $passed passed, 0 failed"
