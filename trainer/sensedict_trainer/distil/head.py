@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,9 @@ class Weighted:
     denominator: int
 
 
+Terms = Mapping[str, Weighted]
+
+
 @dataclass(frozen=True)
 class HeadLosses:
     """What the terms come to.
@@ -69,7 +72,7 @@ def head_losses(
     targets: Tensor,
     student_head: Head,
     teacher_head: Head,
-    terms: Mapping[str, Weighted],
+    terms: Terms,
     measure: bool = False,
     product: int = _PRODUCT,
     softmax: int = _SOFTMAX,
@@ -83,18 +86,19 @@ def head_losses(
         student: (n, D) hidden states that the student's head reads.
         teacher: (n, D), the teacher's.
         targets: (n,) int64, next tokens.
-        measure: also give each term's own gradient, which costs a pass through the head a term.
+        measure: also give each term's own gradient, which costs a product with the head for each term but one.
         product, softmax: numbers of logits held at once, in a product and in a softmax.
     """
     work = _Work(student.detach(), teacher, targets, student_head, teacher_head, product, softmax)
+    sums = {name: work.zero() for name in terms}
     if measure:
-        alone = {name: work.run({name: weighted}) for name, weighted in terms.items()}
-        gradients = {name: gradient for name, (gradient, _) in alone.items()}
+        gradients = {name: torch.zeros_like(work.student) for name in terms}
+        work.run([{name: weighted} for name, weighted in terms.items()], [*gradients.values()], sums)
         gradient = torch.stack([*gradients.values()]).sum(dim=0)
-        sums = {name: found[name] for name, (_, found) in alone.items()}
     else:
         gradients = {}
-        gradient, sums = work.run(terms)
+        gradient = torch.zeros_like(work.student)
+        work.run([terms], [gradient], sums)
     value = torch.stack([sums[name] * weighted.scale for name, weighted in terms.items()]).sum()
     total: Tensor = _Known.apply(student, gradient, value)  # type: ignore[no-untyped-call]
     values = {name: float(sums[name]) / max(weighted.denominator, 1) for name, weighted in terms.items()}
@@ -126,39 +130,51 @@ class _Work:
     product: int
     softmax: int
 
-    def run(self, terms: Mapping[str, Weighted]) -> tuple[Tensor, dict[str, Tensor]]:
-        """(n, D) gradient of the weighted sum at the student's states, and each term's sum over positions."""
-        wide = torch.float64 if self.student.dtype == torch.float64 else torch.float32
-        gradient = torch.zeros_like(self.student)
-        sums = {name: torch.zeros((), dtype=wide, device=self.student.device) for name in terms}
+    @property
+    def wide(self) -> torch.dtype:
+        """Of softmaxes and sums."""
+        return torch.float64 if self.student.dtype == torch.float64 else torch.float32
+
+    def zero(self) -> Tensor:
+        """A sum of nothing yet."""
+        return torch.zeros((), dtype=self.wide, device=self.student.device)
+
+    def run(self, apart: Sequence[Terms], gradients: Sequence[Tensor], sums: dict[str, Tensor]) -> None:
+        """Put each set's gradient at the student's states into its (n, D) tensor; add terms' values to their sums."""
         rows = max(1, self.product // self.student_head.vocabulary_size)
         for start in range(0, len(self.targets), rows):
-            part = slice(start, start + rows)
-            with torch.enable_grad():
-                states = self.student[part].requires_grad_()
-                logits = self.student_head.product(states)  # (c, V)
-            self._to_gradient(logits.detach(), part, terms, sums, wide)
-            (gradient[part],) = torch.autograd.grad(logits, states, logits.detach())
-        return gradient, sums
+            self._chunk(slice(start, start + rows), apart, gradients, sums)
+
+    def _chunk(self, part: slice, apart: Sequence[Terms], gradients: Sequence[Tensor], sums: dict[str, Tensor]) -> None:
+        """A chunk of `run`; its logits are gone when it returns, before the next ones are made."""
+        states = self.student[part].requires_grad_()
+        with torch.enable_grad():
+            logits = self.student_head.product(states)  # (c, V)
+        needs_teacher = any(weighted.term.needs_teacher for terms in apart for weighted in terms.values())
+        with torch.no_grad():
+            goals = self.teacher_head.product(self.teacher[part]) if needs_teacher else None
+        for terms, gradient in zip(apart, gradients, strict=True):
+            last = terms is apart[-1]
+            place = logits.detach() if last else logits.detach().clone()
+            self._to_gradient(place, goals, part, terms, sums)
+            (gradient[part],) = torch.autograd.grad(logits, states, place, retain_graph=not last)
 
     @torch.no_grad()
     def _to_gradient(
-        self, logits: Tensor, part: slice, terms: Mapping[str, Weighted], sums: dict[str, Tensor], wide: torch.dtype
+        self, logits: Tensor, goals: Tensor | None, part: slice, terms: Terms, sums: dict[str, Tensor]
     ) -> None:
         """Put the gradient of the weighted terms in the place of the student's logits (c, V), and add up values."""
-        needs_teacher = any(weighted.term.needs_teacher for weighted in terms.values())
-        goals = self.teacher_head.product(self.teacher[part]) if needs_teacher else None
         targets = self.targets[part]
         rows = max(1, self.softmax // logits.shape[1])
         for start in range(0, len(logits), rows):
             block = slice(start, start + rows)
-            raw = logits[block].to(wide)
+            raw = logits[block].to(self.wide)
             own = raw
             if not self.student_head.plain:
                 with torch.enable_grad():
                     raw = raw.detach().clone().requires_grad_()
                     own = self.student_head.shape(raw)
-            goal = None if goals is None else self.teacher_head.shape(goals[block].to(wide))
+            goal = None if goals is None else self.teacher_head.shape(goals[block].to(self.wide))
             into = torch.zeros_like(own)
             for name, weighted in terms.items():
                 values = weighted.term.add_gradient(own.detach(), goal, targets[block], weighted.scale, into)

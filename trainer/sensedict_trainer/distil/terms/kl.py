@@ -52,7 +52,7 @@ class ForwardKL(Divergence):
         """(p_s − p_t) / T."""
         student, teacher = self.logs(own, goal)
         likely = teacher.exp()
-        values = torch.linalg.vecdot(likely, teacher.sub_(student))
+        values: Tensor = torch.linalg.vecdot(likely, teacher.sub_(student))
         into.add_(student.exp_().sub_(likely), alpha=scale / self.temperature)
         return values
 
