@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint audit test-compose bench-lexicon bench-build bench-serve clean
+.PHONY: help setup demo serve test lint audit test-api test-compose soak bench-lexicon bench-build bench-serve clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,8 +50,15 @@ lint: $(VENV)/.ready  ## ruff and mypy
 test: $(VENV)/.demo-ready lint  ## lint and all tests
 	$(BIN)/pytest
 
+test-api: $(VENV)/.ready  ## every operation of the API asked by Schemathesis, with each kind of key, about 5 minutes
+	$(BIN)/pytest -m slow tests/service/test_every_operation.py
+
 test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
+
+SOAK ?= 600
+soak: $(VENV)/.ready  ## mixed load while PostgreSQL and API processes are killed, 10 minutes; SOAK=180 for three
+	$(BIN)/python benchmarks/soak.py --seconds $(SOAK)
 
 # In an environment of its own: what pip-audit needs is no dependency of ours.
 audit:  ## known vulnerabilities of the pinned packages; asks the package index, or with AUDIT_ARGS="-s osv" osv.dev
