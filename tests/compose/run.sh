@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # docker compose for real: up from nothing with a snapshot and a plan, ask from the host, kill each container in turn,
 # stop, up again; then an older release's volume. Needs a Docker engine; everything it makes is named sensedict-test and
-# removed at the end, but for the two images. TORCH_ARGS as for `docker compose build`.
+# removed at the end, but for the two images. The torch of the worker's image is the one that this machine's pip gets, or
+# what TORCH_ARGS says, as for `docker compose build`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 docker info >/dev/null 2>&1 || { echo "make test-compose needs a running Docker engine (docker info fails)" >&2; exit 1; }
@@ -17,6 +18,7 @@ passed=0
 finish() {
   docker rm --force --volumes sensedict-test-old >/dev/null 2>&1 || true
   docker compose down --volumes --timeout 5 >/dev/null 2>&1 || true
+  [ -z "${served:-}" ] || kill "$served" 2>/dev/null || true
   rm -rf "$scratch"
 }
 trap 'docker compose logs --tail 30 >&2; finish' ERR
@@ -72,6 +74,13 @@ ended_well() { [ "$(docker inspect --format '{{.State.ExitCode}}' "$(docker comp
 built() { sleep 1; is 200 "$url/v1/jobs" && grep -q '"state":"published"' "$scratch/body"; }
 
 check "monitoring is a profile that compose takes" docker compose --profile monitoring config --quiet
+if [ -z "${TORCH_ARGS+set}" ]; then
+  python -m pip download --quiet --no-deps --constraint constraints.txt --dest "$scratch/torch" torch
+  host=$(docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}') port=$(free_port)
+  python -m http.server --directory "$scratch/torch" --bind "$host" "$port" >/dev/null 2>&1 &
+  served=$!
+  export TORCH_ARGS="--find-links http://$host:$port/ --trusted-host $host"
+fi
 docker compose build --quiet
 
 given=$scratch/given
