@@ -90,7 +90,7 @@ class Ranks:
             from torch.distributed.fsdp import fully_shard
 
             for layer in (*frozen, *trained):
-                fully_shard(layer)
+                fully_shard(layer, reshard_after_forward=True)
             return tail
         prepared: nn.Module = self._accelerator.prepare_model(tail, device_placement=False)
         return prepared

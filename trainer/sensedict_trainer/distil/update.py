@@ -26,6 +26,7 @@ from sensedict_trainer.distil.trunk import TeacherStates, Trunk
 from sensedict_trainer.text import TokenWindow
 
 _LOW, _HIGH = 0.01, 0.99  # shares of the gradient beyond which a term is as good as alone, or not there
+_MEASUREMENTS = 5  # of shares, over which they are judged
 _SMALLEST_SCALE = 1.0  # of float16's gradients: below it they do not overflow for being scaled
 
 
@@ -49,6 +50,7 @@ class Updater:
     micro_batch: int | None
     measure_every: int
     selections: dict[str, Selection] = field(default_factory=dict)
+    _shares: list[Mapping[str, float]] = field(default_factory=list)
     _warned: set[str] = field(default_factory=set)
 
     def update(self, done: int, batch: Sequence[TokenWindow], share: PreparedBatch) -> dict[str, Any]:
@@ -77,7 +79,8 @@ class Updater:
         optimizer.zero_grad(set_to_none=True)
         if losses.gradient:
             row["grad_share"] = dict(gradient_shares(losses))
-            self._warn(done, row["grad_share"])
+            self._shares.append(row["grad_share"])
+            self._warn(done)
         if math.isfinite(norm):
             row["grad_norm"] = norm
         return {**row, "lr": rate, "tokens": sum(len(window.ids) for window in batch)}
@@ -139,8 +142,13 @@ class Updater:
             selections = [_nothing(selection) for selection in selections]
         learned = _answer_mask(some, states) if denominators.learned is not None else None
         # Where processes are several, the gradient that is left is the mean of theirs.
-        scale = self.trained.scaler.get_scale() * self.ranks.count
+        scale = self._scale(states.entering.device) * self.ranks.count
         self.stepper.backward(states, selections, denominators, losses, progress, measure, learned, scale)
+
+    def _scale(self, device: torch.device) -> float:
+        """What float16's gradients are multiplied by, so that small ones are not 0; else 1."""
+        scaler = self.trained.scaler
+        return float(scaler.scale(torch.ones((), device=device))) if scaler.is_enabled() else 1.0
 
     def _select(self, drawn: Draw, window_id: str, hidden: Tensor) -> Selection:
         """The sequence's chosen senses, chosen once."""
@@ -162,17 +170,21 @@ class Updater:
                 f"(lr = {self.recipe.lr:g}), or look at that text; the last checkpoint is as it was"
             )
 
-    def _warn(self, done: int, shares: Mapping[str, float]) -> None:
-        """Say once of each term that it all but decides the gradient, or has all but no part in it."""
+    def _warn(self, done: int) -> None:
+        """Say once of each term that it all but decides the gradient, or has all but no part in it, step after step."""
+        if len(self._shares) < _MEASUREMENTS:
+            return
         meant = {name for name, term in self.recipe.active.items() if term.weight_at(done / self.steps) > 0}
-        for name, share in shares.items():
-            if self.ranks.main and len(meant) > 1 and name in meant - self._warned and not _LOW <= share <= _HIGH:
+        for name in meant - self._warned if self.ranks.main and len(meant) > 1 else ():
+            share = sum(shares[name] for shares in self._shares) / len(self._shares)
+            if not _LOW <= share <= _HIGH:
                 self._warned.add(name)
                 side = "hardly moves the student" if share < _LOW else "moves the student all but alone"
                 tqdm.write(
-                    f"{name} has {share:.1%} of the gradient at step {done + 1}: it {side}; see {name}.weight",
+                    f"{name} has {share:.1%} of the gradient up to step {done + 1}: it {side}; see {name}.weight",
                     file=sys.stderr,
                 )
+        self._shares.clear()
 
 
 def _add_up(losses: BatchLosses, ranks: Ranks) -> None:

@@ -1,0 +1,134 @@
+"""What a run keeps, says and refuses: checkpoints, held-out text, shares of the gradient, unfit text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from sensedict.errors import InvalidInput, Mismatch, NotFinite
+from sensedict.snapshot import Snapshot
+from sensedict_trainer.distil.loop import TrainOptions, train
+from sensedict_trainer.distil.terms.kl import ForwardKL
+from sensedict_trainer.evaluate import evaluate_text
+from sensedict_trainer.results import read_json_lines
+from sensedict_trainer.teacher import Teacher, load_teacher
+from sensedict_trainer.text import Document, TokenWindow, cut_windows
+from tiny_teacher import corpus
+from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
+
+KD = replace(RECIPE, objective="kd")
+OPTIONS = TrainOptions(checkpoint_every=3, measure_every=2)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    return make_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+def test_held_out_text_says_which_step_was_best(teacher: Teacher, tmp_path: Path) -> None:
+    held_out = cut_windows([Document("h", " ".join(corpus(8, seed=9)))], teacher.tokenizer, 24)
+    options = replace(OPTIONS, held_out=held_out, evaluate_every=4)
+    # a rate so high that the student gets worse
+    result = train(
+        replace(KD, lr=0.1, warmup=0.0), teacher, make_windows(teacher), None, tmp_path / "run", options=options
+    )
+    rows = read_json_lines(result.history)
+    losses = {row["step"]: row["held_out"] for row in rows if "held_out" in row}
+    assert list(losses) == [4, 8, 12]
+    note = json.loads((tmp_path / "run/best/sensedict-run.json").read_text())
+    best = min(losses, key=lambda step: losses[step]["ce"])
+    assert (note["step"], note["held_out"]) == (best, losses[best])
+    for folder, step in ((tmp_path / "run/best", best), (result.student, 12)):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        found = evaluate_text(model, teacher, held_out, 2)
+        assert np.log(found.perplexity) == pytest.approx(losses[step]["ce"], rel=1e-4)
+
+
+def test_checkpoints_are_kept_and_carry_what_they_are_of(teacher: Teacher, tmp_path: Path) -> None:
+    windows = make_windows(teacher)
+    sets = make_dictionary(tmp_path / "sets", teacher), make_dictionary(tmp_path / "other", teacher, seed=1)
+    kept = replace(OPTIONS, keep=2)
+    with Snapshot.open(sets[0]) as source, Snapshot.open(sets[1]) as other:
+        wild = replace(RECIPE, terms={"kl": ForwardKL(temperature=1.0, schedule="rise", weight=1e38)})
+        with pytest.raises(NotFinite, match=r"in the batch of s\d+#0, .*the last checkpoint is as it was"):
+            train(wild, teacher, windows, source, tmp_path / "run", options=replace(kept, checkpoint_every=1))
+        (newest, *_) = found = sorted((tmp_path / "run").glob("checkpoint-*"), reverse=True)
+        state = json.loads((newest / "state.json").read_text())
+        assert len(found) in (1, 2)
+        assert all(torch.isfinite(weight).all() for weight in load_file(newest / "trained.safetensors").values())
+        identity = state["identity"]
+        assert identity["dictionary"] == source.identity.content_hash
+        assert identity["dictionary version"] == f"{source.identity.name}@{source.identity.version}"
+        assert (identity["teacher"], identity["tokenizer"]) == (teacher.fingerprint, teacher.tokenizer_hash)
+        assert identity["code"]
+        # brought into the folder of a run with another dictionary
+        with pytest.raises(NotFinite):
+            train(wild, teacher, windows, other, tmp_path / "moved", options=replace(kept, checkpoint_every=1))
+        for path in (tmp_path / "moved").glob("checkpoint-*"):
+            shutil.rmtree(path)
+        shutil.copytree(newest, tmp_path / "moved" / newest.name)
+        with pytest.raises(Mismatch) as caught:
+            train(wild, teacher, windows, other, tmp_path / "moved", options=kept)
+    for value in (source.identity.content_hash, other.identity.content_hash):
+        assert value in caught.value.detail
+
+
+def test_a_term_that_hardly_counts_is_told_once(
+    teacher: Teacher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = replace(KD, terms={"kl": ForwardKL(weight=1e-4)})
+    train(small, teacher, make_windows(teacher), None, tmp_path / "a", options=OPTIONS)
+    said = capsys.readouterr().err
+    assert said.count("kl has 0.0% of the gradient up to step 9: it hardly moves the student; see kl.weight") == 1
+    assert said.count("ce has 100.0% of the gradient up to step 9: it moves the student all but alone") == 1
+    train(KD, teacher, make_windows(teacher), None, tmp_path / "b", options=OPTIONS)
+    train(replace(KD, objective="ce"), teacher, make_windows(teacher), None, tmp_path / "c", options=OPTIONS)
+    assert "of the gradient" not in capsys.readouterr().err
+
+
+def test_answers_alone_are_learned(teacher: Teacher, tmp_path: Path) -> None:
+    windows = make_windows(teacher)
+    recipe = replace(KD, objective="ce", loss_on="answers", clip=0.0)
+    with pytest.raises(InvalidInput, match="no window has an answer"):
+        train(recipe, teacher, windows, None, tmp_path / "none", options=OPTIONS)
+    marked = [replace(window, answers=np.arange(len(window.ids)) >= len(window.ids) // 2) for window in windows]
+    rows = read_json_lines(train(recipe, teacher, marked, None, tmp_path / "run", options=OPTIONS).history)
+    assert all(0 < row["answer_positions"] < row["positions"] for row in rows)
+    # What comes after the answers does not matter: a text cut behind them gives the same losses.
+    longer = [TokenWindow(w.id, w.ids, np.arange(len(w.ids)) < len(w.ids) - 2) for w in windows if len(w.ids) > 10]
+    cut = [TokenWindow(w.id, w.ids[:-2], w.answers[:-2]) for w in longer if w.answers is not None]
+    pair = [
+        read_json_lines(train(recipe, teacher, some, None, tmp_path / name, options=OPTIONS).history)
+        for name, some in (("longer", longer), ("cut", cut))
+    ]
+    for row, other in zip(*pair, strict=True):
+        assert row["answer_positions"] == other["answer_positions"]
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_float16_trains_with_a_scaled_gradient(teacher: Teacher, tmp_path: Path) -> None:
+    half = load_teacher(teacher.name, "float16")
+    rows = read_json_lines(train(KD, half, make_windows(half), None, tmp_path / "half", options=OPTIONS).history)
+    full = read_json_lines(train(KD, teacher, make_windows(teacher), None, tmp_path / "full", options=OPTIONS).history)
+    moved = [(row, other) for row, other in zip(rows, full, strict=True) if "grad_norm" in row]
+    assert len(moved) > 8  # the others found the scale too high
+    for row, other in moved:
+        assert row["loss"] == pytest.approx(other["loss"], rel=2e-2)
+    assert moved[0][0]["grad_norm"] == pytest.approx(moved[0][1]["grad_norm"], rel=0.1)
+
+
+def test_text_that_cannot_be_trained_on_is_refused(teacher: Teacher, tmp_path: Path) -> None:
+    long = TokenWindow("long#0", np.ones(300, dtype=np.int32))
+    with pytest.raises(InvalidInput, match=r"long#0 has 300 tokens, and the teacher .* reads 256 at most"):
+        train(KD, teacher, [*make_windows(teacher), long], None, tmp_path / "run", options=OPTIONS)
+    with pytest.raises(InvalidInput, match="no window of at least 8 tokens"):
+        train(KD, teacher, [], None, tmp_path / "run", options=OPTIONS)
+    assert not (tmp_path / "run").exists()
