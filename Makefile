@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint audit test-api test-compose soak bench-lexicon bench-build bench-serve clean
+.PHONY: help setup demo serve test lint audit test-api test-compose soak bench-lexicon bench-build bench-serve bench-train clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,11 @@ $(VENV)/.bench-ready: $(VENV)/.demo-ready pyproject.toml
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
+# Peers of `make bench-train`: without their dependencies, see there.
+$(VENV)/.bench-train-ready: $(VENV)/.demo-ready benchmarks/train-peers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/train-peers.txt
+	@touch $@
+
 demo: $(VENV)/.demo-ready  ## the main job on real input, from nothing to the comparison of KD and DSKD
 	PATH="$(abspath $(BIN)):$$PATH" examples/demo.sh
 
@@ -53,7 +58,7 @@ test: $(VENV)/.demo-ready lint  ## lint and all tests
 test-api: $(VENV)/.ready  ## every operation of the API asked by Schemathesis, with each kind of key, about 5 minutes
 	$(BIN)/pytest -m slow tests/service/test_every_operation.py
 
-test-compose: $(VENV)/.ready  ## docker compose for real: up, query, restart, kill the database
+test-compose: $(VENV)/.ready  ## docker compose for real: up, ask, build, kill each container, stop, upgrade
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
 
 SOAK ?= 600
@@ -69,8 +74,17 @@ audit:  ## known vulnerabilities of the pinned packages; asks the package index,
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
 
+bench-client: $(VENV)/.ready  ## what a client adds to bare httpx, against a running service
+	$(BIN)/python benchmarks/client.py
+
+bench-snapshots: $(VENV)/.ready  ## export and import of a dictionary of 200,000 senses
+	$(BIN)/python benchmarks/snapshots.py
+
 bench-build: $(VENV)/.bench-ready  ## the stages of a build against named peers, whole builds by 1, 2 and 4 workers, some minutes
 	$(BIN)/python benchmarks/build.py
+
+bench-train: $(VENV)/.bench-train-ready  ## steps of distillation against plain transformers, DSKD against KD, memory, about 6 minutes
+	TRL_EXPERIMENTAL_SILENCE=1 $(BIN)/python benchmarks/train.py
 
 bench-serve: $(VENV)/.ready  ## bulk answers against bare uvicorn, PostgreSQL's rows and numpy, about 4 minutes
 	$(BIN)/python benchmarks/serve.py

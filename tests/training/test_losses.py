@@ -318,3 +318,35 @@ def test_every_divergence_has_the_gradient_of_its_plain_form(case: dict[str, Ten
     whole.backward()
     torch.testing.assert_close(loss.total, whole)
     torch.testing.assert_close(states.grad, plain.grad)
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("measure", [False, True])
+def test_in_the_precision_of_training_it_is_the_plain_form(
+    dtype: torch.dtype, off: float, temperature: float, measure: bool
+) -> None:
+    """The plain form has the same rounded numbers and is in float32; bfloat16's own share is the product's rounding."""
+    n, dim, vocabulary = 48, 32, 1000
+    torch.manual_seed(1)
+    student, teacher = torch.randn(n, dim).to(dtype), torch.randn(n, dim).to(dtype)
+    weights = [(torch.randn(vocabulary, dim) * 0.3).to(dtype) for _ in range(2)]
+    targets = torch.randint(vocabulary, (n,))
+    states = student.clone().requires_grad_()
+    kl = ForwardKL(temperature=temperature)
+    terms = {"ce": Weighted(CrossEntropy(), 1 / n, n), "kl": Weighted(kl, kl.factor / n, n)}
+    both = [MadeHead(weight, None, vocabulary) for weight in weights]
+    found = head_losses(
+        states, teacher, targets, *both, terms, measure, product=10 * vocabulary, softmax=3 * vocabulary
+    )
+    found.total.backward()
+    plain = student.float().requires_grad_()
+    own, goal = plain @ weights[0].float().T, teacher.float() @ weights[1].float().T
+    own_logs, goal_logs = (F.log_softmax(logits / temperature, dim=-1) for logits in (own, goal))
+    expected = F.cross_entropy(own, targets)
+    expected = expected + temperature**2 * F.kl_div(own_logs, goal_logs, log_target=True, reduction="batchmean")
+    expected.backward()
+    assert states.grad is not None and plain.grad is not None  # noqa: PT018
+    assert found.total.dtype == torch.float32
+    assert abs(float(found.total.detach() / expected.detach()) - 1) < off
+    assert float((states.grad.float() - plain.grad).abs().max()) < off * max(1.0, float(plain.grad.abs().max()))

@@ -1,4 +1,4 @@
-"""Sense vectors on the training device: a bounded table, the least recently used rows given up first."""
+"""Sense vectors on the training device: the whole dictionary where it fits, else the least recently used give way."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sensedict.errors import ConfigurationError
 
@@ -18,7 +19,8 @@ class SenseCache:
     """Rows of a table on the device, one a sense. Safe for one thread that loads and one that reads and releases.
 
     A loaded set of senses keeps its rows until it is released, so that what was prefetched is still there when the
-    batch that needs it comes.
+    batch that needs it comes. Where the whole dictionary fits, nothing ever gives way and a sense's row is its id; it
+    then comes into the table as it is needed, so that a run asks a service for no more than it uses.
 
     Args:
         senses: of the dictionary.
@@ -29,6 +31,7 @@ class SenseCache:
 
     def __init__(self, senses: int, dim: int, capacity: int, device: torch.device) -> None:
         self.table = torch.zeros((min(capacity, senses), dim), dtype=torch.float16, device=device)
+        self.whole = len(self.table) == senses
         self._row_of = np.full(senses, -1, dtype=np.int64)
         self._sense_in = np.full(len(self.table), -1, dtype=np.int64)
         self._used = np.zeros(len(self.table), dtype=np.int64)  # the last load that wanted the row; 0: empty
@@ -56,7 +59,8 @@ class SenseCache:
                 "memory (--cache-mb), or make the batch smaller"
             )
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._fits(ids))
+            if not self.whole:
+                self._changed.wait_for(lambda: self._closed or self._fits(ids))
             there = self._row_of[ids] >= 0
             missing = ids[~there]
             self._loads += 1
@@ -64,12 +68,17 @@ class SenseCache:
         vectors = torch.from_numpy(fetch(missing)) if len(missing) else None  # the lock is not held while we wait
         with self._changed:
             if vectors is not None:
-                rows = self._free_rows(len(missing))
-                self.table[torch.from_numpy(rows).to(self.table.device)] = vectors.to(self.table.device)
+                rows = missing.astype(np.int64) if self.whole else self._free_rows(len(missing))
+                self.table[self._sent(torch.from_numpy(rows))] = self._sent(vectors)
                 self._row_of[missing] = rows
                 self._sense_in[rows] = missing
                 self._hold(rows)
             return self._row_of[ids], int(there.sum())
+
+    def _sent(self, numbers: Tensor) -> Tensor:
+        """The same on the device; by way of pinned memory, a GPU copies it while it computes."""
+        device = self.table.device
+        return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of senses that are held; any row where an id is −1."""

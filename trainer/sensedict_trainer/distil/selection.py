@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sensedict_trainer.distil.draws import Draw
+from sensedict_trainer.distil.draws import Draw, expand
 
 _CELLS = 1 << 24  # numbers of gathered vectors at once: 64 MiB in float32
 
@@ -62,29 +62,20 @@ def nearest(
         places: (c,) int64 rows of `table`.
         starts, ends: (s,) each state's part of `places`.
     """
-    sizes = ends - starts
+    owners = np.repeat(np.arange(len(starts)), ends - starts)
+    offsets = expand(starts, ends - starts)  # every state with each of its candidates, one list without padding
+    distances = np.empty(len(offsets), dtype=np.float32)
+    count = max(1, _CELLS // table.shape[1])
+    for begin in range(0, len(offsets), count):
+        part = slice(begin, begin + count)
+        here = states[torch.from_numpy(owners[part]).to(states.device)].float()
+        there = table[places[torch.from_numpy(offsets[part]).to(table.device)]].float()
+        distances[part] = here.sub_(there).square_().mean(dim=-1).cpu().numpy()
+    order = np.lexsort((distances, owners))  # within a state; of equal distances the earlier place
+    ranks = np.arange(len(order)) - np.repeat(np.cumsum(ends - starts) - (ends - starts), ends - starts)
+    kept = ranks < p
+    at = (owners[kept], ranks[kept])  # owners rise, before and after the sort
     result = np.full((len(starts), p), -1, dtype=np.int64)
     squares = np.full((len(starts), p), np.inf, dtype=np.float32)
-    order = np.argsort(-sizes, kind="stable")  # alike widths together: little padding
-    begin = 0
-    while begin < len(order):
-        width = int(sizes[order[begin]])
-        if width == 0:
-            break
-        count = max(1, _CELLS // (width * table.shape[1]))
-        part = order[begin : begin + count]
-        begin += count
-        offsets = np.minimum(starts[part, None] + np.arange(width), ends[part, None] - 1)  # (c, width)
-        empty = np.arange(width) >= sizes[part, None]
-        offsets = np.where(empty, 0, offsets)
-        at = torch.from_numpy(offsets).to(table.device)
-        mask = torch.from_numpy(empty).to(table.device)
-        here = states[torch.from_numpy(part).to(states.device)]
-        distances = (here.unsqueeze(1).float() - table[places[at]].float()).square().mean(dim=-1)  # (c, width)
-        distances = distances.masked_fill(mask, torch.inf)
-        values, best = distances.topk(min(p, width), dim=1, largest=False, sorted=True)
-        found = np.take_along_axis(offsets, best.cpu().numpy(), axis=1)
-        found[torch.isinf(values).cpu().numpy()] = -1
-        result[part, : found.shape[1]] = found
-        squares[part, : found.shape[1]] = values.cpu().numpy()
+    result[at], squares[at] = offsets[order[kept]], distances[order[kept]]
     return result, squares

@@ -1,0 +1,129 @@
+"""Senses on the device: what fits is asked for once, ahead of the training, which goes on while the service is away."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+
+from running_service import Service
+from sensedict.client import SenseClient
+from sensedict.snapshot import Snapshot
+from sensedict.source import CandidateSets
+from sensedict_trainer.distil.cache import SenseCache
+from sensedict_trainer.distil.draws import Sampling
+from sensedict_trainer.distil.prefetch import Prefetcher
+from sensedict_trainer.distil.selection import Selection
+from sensedict_trainer.distil.selection import select as choose
+from sensedict_trainer.text import TokenWindow
+from tiny_dictionary import TOKENS, D
+from tiny_training import make_dictionary, make_teacher, make_windows
+
+SAMPLING = Sampling(fraction=0.4, minimum=2, neighbours=2, seed=0)
+
+
+def test_where_a_dictionary_fits_rows_are_ids_and_each_sense_comes_once() -> None:
+    vectors = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float16)
+    fetched: list[int] = []
+
+    def fetch(ids: np.ndarray) -> np.ndarray:
+        fetched.extend(ids.tolist())
+        return vectors[ids]
+
+    cache = SenseCache(10, 4, capacity=12, device=torch.device("cpu"))
+    for ids in ([7, 2], [2, 9], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]):  # held all the while, and there is room for all
+        rows, _ = cache.load(np.array(ids), fetch)
+        assert rows.tolist() == ids
+    assert sorted(fetched) == list(range(10))
+    assert torch.equal(cache.table, torch.from_numpy(vectors))
+
+
+class Cut(httpx.HTTPTransport):
+    """A network that can be cut."""
+
+    cut = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.cut:
+            raise httpx.ConnectError("cut", request=request)
+        return super().handle_request(request)
+
+
+def test_training_goes_on_while_the_service_is_away(service: Service) -> None:
+    random = np.random.default_rng(0)
+    epoch = [
+        [TokenWindow(f"{batch}-{row}", random.integers(1, len(TOKENS), 20)) for row in range(2)] for batch in range(4)
+    ]
+    transport = Cut()
+    hidden = torch.from_numpy(random.standard_normal((20, D)).astype(np.float32))
+    selections: dict[str, Selection] = {}
+    with SenseClient(service.url, "tiny@1", transport=transport, patience=0.0) as source:
+        cache = SenseCache(source.identity.senses, D, source.identity.senses, torch.device("cpu"))
+        with Prefetcher(epoch * 3, source, cache, SAMPLING, selections) as prefetcher:
+            hits = []
+            for number, batch in enumerate(prefetcher):
+                for window in batch.windows:
+                    drawn = batch.draws[window.id]
+                    selections[window.id] = choose(drawn, hidden, cache.table, cache.rows(drawn.ids), 2)
+                transport.cut = number >= 3  # everything was asked for once
+                hits.append(batch.hits / batch.wanted)
+                assert batch.held is not None
+                cache.release(batch.held)
+    assert hits[0] == 0.0
+    assert hits[4:] == [1.0] * 8
+
+
+class Gate:
+    """A snapshot whose answers wait until they are let through, as those of a service do that is very slow."""
+
+    def __init__(self, inner: Snapshot) -> None:
+        self._inner, self.identity = inner, inner.identity
+        self.answers = threading.Semaphore(0)
+
+    def candidate_sets(self, tokens: np.ndarray) -> CandidateSets:
+        self.answers.acquire()
+        return self._inner.candidate_sets(tokens)
+
+    def get_senses(self, ids: np.ndarray) -> np.ndarray:
+        self.answers.acquire()
+        return self._inner.get_senses(ids)
+
+
+def test_a_slow_service_is_asked_ahead_and_never_twice(tmp_path: Path) -> None:
+    teacher = make_teacher(tmp_path / "teacher")
+    windows = make_windows(teacher)
+    epoch = [windows[start : start + 4] for start in range(0, 20, 4)]
+    with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
+        source = Gate(inner)
+        cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
+        with Prefetcher([*epoch, *epoch], source, cache, SAMPLING, {}) as prefetcher:  # type: ignore[arg-type]
+            source.answers.release(2 * len(epoch))  # no more than one of each kind a batch of the first epoch
+            taken = list(prefetcher)  # the second epoch asks nothing, or this would wait for ever
+    assert [batch.hits == batch.wanted for batch in taken[5:]] == [True] * 5
+    assert taken[0].hits == 0
+
+
+def test_batches_are_ready_before_they_are_asked_for(tmp_path: Path) -> None:
+    teacher = make_teacher(tmp_path / "teacher")
+    windows = make_windows(teacher)
+    epoch = [windows[start : start + 4] for start in range(0, 20, 4)]
+    asked = threading.Semaphore(0)
+
+    class Told(Gate):
+        def get_senses(self, ids: np.ndarray) -> np.ndarray:
+            asked.release()
+            return self._inner.get_senses(ids)
+
+        def candidate_sets(self, tokens: np.ndarray) -> CandidateSets:
+            return self._inner.candidate_sets(tokens)
+
+    with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
+        cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
+        with Prefetcher(epoch, Told(inner), cache, SAMPLING, {}, ahead=3) as prefetcher:  # type: ignore[arg-type]
+            batch = next(iter(prefetcher))  # it is trained on now, and meanwhile the next three are got
+            for _ in range(4):
+                assert asked.acquire(timeout=60)
+            assert batch.wanted
