@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint audit test-api test-compose soak bench-lexicon bench-build bench-serve bench-train clean
+.PHONY: help setup demo serve test lint audit test-api test-compose soak bench-lexicon bench-build bench-serve bench-snapshots bench-train clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,9 +73,6 @@ audit:  ## known vulnerabilities of the pinned packages; asks the package index,
 
 bench-lexicon: $(VENV)/.ready  ## reading, loading, querying a million relations against named peers, about 5 minutes
 	$(BIN)/python benchmarks/lexicon.py
-
-bench-client: $(VENV)/.ready  ## what a client adds to bare httpx, against a running service
-	$(BIN)/python benchmarks/client.py
 
 bench-snapshots: $(VENV)/.ready  ## export and import of a dictionary of 200,000 senses
 	$(BIN)/python benchmarks/snapshots.py
