@@ -17,6 +17,7 @@ from sensedict.errors import InvalidInput, Mismatch, NotFinite
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.terms.kl import ForwardKL
+from sensedict_trainer.distillation import Distillation
 from sensedict_trainer.evaluate import evaluate_text
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.teacher import Teacher, load_teacher
@@ -50,6 +51,23 @@ def test_held_out_text_says_which_step_was_best(teacher: Teacher, tmp_path: Path
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         found = evaluate_text(model, teacher, held_out, 2)
         assert np.log(found.perplexity) == pytest.approx(losses[step]["ce"], rel=1e-4)
+
+
+def test_held_out_text_is_none_that_is_trained_on(teacher: Teacher, tmp_path: Path) -> None:
+    for name, texts in (("train", corpus(12)), ("other", corpus(12, seed=9))):
+        (tmp_path / f"{name}.txt").write_text("\n".join(texts))
+    distillation = Distillation(
+        teacher.name,
+        [tmp_path / "train.txt"],
+        objective="kd",
+        settings=["window=24"],
+        held_out=[tmp_path / "train.txt"],
+    )
+    with pytest.raises(InvalidInput, match=r"the held-out text train.txt#0 is trained on, in train.txt#0"):
+        distillation.train(tmp_path / "run")
+    other = replace(distillation, held_out=[tmp_path / "other.txt"], evaluate_every=1)
+    rows = read_json_lines(other.train(tmp_path / "run").history)
+    assert all(set(row["held_out"]) == {"ce", "kl"} for row in rows)
 
 
 def test_checkpoints_are_kept_and_carry_what_they_are_of(teacher: Teacher, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sensedict.errors import InvalidInput
 from sensedict.source import SenseSource
 from sensedict_trainer.distil.layers import choose_layers
 from sensedict_trainer.distil.loop import TrainOptions, train
@@ -30,7 +29,7 @@ from sensedict_trainer.sense_map import build_map
 from sensedict_trainer.tasks.likelihood import score_task
 from sensedict_trainer.tasks.questions import Task
 from sensedict_trainer.teacher import Teacher, check_identity
-from sensedict_trainer.text import TokenWindow, overlapping, text_hash
+from sensedict_trainer.text import TokenWindow, check_held_out, text_hash
 from sensedict_trainer.work import WorkFolder
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def compare(
         ConfigurationError: `out` holds another comparison.
     """
     check_identity(teacher, source.identity)
-    _check_held_out(experiment)
+    check_held_out(experiment.held_out, experiment.training)
     with WorkFolder(out, _identity(experiment, teacher, source), options.fresh):
         rows = _rows(experiment, teacher, source, out, options)
     results = Results(
@@ -154,16 +153,6 @@ def _load(folder: Path, teacher: Teacher) -> PreTrainedModel:
         folder, dtype=teacher.dtype, use_safetensors=True, trust_remote_code=False
     )
     return model.to(teacher.device).eval()
-
-
-def _check_held_out(experiment: Experiment) -> None:
-    found = overlapping(experiment.held_out, experiment.training)
-    if found:
-        held_out, training = found[0]
-        raise InvalidInput(
-            f"the held-out text {held_out} is trained on, in {training} ({len(found)} of {len(experiment.held_out)} "
-            "held-out windows overlap): scores on it would flatter; give other text"
-        )
 
 
 def _identity(experiment: Experiment, teacher: Teacher, source: SenseSource) -> dict[str, Any]:

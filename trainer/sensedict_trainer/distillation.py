@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,11 @@ class Distillation:
         recipe: name of one, or a TOML file; objective, seed: in place of the recipe's.
         settings: in place of the recipe's, `lr=1e-4`, `sense.margin=0.5`.
         tokens: of the text to train on; None for all.
-        dtype: of the teacher's weights and the student's, float32 or bfloat16; device: where both run.
+        dtype: of the teacher's weights and the student's, float32, bfloat16 or float16; device: where both run, `cuda`
+            for each process's own.
         micro_batch: windows a forward pass; None for a batch. cache_mb: of sense vectors on the device.
-        activations, teacher_states, tensorboard: see `TrainOptions`.
+        held_out: sources of text that is not trained on; evaluate_every: steps between two looks at it.
+        checkpoint_every, keep, activations, teacher_states, tensorboard: see `TrainOptions`.
         tell: is given a line on each thing that was opened.
     """
 
@@ -62,6 +64,10 @@ class Distillation:
     device: str = "cpu"
     micro_batch: int | None = None
     cache_mb: int = 256
+    held_out: Sequence[str | Path] = ()
+    evaluate_every: int = 100
+    checkpoint_every: int = 100
+    keep: int = 1
     activations: Path | None = None
     teacher_states: Path | None = None
     tensorboard: bool = False
@@ -98,7 +104,8 @@ class Distillation:
             check_tensorboard()
         with self._opened(recipe) as (teacher, windows, source):
             hashes = tuple((name, sha256) for name, sha256 in sources_hash(self.text))
-            options = self._options(recipe, fresh, hashes)
+            held_out = self._held_out(recipe, teacher, windows)
+            options = replace(self._options(recipe, fresh, hashes), held_out=held_out)
             try:
                 return train(recipe, teacher, windows, source, Path(out), options=options)
             except torch.OutOfMemoryError as error:
@@ -130,7 +137,7 @@ class Distillation:
 
         if not self.text:
             raise InvalidInput("there is no text to train on: name a source")
-        check_sources(self.text)
+        check_sources([*self.text, *self.held_out])
         for source in self.text:
             next(read_documents([source]), None)  # the first line of one that has another form
         recipe = load_recipe(str(self.recipe), settings=self.settings, objective=self.objective, seed=self.seed)
@@ -144,17 +151,26 @@ class Distillation:
     @contextmanager
     def _opened(self, recipe: Recipe) -> Iterator[tuple[Teacher, list[TokenWindow], SenseSource | None]]:
         """Dictionary, teacher and text, each told of."""
-        from sensedict_trainer.options import describe_senses
+        from sensedict_trainer.options import describe_senses, own_device
         from sensedict_trainer.teacher import load_teacher
         from sensedict_trainer.text import cut_windows, read_documents
 
         with self._dictionary() if recipe.uses_dictionary else nullcontext() as source:
             if source is not None:
                 self.tell(describe_senses(source.identity))
-            teacher = load_teacher(str(self.teacher), self.dtype, self.device)
+            teacher = load_teacher(str(self.teacher), self.dtype, own_device(self.device))
             self.tell(teacher.summary)
             _check_window(recipe, teacher)
             yield teacher, cut_windows(read_documents(self.text), teacher.tokenizer, recipe.window, self.tokens), source
+
+    def _held_out(self, recipe: Recipe, teacher: Teacher, windows: Sequence[TokenWindow]) -> list[TokenWindow]:
+        from sensedict_trainer.text import check_held_out, cut_windows, read_documents
+
+        if not self.held_out:
+            return []
+        found = cut_windows(read_documents(self.held_out), teacher.tokenizer, recipe.window)
+        check_held_out(found, windows)
+        return found
 
     def _dictionary(self) -> AbstractContextManager[SenseSource]:
         from sensedict_trainer.options import open_source
@@ -171,6 +187,9 @@ class Distillation:
         return TrainOptions(
             cache_bytes=self.cache_mb * 2**20,
             micro_batch=self.micro_batch,
+            checkpoint_every=self.checkpoint_every,
+            keep=self.keep,
+            evaluate_every=self.evaluate_every,
             fresh=fresh,
             name=recipe.objective,
             activations=self.activations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,7 +42,7 @@ _RUN = (
         "--dtype",
         default="float32",
         show_default=True,
-        type=click.Choice(["float32", "bfloat16"]),
+        type=click.Choice(["float32", "bfloat16", "float16"]),
         help="Of the teacher's weights and the student's.",
     ),
     click.option(
@@ -106,6 +107,21 @@ def describe_senses(identity: Identity) -> str:
         f"dictionary {identity.name}@{identity.version}: {identity.senses:,} senses, "
         f"state point {identity.state_point}, key {identity.key_policy}"
     )
+
+
+def own_device(device: str) -> str:
+    """The device of this process: `cuda` is one of several where several processes were started on this machine.
+
+    >>> own_device("cpu")
+    'cpu'
+    """
+    place = os.environ.get("LOCAL_RANK")
+    return f"{device}:{place}" if place is not None and device in ("cuda", "xpu", "npu") else device
+
+
+def is_first() -> bool:
+    """Whether this process is the one of a run that tells of it, known before the others are."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Document",
     "TokenWindow",
+    "check_held_out",
     "cut_windows",
     "iter_windows",
     "overlapping",
@@ -202,6 +203,21 @@ def overlapping(
                 if place_found is not None:
                     found.setdefault(place_found, window.id)
     return [(held_out[place].id, name) for place, name in sorted(found.items())]
+
+
+def check_held_out(held_out: Sequence[TokenWindow], training: Sequence[TokenWindow]) -> None:
+    """Let pass held-out text that shares none with the training text.
+
+    Raises:
+        InvalidInput: some of it is trained on.
+    """
+    found = overlapping(held_out, training)
+    if found:
+        window, trained = found[0]
+        raise InvalidInput(
+            f"the held-out text {window} is trained on, in {trained} ({len(found)} of {len(held_out)} "
+            "held-out windows overlap): scores on it would flatter; give other text"
+        )
 
 
 def text_hash(windows: Sequence[TokenWindow]) -> str:

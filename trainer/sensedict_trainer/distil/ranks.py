@@ -15,16 +15,6 @@ from sensedict.errors import SenseDictError
 T = TypeVar("T")
 
 
-def own_device(device: str) -> str:
-    """The device of this process: `cuda` is one of several where several processes were started on this machine.
-
-    >>> own_device("cpu")
-    'cpu'
-    """
-    place = os.environ.get("LOCAL_RANK")
-    return f"{device}:{place}" if place is not None and device in ("cuda", "xpu", "npu") else device
-
-
 class Ranks:
     """This process among those of a run.
 

@@ -8,7 +8,7 @@ import click
 
 from sensedict.errors import ConfigurationError
 from sensedict_trainer.distillation import Distillation
-from sensedict_trainer.options import dictionary_options, run_options, setting_option
+from sensedict_trainer.options import dictionary_options, is_first, run_options, setting_option
 from sensedict_trainer.text_sources import KINDS
 
 
@@ -35,6 +35,15 @@ from sensedict_trainer.text_sources import KINDS
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that `sensedict teacher states` made of this text: the teacher does not run.",
 )
+@click.option(
+    "--held-out",
+    multiple=True,
+    metavar="SOURCE",
+    help="Text that is not trained on: the student that does best on it is kept in OUT/best. Repeatable.",
+)
+@click.option("--evaluate-every", default=100, show_default=True, type=click.IntRange(1), help="Steps; of --held-out.")
+@click.option("--checkpoint-every", default=100, show_default=True, type=click.IntRange(1), help="Steps.")
+@click.option("--keep", default=1, show_default=True, type=click.IntRange(1), help="Checkpoints, the last ones.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard, into OUT/tensorboard.")
 @click.option(
     "--dry-run",
@@ -61,6 +70,10 @@ def train(
     patience: float,
     activations: Path | None,
     teacher_states: Path | None,
+    held_out: tuple[str, ...],
+    evaluate_every: int,
+    checkpoint_every: int,
+    keep: int,
     tensorboard: bool,
     dry_run: bool,
     fresh: bool,
@@ -68,7 +81,8 @@ def train(
     """Distil a student, with the dictionary or without.
 
     Stopped, or killed, and started again with the same options, it goes on from its last checkpoint. OUT/student is a
-    plain model folder.
+    plain model folder. Several processes share a run: `torchrun --no-python --nproc-per-node 2 sensedict train …`, or
+    `accelerate launch --no_python`, there with --use_fsdp to split the layers over them.
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '--out': the folder of the run.")
@@ -89,15 +103,20 @@ def train(
         cache_mb=cache_mb,
         activations=activations,
         teacher_states=teacher_states,
+        held_out=held_out,
+        evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
         tensorboard=tensorboard,
-        tell=click.echo,
+        tell=click.echo if is_first() else lambda _line: None,
     )
     if out is None or dry_run:
         for line in distillation.plan().lines():
             click.echo(line)
         return
     result = distillation.train(out, fresh)
-    click.echo(f"{result.student}: {result.tokens:,} tokens in {result.seconds:.0f} s; {result.history}")
+    if is_first():
+        click.echo(f"{result.student}: {result.tokens:,} tokens in {result.seconds:.0f} s; {result.history}")
 
 
 def _dictionary(named: str | None, snapshot: Path | None) -> str | Path | None:
