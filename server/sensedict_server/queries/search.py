@@ -17,8 +17,7 @@ from sensedict_server.database import driver
 WIDEST_HALFVEC = 4_000  # dimensions that pgvector indexes as they are; wider vectors by the signs of their numbers
 _AT_ONCE = 64  # queries in a statement
 _LARGEST_EF = 1_000  # of pgvector
-# Senses that the index is asked for, at least: compared exactly they give the p nearest. Of signs it takes more.
-_CANDIDATES, _CANDIDATES_OF_SIGNS = 100, 200
+_CANDIDATES = 200  # senses that the index is asked for, at least: compared exactly they give the p nearest
 _PER_NEAREST = 4
 
 _SEARCH = """
@@ -90,8 +89,7 @@ def candidates(
         rows (m,) of `vectors`, and sense ids (m,).
     """
     dim = vectors.shape[1]
-    few = _CANDIDATES if dim <= WIDEST_HALFVEC else _CANDIDATES_OF_SIGNS
-    count = min(max(few, _PER_NEAREST * p), _LARGEST_EF)
+    count = min(max(_CANDIDATES, _PER_NEAREST * p), _LARGEST_EF)
     held, _, operator = indexed(dim, sql.Identifier("vector"))
     asked, _, _ = indexed(dim, sql.Identifier("q", "vector"))
     # The dictionary's number is part of the statement: the index is of that dictionary alone.
