@@ -21,7 +21,8 @@ def commands() -> list[str]:
     blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
     script = (ROOT / "examples/demo.sh").read_text("utf-8")
     lines = "\n".join([*blocks, script]).replace("\\\n", " ").splitlines()
-    found = [re.sub(r"\s+#.*", "", part) for line in lines for part in re.findall(r"(?<!ROLE )(?<!-U )\bsensedict [^&|>)]*", line)]
+    whole = re.compile(r"(?<!ROLE )(?<!-U )\bsensedict [^&|>)]*")  # it is the name of a user, too
+    found = [re.sub(r"\s+#.*", "", part) for line in lines for part in whole.findall(line)]
     inline = re.findall(r"`(sensedict [^`]*)`", README)
     return [part for part in (*found, *inline) if not part.startswith("sensedict[")]
 
