@@ -13,8 +13,8 @@ from sensedict_trainer.distil.terms.term import HeadTerm
 
 # Numbers of logits held at once, 32 MiB in float32: for each head one product that is large enough to be quick …
 _PRODUCT = 1 << 23
-# … and for the softmaxes, which need several copies, a few rows of it, 2 MiB, that stay in a CPU's cache.
-_SOFTMAX = 1 << 19
+# … and for the softmaxes, which need several copies, a row or a few of it, 1 MiB, that stay in a CPU's cache.
+_SOFTMAX = 1 << 18
 
 
 class Head(Protocol):
