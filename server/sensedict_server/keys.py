@@ -174,6 +174,9 @@ class KeyRing:
             if not self._failed:
                 _log.warning("keys: %s", error)
             return False
+        except Exception:  # `watch` must live: without it a revoked key would stay in force
+            _log.exception("keys")
+            return False
         return True
 
     def _refresh(self) -> None:

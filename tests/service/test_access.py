@@ -25,7 +25,7 @@ from sensedict.errors import ConfigurationError, Unauthorized, Unavailable
 from sensedict_server import keys
 from sensedict_server.database import one_beside, opened
 from sensedict_server.exposure import decide
-from sensedict_server.queries.keys import list_keys
+from sensedict_server.queries.keys import Key, list_keys
 from sensedict_server.settings import Settings
 from service_problems import expect_problem
 
@@ -191,6 +191,35 @@ def test_a_key_that_was_seen_holds_while_the_database_is_away(settings: Settings
         with database.connect() as connection:
             used = {key.name: key.last_used_at is not None for key in list_keys(connection)}
         assert used == {"seen": True, "later": False}
+
+    asyncio.run(work())
+
+
+def test_keys_are_watched_whatever_happens(
+    settings: Settings, database: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody foresaw does not end the watch: a key that is revoked later is out of force."""
+    key = f"Bearer {make_key(settings, 'watched')}".encode()
+    monkeypatch.setattr(keys, "REFRESH", 0.01)
+
+    def no_file_left(_connection: object) -> list[Key]:
+        raise OSError(24, "Too many open files")
+
+    async def work() -> None:
+        ring = keys.KeyRing(one_beside(database, keys.PATIENCE))
+        await ring.caller(key)
+        watching = asyncio.create_task(ring.watch())
+        with monkeypatch.context() as broken:
+            broken.setattr(keys, "keys_in_force", no_file_left)
+            while "Too many open files" not in caplog.text:
+                await asyncio.sleep(0.01)
+        with database.begin() as connection:
+            connection.execute(text("UPDATE api_keys SET revoked_at = now()"))
+        async with asyncio.timeout(20):
+            while ring.find(key) is not None:
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
     asyncio.run(work())
 
