@@ -41,6 +41,15 @@ _TOLD = {
 }
 
 
+class NotReached(Unavailable):
+    """The service, or the database behind it, cannot answer now; try again later.
+
+    The driver's reason names the database's host and user: it is for the log and the command line, `told` for callers.
+    """
+
+    told = "the database cannot be reached"
+
+
 def engine(settings: Settings) -> Engine:
     """Give the pool of connections to the database of `settings`; an embedded one is started.
 
@@ -175,4 +184,4 @@ def _unavailable(error: psycopg.Error) -> Unavailable:
     if told is not None:
         return Unavailable(told)
     reason = str(error).strip().splitlines()
-    return Unavailable(f"the database cannot be reached: {reason[0] if reason else type(error).__name__}")
+    return NotReached(f"{NotReached.told}: {reason[0] if reason else type(error).__name__}")

@@ -23,6 +23,7 @@ from sensedict.errors import (
     Unavailable,
 )
 from sensedict.wire import PROBLEM, Problem, ProblemError
+from sensedict_server.database import NotReached
 from sensedict_server.methods import methods_of
 
 _log = logging.getLogger("sensedict.service")
@@ -51,6 +52,8 @@ def problem(error: SenseDictError, request_id: str, faults: Sequence[ProblemErro
     if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error(detail, extra={"request_id": request_id}, exc_info=error)
         detail = f"the service cannot answer; its log tells why under the request id {request_id}"
+    if isinstance(error, NotReached):
+        detail = error.told
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if isinstance(error, Unavailable) else {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="sensedict"'

@@ -13,6 +13,7 @@ from sensedict.errors import ConfigurationError, Corrupt, Unavailable
 from sensedict.fileset import MANIFEST
 from sensedict.snapshot import Snapshot
 from sensedict_server import files, schema
+from sensedict_server.database import NotReached
 from sensedict_server.queries.dictionaries import count_published
 from sensedict_server.queries.operations import Latest, latest_dictionaries, pgvector_version
 
@@ -21,12 +22,17 @@ _TABLES_ROOM = 1.5  # the file set's tables and index, beside its vectors
 
 
 def examine(engine: Engine, files_root: Path) -> tuple[wire.Health, list[wire.ProblemError]]:
-    """What there is, and each fault under the name of its check: database, migration, pgvector, files."""
+    """What there is, and each fault under the name of its check: database, migration, pgvector, files.
+
+    Anybody may ask: folders and addresses are left to `sensedict doctor`.
+    """
     try:
         with engine.connect() as connection:
             return _examine(connection, files_root)
     except Unavailable as away:
-        return wire.Health(status="ok"), [_fault("database", away.detail)]
+        return wire.Health(status="ok"), [
+            _fault("database", away.told if isinstance(away, NotReached) else away.detail)
+        ]
 
 
 def pgvector_fault(version: str | None) -> str | None:
@@ -76,9 +82,8 @@ def _examine(connection: Connection, files_root: Path) -> tuple[wire.Health, lis
     except ConfigurationError as error:  # there may be no tables to look at
         return wire.Health(status="ok"), [*faults, _fault("migration", error.detail)]
     for latest in latest_dictionaries(connection):
-        missing = file_set_fault(files_root, latest)
-        if missing is not None:
-            faults.append(_fault("files", missing))
+        if file_set_fault(files_root, latest) is not None:
+            faults.append(_fault("files", f"the file set of {latest.ref} is damaged, or missing and cannot be written"))
     warning = None if version is None else pgvector_warning(version)
     health = wire.Health(
         status="ok",

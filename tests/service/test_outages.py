@@ -46,7 +46,9 @@ def stoppable() -> Iterator[Settings]:
 
 
 def expect_unavailable(answer: httpx.Response) -> None:
-    expect_problem(answer, 503, "unavailable", "the database cannot be reached")
+    problem = expect_problem(answer, 503, "unavailable", "the database cannot be reached")
+    told = (problem.detail, *(fault.detail for fault in problem.errors))
+    assert not any("connection" in text or "/" in text for text in told)  # where it is, the log says
     assert answer.headers["retry-after"] == "1"
 
 
