@@ -50,7 +50,7 @@ def list_(as_json: bool) -> None:
     """List the versions, drafts too, by name and then newest first."""
     with _opened() as (catalogue, connection):
         found = catalogue.infos(connection, list_dictionaries(connection, drafts=True))
-        asked = {info.content_hash: versions.uses_of(connection, info.name, info.version) for info in found}
+        asked = [versions.uses_of(connection, info.name, info.version) for info in found]
     if as_json:
         print_json(found)
         return
@@ -66,9 +66,9 @@ def list_(as_json: bool) -> None:
                 " ".join(info.aliases),
                 info.senses,
                 _day(info.published_at),
-                _day(max((use.last_at for use in asked[info.content_hash]), default=None)),
+                _day(max((use.last_at for use in uses), default=None)),
             )
-            for info in found
+            for info, uses in zip(found, asked, strict=True)
         ],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -157,6 +158,39 @@ def test_rows_that_do_not_fit(
     with pytest.raises(InvalidSnapshot) as caught:
         check(staged(spoilt(folder, tmp_path / "spoilt", name, column(what, change))))
     assert told in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("identity.name", "a\ud800", "a value that is none"),
+        ("identity.version", "..", "is not name@version"),
+        ("identity.senses", 2**62, "expected (4611686018427387904, 8)"),
+        ("lexicon", 5, "lexicon: Input should be a valid string"),
+        ("sources", [{"a": 1}], "0.name: Field required"),
+        ("settings", [], "settings: Input should be an object"),
+        ("settings.synonym_types", [1], "no types of relations"),
+        ("record.published_at", "2026-01-01T00:00:00", "a time with its offset"),
+        ("record.lexicon_created_at", "then", "a time with its offset"),
+        ("record.tokens_with_senses", -1, "a count below 0"),
+        ("record.words_with_senses", {}, "words_with_senses: Input should be a valid integer"),
+        ("record.lexicon_settings", {"judgements": [5]}, "judgements otherwise than export"),
+        ("record.lexicon_sources", [5], "lexicon_sources.0: Input should be an object"),
+    ],
+)
+def test_manifests_of_other_values(folder: Path, tmp_path: Path, place: str, value: object, told: str) -> None:
+    target = shutil.copytree(folder, tmp_path / "spoilt")
+    manifest = json.loads((target / MANIFEST).read_bytes())
+    *outer, last = place.split(".")
+    within = manifest
+    for name in outer:
+        within = within[name]
+    within[last] = value
+    (target / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InvalidSnapshot) as caught:
+        check(staged(target))
+    assert told in caught.value.detail
+    assert str(target) not in caught.value.detail  # where it was received is nobody's business
 
 
 def test_files_that_are_no_tables_or_bombs(folder: Path, tmp_path: Path) -> None:

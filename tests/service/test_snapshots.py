@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import itertools
 import json
 import shutil
@@ -9,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.engine import URL
+from starlette.requests import Request
 
 from conftest import copy_of_template
 from file_set_factory import write_file_set
@@ -28,15 +32,18 @@ from moved_snapshot import BECAUSE, Answer, archive_of, ask, import_from
 from rich_lexicon import FORMS, insert_rich_lexicon
 from running_service import SENSEDICT, Service, environment_of, running_service
 from sensedict.cli import cli
-from sensedict.errors import Conflict, InvalidInput, InvalidSnapshot
+from sensedict.errors import Conflict, InvalidInput, InvalidSnapshot, RequestTooLarge
 from sensedict.fileset import INDEX, MANIFEST
 from sensedict.snapshot import Snapshot
 from sensedict_server import files
 from sensedict_server.build.publish import publish
+from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import opened
 from sensedict_server.lifecycle import set_alias
+from sensedict_server.routes import snapshots
 from sensedict_server.settings import Settings
 from sensedict_server.snapshots.importing import Names
+from sensedict_server.snapshots.staging import staging
 from sensedict_server.tables import words
 from tiny_dictionary import TOKENS, WORDS, insert_lexicon, make_draft
 
@@ -164,6 +171,41 @@ def test_what_is_there_already(moved: Place, archive: bytes) -> None:
     told = moved.get("dictionaries/other@7/history").json
     assert ("import", "to compare") in [(event["action"], event["reason"]) for event in told]
     nothing_is_staged(moved.settings)
+    # of one content, and asked for one without the other
+    with moved.engine.begin() as connection:
+        connection.execute(text("INSERT INTO version_uses VALUES ('other', '7', '', 1, '2099-01-01', '2099-01-01')"))
+    listed = CliRunner().invoke(cli, ["dictionary", "list"], env=environment_of(moved.settings)).stdout.splitlines()
+    assert [line.split()[0] for line in listed if "2099-01-01" in line] == ["other@7"]
+
+
+def test_others_are_answered_while_an_import_waits_for_another_process(moved: Place, archive: bytes) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with open(moved.settings.files / ".import-lock", "w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            imported = pool.submit(ask, f"{moved.service.url}/v1/snapshots", archive)
+            time.sleep(0.5)  # it has come that far
+            assert urllib.request.urlopen(f"{moved.service.url}/livez", timeout=20).status == 200
+            assert not imported.done()
+        assert imported.result(60).status == 200
+
+
+def test_a_snapshot_larger_than_the_disk(moved: Place, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent in chunks, it does not state its size: refused when its manifest is there."""
+    monkeypatch.setattr(snapshots, "PIECE", 8192)
+    usage = shutil.disk_usage(moved.settings.files)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    sent = [archive[start : start + 4096] for start in range(0, len(archive), 4096)]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": sent.pop(0), "more_body": len(sent) > 0}
+
+    async def take(folder: Path) -> None:
+        request = Request({"type": "http", "headers": []}, receive)
+        await snapshots._received(request, folder, Catalogue(moved.engine, moved.settings.files))
+
+    with staging(moved.settings.files) as folder, pytest.raises(RequestTooLarge, match="the disk of the file sets"):
+        asyncio.run(take(folder))
+    assert len(sent) > 2
 
 
 def test_same_name_another_content(database: Engine, settings: Settings, origin: Place) -> None:
@@ -177,6 +219,12 @@ def test_same_name_another_content(database: Engine, settings: Settings, origin:
     shutil.copytree(settings.files / "tiny@2", settings.home / "copy")
     publish(database, settings.files, replace(plain, version="3", tokens=replace(plain.tokens, contexts=[[]] * 69)))
     assert import_from(settings.home / "copy", database, settings).dictionary == whole
+    manifest = settings.home / "copy" / MANIFEST
+    kept = manifest.read_text()
+    manifest.write_text(kept.replace('"teacher": "', '"teacher": "another-'))
+    with pytest.raises(Conflict, match=r"tiny@2 is published here and has another identity"):
+        import_from(settings.home / "copy", database, settings)
+    manifest.write_text(kept)
     with pytest.raises(Conflict, match=r"tiny@3 .* has other texts, counts or contexts than the snapshot"):
         import_from(settings.home / "copy", database, settings, Names("tiny@3"))
     nothing_is_staged(settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 from anyio.to_thread import run_sync
@@ -103,17 +105,10 @@ async def import_snapshot(
         raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {MEDIA}")
     names = Names(renamed, lexicon_as) if renamed or lexicon_as else None
     because = Because(caller.name, reason)
-    _refuse_full_disk(request, shared)
-    with staging(shared.files_root) as folder:
-        receiver = Receiver(folder)
-        held = bytearray()
-        async for piece in request.stream():
-            held += piece
-            if len(held) >= PIECE:
-                await run_sync(receiver.feed, bytes(held))
-                held.clear()
-        await run_sync(receiver.feed, bytes(held))
-        staged = received(receiver, folder)
+    _refuse_full_disk(int(request.headers.get("content-length", "0")), shared)
+    with ExitStack() as kept:
+        folder = await run_sync(kept.enter_context, staging(shared.files_root))  # it may wait for another process
+        staged = received(await _received(request, folder, shared), folder)
         done = await run_sync(import_staged, shared.transactions, shared.files_root, staged, because, names)
     response.status_code = 201 if done.state == "imported" else 200
     response.headers["Location"] = wire.DICTIONARY.format(ref=done.dictionary.ref)
@@ -158,8 +153,25 @@ async def _sent(archive: Archive, start: int, stop: int) -> AsyncIterator[bytes]
         archive.close()
 
 
-def _refuse_full_disk(request: Request, shared: Catalogue) -> None:
-    stated = int(request.headers.get("content-length", "0"))
+async def _received(request: Request, folder: Path, shared: Catalogue) -> Receiver:
+    """The body, written into the folder."""
+    receiver = Receiver(folder)
+    held = bytearray()
+    asked = False
+    async for piece in request.stream():
+        held += piece
+        if len(held) >= PIECE:
+            await run_sync(receiver.feed, bytes(held))
+            held.clear()
+            if receiver.begun is not None and not asked:  # a body that comes in chunks does not state its size before
+                asked = True
+                entries = receiver.begun[1].files.values()
+                _refuse_full_disk(sum(entry.bytes for entry in entries) - receiver.received, shared)
+    await run_sync(receiver.feed, bytes(held))
+    return receiver
+
+
+def _refuse_full_disk(stated: int, shared: Catalogue) -> None:
     shared.files_root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(shared.files_root).free
     if stated > free:

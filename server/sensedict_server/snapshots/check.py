@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from sensedict.errors import InvalidSnapshot, SenseDictError
-from sensedict.fileset import Index, Manifest, Record
+from sensedict.fileset import MANIFEST, Index, Manifest, Record
 from sensedict.inputs import is_address
 from sensedict.snapshot import Snapshot
+from sensedict_server.queries.dictionaries import Source
 from sensedict_server.row_hash import Ids, lexicon_hash, numbers, rows_hash
 from sensedict_server.snapshots.check_lexicon import Spelt, check_lexicon
 from sensedict_server.snapshots.parquet import batches, refuse_other_files, rows_in
 from sensedict_server.snapshots.staging import Staged
 
 _AT_ONCE = 2**22  # numbers of vectors that are looked at together
+_MANIFEST, _SOURCES = TypeAdapter(Manifest), TypeAdapter(list[Source])
 
 
 def check(staged: Staged) -> None:
@@ -27,16 +33,13 @@ def check(staged: Staged) -> None:
     Raises:
         InvalidSnapshot: naming the file and what is wrong in it.
     """
+    check_manifest(staged)
     folder, manifest, record = staged.folder, staged.manifest, staged.record
-    for ref in (manifest.ref, manifest.lexicon):
-        name, _, version = ref.partition("@")
-        if not (is_address(ref) and name and version):
-            raise InvalidSnapshot(f"{ref!r:.80} is not name@version")
     refuse_other_files(folder)
     try:
         snapshot = Snapshot.open(folder)
     except SenseDictError as error:
-        raise InvalidSnapshot(error.detail) from error
+        raise InvalidSnapshot(error.detail.replace(f"{folder}/", "")) from error
     with snapshot:
         _check_vectors(snapshot.vectors)
         _check_tokens(folder, manifest, snapshot.index)
@@ -45,6 +48,39 @@ def check(staged: Staged) -> None:
         _refuse_other(np.sort(words), related, "words.parquet and the words of relations: number")
     _check_contexts(folder, manifest)
     _check_record(folder, record)
+
+
+def check_manifest(staged: Staged) -> None:
+    """Let pass a manifest whose every value is of its kind, and whose texts are texts: it can be looked up.
+
+    Raises:
+        InvalidSnapshot: naming the value.
+    """
+    manifest, record = staged.manifest, staged.record
+    try:
+        _MANIFEST.validate_json(json.dumps(asdict(manifest)), strict=True)
+        _SOURCES.validate_json(json.dumps(manifest.sources), strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise InvalidSnapshot(f"{MANIFEST} has a value that is none, {place}: {fault['msg']:.200}") from error
+    for ref in (manifest.ref, manifest.lexicon):
+        name, _, version = ref.partition("@")
+        if not (is_address(ref) and name and version):
+            raise InvalidSnapshot(f"{ref!r:.80} is not name@version")
+    for name in ("synonym_types", "antonym_types"):
+        types = manifest.settings.get(name, [])
+        if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
+            raise InvalidSnapshot(f"{MANIFEST} has settings.{name} = {types!r:.80}, which are no types of relations")
+    if record.tokens_with_senses < 0 or record.words_with_senses < 0:
+        raise InvalidSnapshot(f"{MANIFEST} has a count below 0")
+    for moment in (record.published_at, record.lexicon_created_at):
+        try:
+            known = datetime.fromisoformat(moment).tzinfo is not None
+        except ValueError:
+            known = False
+        if not known:
+            raise InvalidSnapshot(f"{MANIFEST} has {moment!r:.80} in place of a time with its offset")
 
 
 def _check_vectors(vectors: NDArray[np.float16]) -> None:

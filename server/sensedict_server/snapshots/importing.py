@@ -30,7 +30,7 @@ from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.queries.imports import lexicon_state
 from sensedict_server.queries.versions import version_of_alias
 from sensedict_server.roles import unhurried
-from sensedict_server.snapshots.check import check
+from sensedict_server.snapshots.check import check, check_manifest
 from sensedict_server.snapshots.load import Advance, Numbering, load_dictionary, publish_row
 from sensedict_server.snapshots.load_lexicon import load_lexicon, number_words
 from sensedict_server.snapshots.staging import Staged
@@ -100,6 +100,7 @@ def import_staged(
     """
     if names is not None:
         staged = replace(staged, manifest=names.of(staged.manifest))
+    check_manifest(staged)
     there = _present(engine, root, staged)
     if there is not None:
         return Imported(there, "present", "shared")
@@ -133,6 +134,8 @@ def _present(engine: Engine, root: Path, staged: Staged) -> Dictionary | None:
     other = None
     if found.content_hash != staged.manifest.identity.content_hash:
         other = f"the content hash {found.content_hash}, the snapshot {staged.manifest.identity.content_hash}"
+    elif found.identity() != staged.manifest.identity:
+        other = "another identity (teacher, tokenizer, width, …) than the snapshot"
     elif found.lexicon != staged.manifest.lexicon:
         other = f"the lexicon {found.lexicon}, the snapshot {staged.manifest.lexicon}"
     else:
