@@ -109,10 +109,12 @@ def remove_alias(engine: Engine, name: str, alias: str, because: Because) -> str
 
     Raises:
         DictionaryNotFound: there is no such alias.
+        InvalidInput: no name@alias.
     """
+    name, alias = split_version(f"{name}@{alias}")
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock, hashtext(:name))"), {"lock": _LOCK, "name": name})
-        version = versions.version_of_alias(connection, name, alias) if "\x00" not in name + alias else None
+        version = versions.version_of_alias(connection, name, alias)
         if version is None:
             raise DictionaryNotFound(f"there is no alias {name}@{alias}: `sensedict dictionary list` has them")
         connection.execute(delete(aliases).where(aliases.c.name == name, aliases.c.alias == alias))

@@ -329,6 +329,9 @@ def test_a_life_over_http(keyed: httpx.Client, settings: Settings, database: Eng
     kept = ask("GET", f"{at}@1/senses?word=hot", reader)
     assert kept.headers["cache-control"] == "private, max-age=31536000, immutable"
 
+    expect_problem(ask("DELETE", "/v1/dictionaries/%00/aliases/a?reason=x"), 422, "invalid-input")
+    assert ask("POST", "/v1/dictionaries/%00:prune", **changes[4][2]).json()["versions"] == []
+
     answers = [ask(method, path, **more) for method, path, more in changes[:5]]
     assert [answer.status_code for answer in answers] == [200] * 5, [answer.text for answer in answers]
     assert answers[0].json()["state"] == "published"

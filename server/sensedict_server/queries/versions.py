@@ -174,6 +174,8 @@ def prunable(connection: Connection, name: str, keep: int, unused_days: int) -> 
     """Published versions of `name`, oldest first, that are none of the `keep` newest, have no alias, and were not
     asked for within so many days.
     """
+    if "\x00" in name:  # no name that a database holds
+        return []
     newest = (
         select(dictionaries.c.id)
         .where(dictionaries.c.name == name, dictionaries.c.state == "published")
