@@ -40,7 +40,7 @@ class Pair:
         self.student: PreTrainedModel = cut_student(teacher, teacher.layers // 2, TRAINABLE)
         self.tail = Tail(self.student, TRAINABLE)
         self.trained = [weight for weight in self.student.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=RATE)
+        self.optimizer = torch.optim.AdamW(self.trained, lr=RATE, fused=True)  # as `transformers.Trainer` has it
 
     def naive(self, loss: Loss) -> Step:
         """Both models in full, logits and loss as everybody writes them."""

@@ -94,7 +94,7 @@ class Run:
             self.held_out = self._held_out()
         prepared = ranks.prepare(self.tail, *self._layers())
         parameters = [weight for weight in self.student.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
         scaler = GradScaler(teacher.device.type, enabled=teacher.dtype == torch.float16)
         trained = Trained(self.student, optimizer, scaler)
         start, self.seconds = self.checkpoints.restore(trained)
