@@ -21,10 +21,12 @@ class Work:
 
     Attributes:
         request_id: of the answer and the log.
+        stopped: nobody waits for it; what takes long looks here from time to time.
     """
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
+        self.stopped = False
         self._held: list[psycopg.Connection[Any]] = []
         self._lock = Lock()
 
@@ -43,6 +45,7 @@ class Work:
 
         The lock is held until the server has heard: a statement of the next request on the connection is not hit.
         """
+        self.stopped = True
         with self._lock:
             reading = [held for held in self._held if not held.closed and held.autocommit]
             for connection in reading:

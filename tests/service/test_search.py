@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import URL
 
-from conftest import copy_of_template
+from conftest import Published, copy_of_template
 from running_service import Service, environment_of, running_service
 from sensedict.cli import cli
 from sensedict.client import AsyncSenseClient, SenseClient, SnapshotClient
 from sensedict.errors import ConfigurationError, Conflict, InvalidInput, NotInSnapshot, SearchIndexNotFound, Unavailable
+from sensedict.snapshot import Snapshot
 from sensedict.source import NearestSenses
-from sensedict_server import lifecycle, removal, roles, search_index
+from sensedict_server import lifecycle, removal, roles, search, search_index
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.catalogue import Catalogue
@@ -30,6 +31,7 @@ from sensedict_server.lifecycle import Because
 from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.queries.search import Progress, index_progress, index_state
 from sensedict_server.settings import Settings
+from sensedict_server.work import Work, current
 from tiny_dictionary import insert_lexicon, make_draft
 
 RANDOM = np.random.default_rng(3)
@@ -84,6 +86,28 @@ def until(there: Callable[[], object]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.02)
+
+
+def test_exact_search_ends_when_nobody_waits(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts, between which it looks; the answer is the one of all at once."""
+    monkeypatch.setattr(search, "_AT_ONCE", 3)
+    vectors = np.random.default_rng(5).standard_normal((10, 8)).astype(np.float32)
+    with Snapshot.open(published.folder) as senses:
+        found, whole = search.exactly_nearest(senses, vectors, 4), senses.nearest_senses(vectors, 4)
+        for name in ("offsets", "ids", "distances"):
+            assert getattr(found, name).tolist() == getattr(whole, name).tolist()
+        assert (found.p, found.search, found.short.tolist()) == (whole.p, whole.search, whole.short.tolist())
+        work = Work("gone")
+        work.stop()
+        token = current.set(work)
+        try:
+            with pytest.raises(Unavailable, match="0 of 10 vectors"):
+                search.exactly_nearest(senses, vectors, 4)
+        finally:
+            current.reset(token)
+        monkeypatch.setattr(search, "LIMITS", search.LIMITS.model_copy(update={"request_seconds": -1}))
+        with pytest.raises(Unavailable, match="send fewer at once"):
+            search.exactly_nearest(senses, vectors, 4)
 
 
 def test_approximate_search(served: Served) -> None:

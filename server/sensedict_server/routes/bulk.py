@@ -25,7 +25,7 @@ from sensedict_server.catalogue import Catalogue
 from sensedict_server.media import Body, accepts_bulk, read_body
 from sensedict_server.problems import described, validate_json
 from sensedict_server.routes.shared import LIMITS, Ref, catalogue, dictionary, sees_drafts
-from sensedict_server.search import approximately_nearest
+from sensedict_server.search import approximately_nearest, exactly_nearest
 from sensedict_server.vectors import answer_vectors
 
 T = TypeVar("T")
@@ -124,6 +124,8 @@ async def opened(ref: str, request: Request) -> Snapshot:
     if shared.is_at_hand(ref):
         return _opened(ref, request)
     return await run_in_threadpool(_opened, ref, request)
+    elif tokens is None:
+        found = exactly_nearest(senses, vectors, p)
 
 
 def _opened(ref: str, request: Request) -> Snapshot:
