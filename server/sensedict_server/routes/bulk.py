@@ -110,6 +110,8 @@ def _nearest_senses(shared: Catalogue, senses: Snapshot, asked: Body, media: str
     metrics.BULK_ITEMS.labels(wire.NEAREST_SENSES).inc(len(vectors))
     if inputs.search_way(search, tokens is not None):
         found = approximately_nearest(shared, senses, vectors, p)
+    elif tokens is None:
+        found = exactly_nearest(senses, vectors, p)
     else:
         found = senses.nearest_senses(vectors, p, tokens)
     if media == wire.SAFETENSORS:
@@ -124,8 +126,6 @@ async def opened(ref: str, request: Request) -> Snapshot:
     if shared.is_at_hand(ref):
         return _opened(ref, request)
     return await run_in_threadpool(_opened, ref, request)
-    elif tokens is None:
-        found = exactly_nearest(senses, vectors, p)
 
 
 def _opened(ref: str, request: Request) -> Snapshot:
