@@ -37,7 +37,7 @@ class TrainOptions:
     keep: int = 1
     held_out: Sequence[TokenWindow] = ()
     evaluate_every: int = 100
-    measure_every: int = 5
+    measure_every: int = 10
     fresh: bool = False
     name: str = "train"
     tensorboard: bool = False
