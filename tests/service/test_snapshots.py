@@ -224,6 +224,9 @@ def test_same_name_another_content(database: Engine, settings: Settings, origin:
     manifest.write_text(kept.replace('"teacher": "', '"teacher": "another-'))
     with pytest.raises(Conflict, match=r"tiny@2 is published here and has another identity"):
         import_from(settings.home / "copy", database, settings)
+    publish(database, settings.files, replace(plain, version="4"), keep_draft=True)
+    with pytest.raises(Conflict, match=r"tiny@4 is a draft here: publish or delete it"):
+        import_from(settings.home / "copy", database, settings, Names("tiny@4"))
     manifest.write_text(kept)
     with pytest.raises(Conflict, match=r"tiny@3 .* has other texts, counts or contexts than the snapshot"):
         import_from(settings.home / "copy", database, settings, Names("tiny@3"))

@@ -124,13 +124,15 @@ def _present(engine: Engine, root: Path, staged: Staged) -> Dictionary | None:
     """The dictionary of that name and version, if it holds what the snapshot does; None where there is none.
 
     Raises:
-        Conflict: it holds something else.
+        Conflict: it holds something else, or is a draft.
     """
     name, version = split_version(staged.manifest.ref)
     with engine.connect() as connection:
-        found = find_dictionary(connection, name, version)
+        found = find_dictionary(connection, name, version, drafts=True)
     if found is None or found.version != version:
         return None
+    if found.state == "draft":
+        raise Conflict(f"{found.ref} is a draft here: publish or delete it, or import under another name, with `as`")
     other = None
     if found.content_hash != staged.manifest.identity.content_hash:
         other = f"the content hash {found.content_hash}, the snapshot {staged.manifest.identity.content_hash}"
