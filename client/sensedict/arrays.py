@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from mmap import mmap
 from typing import Any
 
@@ -43,6 +44,7 @@ _DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes an encoder anew each time
+_quoted = lru_cache(maxsize=256)(_to_json)
 
 
 def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -97,13 +99,14 @@ def head(
     Raises:
         InvalidInput: a dtype has no place in the format.
     """
-    header: dict[str, Any] = {} if metadata is None else {_METADATA: dict(metadata)}
+    entries = [] if metadata is None else [f"{_to_json(_METADATA)}:{_to_json(dict(metadata))}"]
     end = 0
     for name, (dtype, shape) in shapes.items():
         begin, end = end, end + math.prod(shape) * dtype.itemsize
         kind = _NAMES[dtype if dtype in _NAMES and name != _METADATA else _little(name, dtype)]
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": (begin, end)}
-    text = _to_json(header).encode()
+        sizes = ",".join(map(str, shape))
+        entries.append(f'{_quoted(name)}:{{"dtype":"{kind}","shape":[{sizes}],"data_offsets":[{begin},{end}]}}')
+    text = f"{{{','.join(entries)}}}".encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 

@@ -93,6 +93,9 @@ class Limits(Model):
 
     max_items: int = Field(default=16_384, description="tokens, ids or vectors in one bulk request")
     max_body_bytes: int = Field(default=64 * 2**20, description="bytes of one request body")
+    max_candidate_bytes: int = Field(
+        default=64 * 2**20, description="bytes of one answer of candidateSets, uncompressed"
+    )
     max_snapshot_bytes: int = Field(default=2**40, description="bytes of a snapshot that is imported")
     max_nearest: int = Field(default=100, description="p of nearestSenses")
     max_page: int = Field(default=1_000, description="relations or jobs in one page")
@@ -104,7 +107,7 @@ class Limits(Model):
     max_url_bytes: int = Field(default=8_192, description="bytes of an address, percent-encoded, without the host")
     max_header_bytes: int = Field(default=32_768, description="bytes of a request up to its body")
     max_in_flight: int = Field(default=128, description="requests of a key that one process has not answered yet")
-    requests_per_second: int = Field(default=1_000, description="of a key, to one process, for long")
+    requests_per_second: int = Field(default=1_000, description="of a key, to one process, for long; not without keys")
     max_burst: int = Field(default=2_000, description="requests of a key at once, to one process, after a pause")
     request_seconds: int = Field(default=60, description="from the end of a request to the beginning of its answer")
     max_listed_words: int = Field(default=100, description="words in a list of those that begin alike")

@@ -29,11 +29,18 @@ def add_header(scope: Scope, name: str, value: str) -> None:
     scope.setdefault("state", {}).setdefault(_KEPT, {})[name] = value
 
 
-class Answers:
-    """Compress what is worth it, and add the headers that `add_header` was given."""
+class Compressed(GZipMiddleware):
+    """Compress what is worth it."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = GZipMiddleware(app, minimum_size=WORTH, compresslevel=_LEVEL, exclude_content_types=_AS_THEY_ARE)
+        super().__init__(app, minimum_size=WORTH, compresslevel=_LEVEL, exclude_content_types=_AS_THEY_ARE)
+
+
+class Answers:
+    """Add the headers that `add_header` was given."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

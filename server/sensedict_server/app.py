@@ -13,9 +13,11 @@ from sqlalchemy import Engine
 
 from sensedict import wire
 from sensedict_server import metrics, openapi, problems
-from sensedict_server.answers import Answers
+from sensedict_server.answers import Answers, Compressed
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import engine, one_beside
+from sensedict_server.disconnects import Watched
+from sensedict_server.exchange import Turns
 from sensedict_server.fair_share import FairShare
 from sensedict_server.keys import PATIENCE, KeyRing, read_key_file
 from sensedict_server.logs import log_to_stderr
@@ -40,7 +42,7 @@ from sensedict_server.routes import (
 from sensedict_server.routes.parameters import only_known_parameters
 from sensedict_server.routes.shared import LIMITS, NotModified
 from sensedict_server.settings import UNPROTECTED, Settings
-from sensedict_server.shortcut import Shortcut
+from sensedict_server.shortcut import AtOnce, Shortcut
 from sensedict_server.upkeep import Upkeep
 from sensedict_server.uses import Uses
 from sensedict_server.work import follow
@@ -95,16 +97,17 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     app.include_router(explorer.router)  # a browser loads a page without a key; what the page asks for needs one
     problems.install(app)
     app.add_exception_handler(NotModified, _not_modified)
+    local = ring is None and settings.keys != UNPROTECTED
+    # Who asks on one's own machine without a key is one person, whom a rate would protect from nobody.
+    rate = None if local else LIMITS.requests_per_second
+    share = FairShare(settings.pool_size, rate, LIMITS.max_burst, LIMITS.max_in_flight)
+    app.add_middleware(Compressed)
     app.add_middleware(Shortcut, catalogue=catalogue)
+    app.add_middleware(Turns, limits=LIMITS, share=share, large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes})
+    app.add_middleware(Watched)
+    app.add_middleware(AtOnce, catalogue=catalogue)
     app.add_middleware(Answers)
-    app.add_middleware(
-        Guard,
-        limits=LIMITS,
-        share=FairShare(settings.pool_size, LIMITS.requests_per_second, LIMITS.max_burst, LIMITS.max_in_flight),
-        keys=ring,
-        local=ring is None and settings.keys != UNPROTECTED,
-        large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes},
-    )
+    app.add_middleware(Guard, limits=LIMITS, share=share, keys=ring, local=local)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app

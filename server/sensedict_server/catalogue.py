@@ -18,6 +18,8 @@ from sensedict_server.queries.dictionaries import Dictionary, Source
 from sensedict_server.queries.filters import filter_values
 from sensedict_server.removal import remove_file_set
 
+_HITS, _MISSES = metrics.CATALOGUE.labels("hit"), metrics.CATALOGUE.labels("miss")
+
 
 class Catalogue:
     """Published dictionaries by address, and drafts for those who may see them.
@@ -53,7 +55,7 @@ class Catalogue:
             Unavailable: the database is away and the version was not seen before.
         """
         known = self._found.get(ref)
-        metrics.CATALOGUE.labels("miss" if known is None else "hit").inc()
+        (_MISSES if known is None else _HITS).inc()
         if known is not None:
             return known
         name, _, version = ref.partition("@")
@@ -111,10 +113,10 @@ class Catalogue:
                     held = self._snapshots[dictionary.ref] = self._open(dictionary)
             return held
 
-    def is_at_hand(self, ref: str) -> bool:
-        """Whether `resolve` and `snapshot` would answer for `name@version` at once, from memory."""
+    def at_hand(self, ref: str) -> Snapshot | None:
+        """What `resolve` and `snapshot` would give for `name@version` at once, from memory."""
         known = self._found.get(ref)
-        return known is not None and self._held(known) is not None
+        return None if known is None else self._held(known)
 
     def _open(self, dictionary: Dictionary) -> Snapshot:
         written = not files.folder(self.files_root, dictionary.ref).is_dir()

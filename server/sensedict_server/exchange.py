@@ -9,10 +9,41 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensedict.errors import MalformedBody, RequestTooLarge, SlowRequest, Unavailable
+from sensedict.wire import Limits
 from sensedict_server.fair_share import FairShare, Share
 
 PIECE_SECONDS = 20.0  # for the next piece of a body
 SLOWEST = 32 * 1024  # bytes a second of a body as a whole, after the first PIECE_SECONDS
+
+
+SHARE = "share"  # in the state of a request that `Guard` let pass
+
+
+class Turns:
+    """End requests that are too large, too slow or take too long, and let each have its turn.
+
+    Args:
+        large: paths that take a body of another size than `limits` says, as a stream that is not held in memory, and
+            as much time as they need.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, share: FairShare, large: Mapping[str, int]) -> None:
+        self._app, self._limits, self._share, self._large = app, limits, share, large
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on.
+
+        Raises:
+            SenseDictError: why it was ended.
+        """
+        share = scope.get("state", {}).get(SHARE)
+        if share is None:
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send, self._share)
+        limit = self._large.get(scope["path"])
+        exchange.expect(dict(scope["headers"]), self._limits.max_body_bytes if limit is None else limit)
+        await exchange.run(self._app, share, self._limits.request_seconds if limit is None else None)
 
 
 class Exchange:

@@ -43,12 +43,12 @@ class FairShare:
 
     Args:
         threads: that answer requests.
-        rate: requests a second that a caller may go on with.
+        rate: requests a second that a caller may go on with; None: as many as it likes.
         burst: requests at once, after a pause.
         in_flight: requests of a caller that are not answered yet.
     """
 
-    def __init__(self, threads: int, rate: float, burst: int, in_flight: int) -> None:
+    def __init__(self, threads: int, rate: float | None, burst: int, in_flight: int) -> None:
         self._free = threads
         self._most = max(1, threads - 1)
         self._longest = WAITING_PER_THREAD * threads
@@ -69,16 +69,10 @@ class FairShare:
         share = self._shares.get(caller)
         if share is None:
             share = self._remember(caller, now)
-        share.tokens = min(self._burst, share.tokens + (now - share.at) * self._rate)
-        share.at = now
         if share.in_flight >= self._in_flight:
             raise TooManyRequests(f"{share.in_flight} of your requests are not answered yet: wait for them")
-        if share.tokens < 1:
-            wait = (1 - share.tokens) / self._rate
-            raise TooManyRequests(
-                f"more than {self._rate:g} requests a second, or {self._burst} at once: send fewer, larger ones", wait
-            )
-        share.tokens -= 1
+        if self._rate is not None:
+            self._spend(share, now, self._rate)
         share.in_flight += 1
         return share
 
@@ -125,6 +119,16 @@ class FairShare:
                 self._start(following)
                 turn.set_result(None)
 
+    def _spend(self, share: Share, now: float, rate: float) -> None:
+        share.tokens = min(self._burst, share.tokens + (now - share.at) * rate)
+        share.at = now
+        if share.tokens < 1:
+            wait = (1 - share.tokens) / rate
+            raise TooManyRequests(
+                f"more than {rate:g} requests a second, or {self._burst} at once: send fewer, larger ones", wait
+            )
+        share.tokens -= 1
+
     def _start(self, share: Share) -> None:
         share.running += 1
         self._free -= 1
@@ -138,7 +142,7 @@ class FairShare:
 
     def _remember(self, caller: str, now: float) -> Share:
         if len(self._shares) >= _REMEMBERED:
-            full = self._burst / self._rate
+            full = 0.0 if self._rate is None else self._burst / self._rate
             self._shares = {
                 name: share for name, share in self._shares.items() if share.in_flight or now - share.at < full
             }

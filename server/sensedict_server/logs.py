@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from sensedict_server.work import current
 
 # What the line of a request says beside its message; docs/operations.md tells of each.
 FIELDS = ("request_id", "method", "path", "route", "dictionary", "key", "status", "milliseconds", "bytes")
 log = logging.getLogger("sensedict.service")
-_encode = json.JSONEncoder(ensure_ascii=False).encode  # made once: `json.dumps` would make one for every line
 
 
 class JsonLines(logging.Formatter):
@@ -21,7 +24,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, with the fields that a record was given through `extra`."""
         line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}",
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             **_fields(record),
@@ -48,6 +51,7 @@ def log_to_stderr(level: str = "info", style: str | None = None) -> None:
         level: the least that is told; `warning` leaves out the requests that were answered.
         style: `json` or `text`; None for text on a terminal and JSON elsewhere.
     """
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line tells of them
     plain = sys.stderr.isatty() if style is None else style == "text"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainLines() if plain else JsonLines())
@@ -56,8 +60,29 @@ def log_to_stderr(level: str = "info", style: str | None = None) -> None:
         logging.getLogger(name).setLevel(level.upper())
 
 
+def log_request(level: int, fields: dict[str, Any]) -> None:
+    """Log a request that is over; `Logger.log` would look for the line of code that asks, on every request."""
+    if log.isEnabledFor(level):
+        record = logging.LogRecord(log.name, level, "", 0, "request", None, None)
+        vars(record).update(fields)
+        log.handle(record)
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds))
+
+
+def _encode(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line).decode()
+    except TypeError:  # half of a surrogate pair, out of a name that is no UTF-8
+        return json.dumps(line)
+
+
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the record was given, and the id of the request in whose course it was made."""
-    found = {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
+    given = vars(record)
+    found = {name: given[name] for name in FIELDS if given.get(name) is not None}
     work = current.get()
     return found if work is None or "request_id" in found else {"request_id": work.request_id, **found}

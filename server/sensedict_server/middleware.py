@@ -1,4 +1,4 @@
-"""Before every request: who sends it, whether it is one too many, how large it is, how long it takes.
+"""Before every request: who sends it, and whether it is one too many.
 
 Plain ASGI, before routes are looked for and before a body is read, so that no route can forget it.
 """
@@ -11,19 +11,11 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sensedict.errors import (
-    Forbidden,
-    SenseDictError,
-    Unauthorized,
-    UnsupportedMediaType,
-    UrlTooLong,
-    WrongHost,
-)
+from sensedict.errors import Forbidden, Unauthorized, UnsupportedMediaType, UrlTooLong, WrongHost
 from sensedict.wire import JSON, LIVEZ, METRICS, READYZ, SAFETENSORS, Limits
-from sensedict_server.exchange import Exchange
+from sensedict_server.exchange import SHARE
 from sensedict_server.fair_share import FairShare, Share
 from sensedict_server.keys import Caller, KeyRing
-from sensedict_server.problems import problem
 from sensedict_server.routes.access import NO_KEY
 
 PROTECTED = "/v1"
@@ -34,52 +26,33 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Guard:
-    """Let requests pass that are allowed, in their turn, and end those that take too long.
+    """Let requests pass that are allowed.
 
     Args:
         keys: whom to let in; None: anybody.
         local: without keys, only under this machine's own names.
-        large: paths that take a body of another size than `limits` says, as a stream that is not held in memory, and
-            as much time as they need.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        limits: Limits,
-        share: FairShare,
-        keys: KeyRing | None,
-        local: bool,
-        large: Mapping[str, int],
-    ) -> None:
-        self._app, self._limits, self._share, self._keys = app, limits, share, keys
-        self._local, self._large = local, large
+    def __init__(self, app: ASGIApp, limits: Limits, share: FairShare, keys: KeyRing | None, local: bool) -> None:
+        self._app, self._limits, self._share, self._keys, self._local = app, limits, share, keys, local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer why not."""
+        """Pass the request on, with its caller's share in its state.
+
+        Raises:
+            SenseDictError: why not.
+        """
         if scope["type"] == "lifespan" or scope.get("path") in _PROBES:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            exchange = Exchange(scope, receive, send, self._share)
+            headers = dict(scope["headers"])
+            self._check_address(scope)
+            self._check_origin(scope, headers)
+            share = scope["state"][SHARE] = await self._enter(scope, headers)
             try:
-                await self._pass_on(scope, exchange)
-            except SenseDictError as refused:
-                if exchange.started:
-                    raise
-                await problem(refused, scope["state"]["request_id"])(scope, receive, send)
-
-    async def _pass_on(self, scope: Scope, exchange: Exchange) -> None:
-        headers = dict(scope["headers"])
-        self._check_address(scope)
-        self._check_origin(scope, headers)
-        limit = self._large.get(scope["path"])
-        exchange.expect(headers, self._limits.max_body_bytes if limit is None else limit)
-        share = await self._enter(scope, headers)
-        try:
-            seconds = self._limits.request_seconds if limit is None else None
-            await exchange.run(self._app, share, seconds)
-        finally:
-            self._share.leave(share)
+                await self._app(scope, receive, send)
+            finally:
+                self._share.leave(share)
 
     def _check_address(self, scope: Scope) -> None:
         size = len(scope.get("raw_path", b"")) + len(scope["query_string"])

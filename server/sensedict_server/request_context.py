@@ -1,24 +1,21 @@
-"""Around every request: its id, its log line, its numbers, and its end when nobody waits for it. Plain ASGI, so that
-bodies pass through as they come."""
+"""Around every request: its id, its log line, its numbers. Plain ASGI, so that bodies pass through as they come."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import logging
+import os
 import re
 import time
-import uuid
 
-import anyio
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensedict.errors import SenseDictError, Unavailable
 from sensedict.wire import LIVEZ, METRICS, READYZ
 from sensedict_server import metrics
-from sensedict_server.disconnects import Watch
-from sensedict_server.logs import log
+from sensedict_server.logs import log, log_request
 from sensedict_server.problems import problem
 from sensedict_server.work import Work, current
 
@@ -30,13 +27,11 @@ _PROBES = (LIVEZ, READYZ, METRICS)  # asked every few seconds: their good answer
 class RequestContext:
     """Give each request an id (the caller's own, if it sent a usable `X-Request-ID`), send it back, and log the answer.
 
-    An error that nobody foresaw becomes a problem document too, and its traceback goes to the log. A request whose
-    client went away is ended.
+    An error that nobody foresaw becomes a problem document too, and its traceback goes to the log.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._cancelling = anyio.CapacityLimiter(2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -57,14 +52,7 @@ class RequestContext:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, work: Work) -> None:
         try:
-            with anyio.CancelScope() as end:
-                watch = Watch(scope, receive, answer, work, end, self._cancelling)
-                try:
-                    await self._app(scope, watch.receive, answer.send)
-                finally:
-                    watch.stop()
-            if end.cancelled_caught:
-                raise ClientDisconnect
+            await self._app(scope, receive, answer.send)
         except asyncio.CancelledError:  # the service stops, and waits no longer
             answer.status = answer.status or 499
             work.stop()
@@ -72,10 +60,9 @@ class RequestContext:
         except ClientDisconnect:
             metrics.ABANDONED.inc()
             answer.status = 499  # nobody is left to answer
-        except SenseDictError as refused:
-            await problem(refused, work.request_id)(scope, receive, answer.send)
         except Exception as error:
-            log.exception("unforeseen error")
+            if not isinstance(error, SenseDictError) or answer.status != 0:
+                log.exception("unforeseen error")
             if answer.status == 0:
                 await problem(_told(error), work.request_id)(scope, receive, answer.send)
 
@@ -88,7 +75,6 @@ class _Answer:
         self._started = time.monotonic()
         self._bytes = 0
         self.status = 0
-        self.complete = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -96,20 +82,19 @@ class _Answer:
             message["headers"] = [*message.get("headers", []), (b"x-request-id", self._request_id.encode())]
         elif message["type"] == "http.response.body":
             self._bytes += len(message.get("body", b""))
-            self.complete = not message.get("more_body", False)
         await self._send(message)
 
     def tell(self, scope: Scope) -> None:
         """Log and count, now that it is over."""
         seconds = time.monotonic() - self._started
         route = getattr(scope.get("route"), "path", "unmatched")  # never the path: each would be a series of its own
-        metrics.REQUEST_SECONDS.labels(route, _method(scope), self.status).observe(seconds)
-        metrics.ANSWER_BYTES.labels(route).inc(self._bytes)
+        of_seconds, of_bytes = metrics.of_route(route, _method(scope), self.status)
+        of_seconds.observe(seconds)
+        of_bytes.inc(self._bytes)
         level = logging.WARNING if self.status >= 500 else logging.INFO
         if scope["path"] in _PROBES and level == logging.INFO:
             level = logging.DEBUG
-        if log.isEnabledFor(level):
-            log.log(level, "request", extra=self._fields(scope, route, seconds))
+        log_request(level, self._fields(scope, route, seconds))
 
     def _fields(self, scope: Scope, route: str, seconds: float) -> dict[str, str | int | float | None]:
         return {
@@ -126,6 +111,8 @@ class _Answer:
 
 
 def _told(error: Exception) -> SenseDictError:
+    if isinstance(error, SenseDictError):
+        return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Unavailable("the service's disk is full: a file set could not be written", _FULL_DISK)
     return SenseDictError(f"{type(error).__name__}: {error}")
@@ -139,4 +126,4 @@ def _method(scope: Scope) -> str:
 
 def _request_id(scope: Scope) -> str:
     given: bytes = dict(scope["headers"]).get(b"x-request-id", b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given.decode() if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()

@@ -11,17 +11,51 @@ from functools import partial
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensedict import wire
 from sensedict.snapshot import Snapshot
 from sensedict_server.catalogue import Catalogue
+from sensedict_server.http_protocol import WHOLE
 from sensedict_server.media import Body
 from sensedict_server.routes import bulk
 
 _BEFORE = f"{wire.DICTIONARIES}/"
 _TYPES = {(b"content-type", wire.SAFETENSORS.encode()), (b"accept", wire.SAFETENSORS.encode())}
-_ROUTES = {route.path.rpartition(":")[2]: route for route in bulk.router.routes if isinstance(route, APIRoute)}
+_ROUTES = {route.path: route for route in bulk.router.routes if isinstance(route, APIRoute)}
+_VERBS = {path: path.rpartition("}")[2] for path in _ROUTES}  # `:candidateSets`
+
+
+class AtOnce:
+    """Answers candidate sets where nothing has to be waited for; no watch, no turn and no timer is needed for them.
+
+    The body is there (`http_protocol.WHOLE`), the index is in memory, and no thread is asked.
+    """
+
+    def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
+        self._app = app
+        self._catalogue = catalogue
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or pass it on."""
+        ref = _asked(scope, wire.CANDIDATE_SETS, self._catalogue) if scope.get("state", {}).get(WHOLE) else None
+        if ref is None:
+            await self._app(scope, receive, send)
+            return
+        message = await receive()
+        body, senses = message.get("body", b""), self._catalogue.at_hand(ref)
+        tokens = None if senses is None or len(body) > bulk.SMALL_BODY else bulk.few_ranges(senses, body)
+        if tokens is not None:
+            response = bulk.candidate_sets_at_once(bulk.opened_at_hand(ref, Request(scope)), tokens)
+            await response(scope, receive, send)
+            return
+
+        waiting = [message]
+
+        async def from_the_first() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, from_the_first, send)
 
 
 class Shortcut:
@@ -38,17 +72,26 @@ class Shortcut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
-        ref, _, verb = scope.get("path", "").removeprefix(_BEFORE).rpartition(":")
-        if verb not in _ROUTES or scope["method"] != "POST" or scope["query_string"]:
-            await self._app(scope, receive, send)
-            return
-        if not self._catalogue.is_at_hand(ref) or not _TYPES.issubset(scope["headers"]):
-            await self._app(scope, receive, send)
-            return
-        route = _ROUTES[verb]
-        scope["route"], scope["path_params"] = route, {"ref": ref}
-        request = Request(scope, receive)
-        senses = await bulk.opened(ref, request)
-        body = Body(wire.SAFETENSORS, await request.body())
-        response = await self._answers[route.path](senses, body, wire.SAFETENSORS)
-        await response(scope, receive, send)
+        for path, answer in self._answers.items():
+            ref = _asked(scope, path, self._catalogue)
+            if ref is not None:
+                request = Request(scope, receive)
+                senses = bulk.opened_at_hand(ref, request)
+                response = await answer(senses, Body(wire.SAFETENSORS, await request.body()), wire.SAFETENSORS)
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _asked(scope: Scope, path: str, catalogue: Catalogue) -> str | None:
+    """The version at hand for which the request asks that route for safetensors; None where it does not."""
+    asked: str = scope.get("path", "")
+    if not asked.endswith(_VERBS[path]) or not asked.startswith(_BEFORE):
+        return None
+    ref = asked[len(_BEFORE) : -len(_VERBS[path])]
+    if scope["method"] != "POST" or scope["query_string"] or catalogue.at_hand(ref) is None:
+        return None
+    if not _TYPES.issubset(scope["headers"]):
+        return None
+    scope["route"], scope["path_params"] = _ROUTES[path], {"ref": ref}
+    return ref

@@ -38,6 +38,15 @@ def test_a_bucket_fills_with_time() -> None:
         fair.enter("a", 1000.0)
 
 
+def test_without_a_rate_only_what_is_in_flight_counts() -> None:
+    fair = FairShare(threads=4, rate=None, burst=1, in_flight=1)
+    for _ in range(1000):
+        fair.leave(fair.enter("a", 0.0))
+    fair.enter("a", 0.0)
+    with pytest.raises(TooManyRequests):
+        fair.enter("a", 0.0)
+
+
 def test_requests_in_flight() -> None:
     fair = FairShare(threads=4, rate=1000, burst=1000, in_flight=2)
     first = fair.enter("a", 0.0)

@@ -211,7 +211,7 @@ def test_serving_over_the_embedded_database(home: Path, tmp_path: Path, workers:
         assert embedded.status(home / "postgres").pid is not None
         answer = httpx.get(f"{service.url}/readyz", timeout=10)
         assert answer.status_code == 200
-    assert '"path": "/readyz", "status": 200' in service.log.read_text()
+    assert '"path":"/readyz","status":200' in service.log.read_text()
     wait_until_stopped(home / "postgres")
 
 

@@ -19,8 +19,11 @@ from starlette.types import Receive, Scope, Send
 from running_service import Service
 from sensedict.wire import Limits
 from sensedict_server import exchange, http_protocol
+from sensedict_server.disconnects import Watched
+from sensedict_server.exchange import Turns
 from sensedict_server.fair_share import FairShare
 from sensedict_server.middleware import Guard
+from sensedict_server.request_context import RequestContext
 from service_problems import expect_problem
 
 BIG = 32 * 2**20
@@ -44,22 +47,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @contextmanager
 def serving(limits: Limits, **options: Any) -> Iterator[str]:
     """The address of a server of `echo` behind the guard."""
-    given = {"keys": None, "local": True, "large": {"/large": 10**9}, **options}
     share = FairShare(4, limits.requests_per_second, limits.max_burst, limits.max_in_flight)
-    guard = Guard(echo, limits, share, **given)
-
-    async def named(scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("state", {})["request_id"] = "r1"
-
-        async def send_named(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", b"r1")]
-            await send(message)
-
-        await guard(scope, receive, send_named)
-
+    bounded = Watched(Turns(echo, limits, share, large={"/large": 10**9}))
+    app = RequestContext(Guard(bounded, limits, share, **{"keys": None, "local": True, **options}))
     bounds = http_protocol.bounds(limits.max_header_bytes)
-    server = uvicorn.Server(uvicorn.Config(named, port=0, lifespan="off", log_config=None, **bounds))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None, **bounds))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

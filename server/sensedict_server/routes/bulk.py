@@ -33,9 +33,10 @@ T = TypeVar("T")
 _IDS = (np.uint32, np.int32, np.uint64, np.int64)
 _BINARY = {"schema": {"type": "string", "format": "binary", "description": "tensors of the names in `sensedict.wire`"}}
 # What is done without a thread of its own, which would take longer to get than the work takes: some 0.3 ms at most.
-_SMALL_BODY = 2**17 + 2**12  # bytes: the largest list of ids, with its header
+SMALL_BODY = 2**17 + 2**12  # bytes: the largest list of ids, with its header
 _FEW_RANGES = 2**16
-
+_RANGE_BYTES = 6  # uint32 and uint16
+_ITEMS = {path: metrics.BULK_ITEMS.labels(path) for path in (wire.CANDIDATE_SETS, wire.GET_SENSES, wire.NEAREST_SENSES)}
 
 router = APIRouter(
     tags=["bulk"],
@@ -80,16 +81,29 @@ async def nearest_senses(ref: Ref, request: Request) -> Response:
 async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Response:
     """The candidate sets that a body asks for."""
     tokens = inputs.token_ids(await _read(asked, lambda: _ids(asked, "tokens", wire.CandidateSetsRequest)))
-    metrics.BULK_ITEMS.labels(wire.CANDIDATE_SETS).inc(len(tokens))
-    if media == wire.SAFETENSORS and senses.candidates.ranges(tokens) <= _FEW_RANGES:
+    ranges = _checked_ranges(senses, tokens)
+    _ITEMS[wire.CANDIDATE_SETS].inc(len(tokens))
+    if media == wire.SAFETENSORS and ranges <= _FEW_RANGES:
         return _candidate_sets(senses, tokens, media)
     return await run_in_threadpool(_candidate_sets, senses, tokens, media)
+
+
+def few_ranges(senses: Snapshot, body: bytes) -> NDArray[np.uint32] | None:
+    """The tokens of a body of safetensors; None where their sets would take longer than others should wait."""
+    tokens = inputs.token_ids(_ids(Body(wire.SAFETENSORS, body), "tokens", wire.CandidateSetsRequest))
+    return tokens if _checked_ranges(senses, tokens) <= _FEW_RANGES else None
+
+
+def candidate_sets_at_once(senses: Snapshot, tokens: NDArray[np.uint32]) -> Response:
+    """The candidate sets of the tokens that `few_ranges` gave."""
+    _ITEMS[wire.CANDIDATE_SETS].inc(len(tokens))
+    return _candidate_sets(senses, tokens, wire.SAFETENSORS)
 
 
 async def answer_senses(senses: Snapshot, asked: Body, media: str) -> Response:
     """The vectors that a body asks for."""
     ids = inputs.sense_ids(await _read(asked, lambda: _ids(asked, "ids", wire.GetSensesRequest)), senses.identity)
-    metrics.BULK_ITEMS.labels(wire.GET_SENSES).inc(len(ids))
+    _ITEMS[wire.GET_SENSES].inc(len(ids))
     return await answer_vectors(senses.vectors, ids, media)
 
 
@@ -107,7 +121,7 @@ def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) ->
 
 def _nearest_senses(shared: Catalogue, senses: Snapshot, asked: Body, media: str) -> Response:
     vectors, p, tokens, search = _nearest_request(asked, senses.identity)
-    metrics.BULK_ITEMS.labels(wire.NEAREST_SENSES).inc(len(vectors))
+    _ITEMS[wire.NEAREST_SENSES].inc(len(vectors))
     if inputs.search_way(search, tokens is not None):
         found = approximately_nearest(shared, senses, vectors, p)
     elif tokens is None:
@@ -123,19 +137,20 @@ def _nearest_senses(shared: Catalogue, senses: Snapshot, asked: Body, media: str
 async def opened(ref: str, request: Request) -> Snapshot:
     """The file set of the dictionary that the path names; one asked for before is there without waiting."""
     shared = catalogue(request)
-    if shared.is_at_hand(ref):
-        return _opened(ref, request)
-    return await run_in_threadpool(_opened, ref, request)
+    if shared.at_hand(ref) is not None:
+        return opened_at_hand(ref, request)
+    return await run_in_threadpool(opened_at_hand, ref, request)
 
 
-def _opened(ref: str, request: Request) -> Snapshot:
+def opened_at_hand(ref: str, request: Request) -> Snapshot:
+    """As `opened`, in this thread; what a dependency of these routes checks must be checked here."""
     shared = catalogue(request)
     return shared.snapshot(dictionary(ref, sees_drafts(request), shared, request))
 
 
 async def _read(asked: Body, read: Callable[[], T]) -> T:
     """What `read` makes of the body; JSON, and what is large, would keep others waiting."""
-    if asked.media == wire.SAFETENSORS and len(asked.data) <= _SMALL_BODY:
+    if asked.media == wire.SAFETENSORS and len(asked.data) <= SMALL_BODY:
         return read()
     return await run_in_threadpool(read)
 
@@ -147,6 +162,17 @@ def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
     tensors, _ = arrays.decode(asked.data)
     _refuse_others(tensors, {field})
     return _bounded(arrays.tensor(tensors, field, _IDS, 1))
+
+
+def _checked_ranges(senses: Snapshot, tokens: NDArray[np.uint32]) -> int:
+    """How many ranges the candidate sets of the tokens hold."""
+    ranges = senses.candidates.ranges(tokens)
+    if ranges * _RANGE_BYTES > LIMITS.max_candidate_bytes:
+        raise RequestTooLarge(
+            f"the answer for {len(tokens)} tokens would have {ranges * _RANGE_BYTES} bytes; at most "
+            f"{LIMITS.max_candidate_bytes}: ask for fewer tokens at once, and for each only once; see {wire.LIMITS}"
+        )
+    return ranges
 
 
 def _nearest_request(asked: Body, identity: Identity) -> tuple[NDArray[Any], int, NDArray[Any] | None, str]:
