@@ -13,16 +13,12 @@ _HEAD = 4096  # bytes; an answer's head is a few hundred
 
 
 class Connection:
-    """One connection that is kept, and memory for one answer after another.
+    """One connection that is kept, and memory for one answer after another."""
 
-    Args:
-        source: this machine's address that it comes from.
-    """
-
-    def __init__(self, url: str, source: str) -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._to, self._source = (parts.hostname or "", parts.port or 0), (source, 0)
-        self._socket = socket.create_connection(self._to, source_address=self._source)
+        self._to = (parts.hostname or "", parts.port or 0)
+        self._socket = socket.create_connection(self._to)
         self._used = time.monotonic()
         self._memory = memoryview(bytearray(_HEAD))
 
@@ -30,7 +26,7 @@ class Connection:
         """The body of the answer, valid until the next is asked for."""
         if time.monotonic() - self._used > _KEPT:
             self.close()
-            self._socket = socket.create_connection(self._to, source_address=self._source)
+            self._socket = socket.create_connection(self._to)
         self._socket.sendall(request)
         got = 0
         while (end := bytes(self._memory[:got]).find(b"\r\n\r\n")) < 0:
@@ -80,14 +76,12 @@ def post(path: str, body: bytes, content_type: str, accept: str) -> bytes:
 class Load:
     """Some connections to one server, one after the other in turn, over each of which the same requests are sent.
 
-    Each comes from an address of its own: the service gives a single caller a thousand requests a second.
-
     Args:
         requests: that together make an answer.
     """
 
     def __init__(self, url: str, requests: Sequence[bytes], connections: int = 8) -> None:
-        self._connections = [Connection(url, f"127.0.0.{2 + number}") for number in range(connections)]
+        self._connections = [Connection(url) for _ in range(connections)]
         self._requests = requests
 
     def __call__(self, answers: int) -> None:
