@@ -211,6 +211,36 @@ def test_a_cache_of_something_else_is_refused(
     assert not list(full.glob("rows-*"))
 
 
+def test_a_cache_that_another_process_finished_meanwhile_is_opened(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = make_windows(teacher)
+    look = rows.open_rows
+
+    def looks_too_early(*args: Any) -> rows.Rows | None:
+        monkeypatch.setattr(rows, "open_rows", look)
+        found = look(*args)
+        Trunk(teacher, 2, windows, folder=tmp_path / "cache")  # the other one begins and ends
+        return found
+
+    monkeypatch.setattr(rows, "open_rows", looks_too_early)
+    states = Trunk(teacher, 2, windows, folder=tmp_path / "cache").states(windows)
+    torch.testing.assert_close(states.hidden, Trunk(teacher, 2, windows).states(windows).hidden, rtol=0, atol=1e-3)
+
+
+def test_no_pass_is_of_more_windows_than_a_micro_batch(teacher: Teacher, tmp_path: Path) -> None:
+    windows, recipe = make_windows(teacher), replace(RECIPE, objective="kd", epochs=1)
+    folder = tmp_path / "cache"
+    Trunk(teacher, recipe.student_layers(teacher.layers) - recipe.trainable, windows, folder=folder)
+    sizes = []
+    hook = teacher.backbone.register_forward_pre_hook(
+        lambda _module, _args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    train(recipe, teacher, windows, None, tmp_path / "run", options=TrainOptions(activations=folder, micro_batch=1))
+    hook.remove()
+    assert sizes == [1]  # the check that the tail fits: the rest comes from the cache
+
+
 def test_a_damaged_cache_is_not_trained_on(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _shards(monkeypatch)
     windows = make_windows(teacher)

@@ -26,11 +26,12 @@ from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.progress import Progress
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.student import Tail, cut_student, to_save
+from sensedict_trainer.distil.teacher_states import build_teacher_states
 from sensedict_trainer.distil.tensorboard import check_tensorboard
 from sensedict_trainer.distil.train_command import train as train_command
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.teacher import Teacher, load_teacher
-from sensedict_trainer.text import pad_windows
+from sensedict_trainer.text import cut_windows, pad_windows, read_documents
 from tiny_teacher import corpus, save_tiny_teacher, save_tokenizer
 from tiny_training import RECIPE, make_dictionary, make_windows
 
@@ -227,6 +228,30 @@ def test_a_dry_run_says_what_a_run_costs_and_writes_nothing(
         assert fact in done.output
     assert list(tmp_path.iterdir()) == []
     assert sorted(path for place in (folder, dictionary, text.parent) for path in place.rglob("*")) == before
+
+
+def test_a_dry_run_counts_what_is_kept_of_the_teacher(folder: Path, text: Path, tmp_path: Path) -> None:
+    plain = Distillation(folder, [text], objective="kd", settings=SETTINGS).plan()
+    teacher = load_teacher(str(folder))
+    windows = cut_windows(read_documents([text]), teacher.tokenizer, plain.recipe.window)
+    build_teacher_states(tmp_path / "states", teacher, windows, "logits", 4)
+    stored = Distillation(
+        folder,
+        [text],
+        objective="kd",
+        settings=SETTINGS,
+        activations=tmp_path / "cache",
+        teacher_states=tmp_path / "states",
+    )
+    plan = stored.plan()
+    assert plan.flops.teacher == plan.flops.trunk == plain.flops.trunk < plain.flops.teacher
+    assert not (tmp_path / "cache").exists()
+    stored.train(tmp_path / "run")
+    assert plan.memory.states == 0
+    assert plan.memory.disk == sum(path.stat().st_size for path in (tmp_path / "cache").glob("rows-*"))
+    assert [line.split()[0] for line in plan.lines()].count("disk") == 1
+    with pytest.raises(ConfigurationError, match="holds logits, and ce \\+ mse compares hidden states"):
+        replace(stored, objective="ce + mse", settings=[*SETTINGS, "mse.positions=all"]).plan()
 
 
 def test_layers_with_a_gap_train_and_tensorboard_has_the_history(teacher: Teacher, tmp_path: Path) -> None:

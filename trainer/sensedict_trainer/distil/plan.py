@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sensedict_trainer.distil.activations import width_of
 from sensedict_trainer.distil.cost import Flops, Parameters, count_flops, count_parameters
 from sensedict_trainer.distil.draws import expand
 from sensedict_trainer.distil.layers import choose_layers, shared_layers, some_windows
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper
 from sensedict_trainer.distil.student import Tail, cut_student
+from sensedict_trainer.distil.teacher_states import known_states
 from sensedict_trainer.distil.terms.term import HeadTerm
-from sensedict_trainer.distil.trunk import NoTeacher, TeacherStates, Trunk
+from sensedict_trainer.distil.trunk import Known, TeacherStates, Trunk
 from sensedict_trainer.teacher import Teacher, logit_rows
 from sensedict_trainer.text import TokenWindow
 
@@ -34,13 +36,13 @@ _TIMED = 3  # micro-batches whose time is taken
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on the device, but for `states`, which are in main memory.
+    """Bytes on the device, but for `states`, which are in main memory, and `disk`.
 
     Attributes:
         weights: teacher and student; optimizer: gradients and both moments, float32.
         activations: kept for the backward pass of the longest micro-batch, measured; 0 where nothing was run.
         senses: the table of sense vectors; logits: of both heads, a chunk of positions.
-        states: frozen states that are remembered.
+        states: frozen states that are remembered; disk: of the cache that has them in their place.
     """
 
     weights: int
@@ -49,10 +51,11 @@ class Memory:
     senses: int
     logits: int
     states: int
+    disk: int
 
     @property
     def device(self) -> int:
-        """All but the states."""
+        """All but states and disk."""
         return self.weights + self.optimizer + self.activations + self.senses + self.logits
 
 
@@ -134,7 +137,10 @@ class Plan:
             f"{_size(memory.optimizer)}, activations {_size(memory.activations)}, sense cache "
             f"{_size(memory.senses)}, logits {_size(memory.logits)}",
         )
-        yield "main memory", f"{_size(memory.states)} of remembered states, {self.remembered:.0%} of the text's"
+        if memory.disk:
+            yield "disk", f"{_size(memory.disk)} of frozen states, made where they are missing"
+        else:
+            yield "main memory", f"{_size(memory.states)} of remembered states, {self.remembered:.0%} of the text's"
         whole = tqdm.format_interval(self.total(self.rate.frozen, self.rate.step))
         yield (
             "time",
@@ -165,16 +171,20 @@ def make_plan(
         source: the dictionary, which is asked for the candidates of the text's tokens; None for an objective without.
 
     Raises:
-        ConfigurationError: a student that cannot be cut.
+        ConfigurationError: a student that cannot be cut, or teacher states that cannot be used.
     """
     kept = choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, windows)
     shared = min(shared_layers(kept), len(kept) - recipe.trainable)
     tokens = sum(len(window.ids) for window in windows)
     parameters = count_parameters(teacher, kept, recipe.trainable)
-    of_states = tokens * (2 if recipe.reads_teacher else 1) * teacher.dim * teacher.dtype.itemsize
-    remembered = min(1.0, _REMEMBERED / of_states)
+    known = known_states(recipe, teacher, windows, options.teacher_states)
+    parts = tokens * (2 if known is None else 1)
+    of_states = parts * teacher.dim * teacher.dtype.itemsize
+    on_disk = options.activations is not None
+    remembered = 1.0 if on_disk else min(1.0, _REMEMBERED / of_states)
+    flops = count_flops(recipe, teacher, kept, [len(window.ids) for window in windows])
     size, longest = options.micro_batch or recipe.batch_size, max(len(window.ids) for window in windows)
-    rate, activations = _measure(recipe, teacher, kept, windows, size)
+    rate, activations = _measure(recipe, teacher, kept, windows, size, known)
     senses = 0
     if source is not None and recipe.uses_senses:
         senses = min(options.cache_bytes, 2 * source.identity.dim * source.identity.senses)
@@ -184,7 +194,7 @@ def make_plan(
         kept=kept,
         shared=shared,
         parameters=parameters,
-        flops=count_flops(recipe, teacher, kept, [len(window.ids) for window in windows]),
+        flops=flops if known is None else replace(flops, teacher=flops.trunk),
         memory=Memory(
             weights=frozen_weights * teacher.dtype.itemsize + 4 * parameters.trained,
             optimizer=3 * 4 * parameters.trained,
@@ -194,7 +204,8 @@ def make_plan(
             * min(logit_rows(teacher.vocabulary_size), size * longest)
             * teacher.vocabulary_size
             * teacher.dtype.itemsize,
-            states=int(remembered * of_states),
+            states=0 if on_disk else int(remembered * of_states),
+            disk=parts * width_of(teacher.dim) if on_disk else 0,
         ),
         windows=len(windows),
         tokens=tokens,
@@ -206,7 +217,12 @@ def make_plan(
 
 
 def _measure(
-    recipe: Recipe, teacher: Teacher, kept: Sequence[int], windows: Sequence[TokenWindow], size: int
+    recipe: Recipe,
+    teacher: Teacher,
+    kept: Sequence[int],
+    windows: Sequence[TokenWindow],
+    size: int,
+    known: Known | None,
 ) -> tuple[Rate, int]:
     """Seconds a token, and bytes that a micro-batch of the longest windows keeps for its backward pass."""
     student = cut_student(teacher, kept, recipe.trainable)
@@ -218,7 +234,7 @@ def _measure(
         [],
         memory=0,
         student=None if shared_layers(kept) >= frozen else student,
-        known=None if recipe.reads_teacher else NoTeacher(teacher),
+        known=known,
     )
     heads = [name for name, term in recipe.active.items() if isinstance(term, HeadTerm)]
     stepper = Stepper(replace(recipe, objective=" + ".join(heads or ["ce"])), teacher, student, tail, None)

@@ -27,7 +27,8 @@ class Ranks:
         from accelerate import Accelerator
         from accelerate.utils import DistributedType
 
-        self._accelerator = Accelerator(cpu=device.type == "cpu")
+        # "no": the teacher's dtype decides what is mixed, not what a machine's accelerate was configured for.
+        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
         self._device = device
         self.index: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes

@@ -141,7 +141,8 @@ def build_rows(
         hashes = dict(_finished(folder, key) or {})
         _write_manifest(folder, key, hashes)
         missing = [shard for shard in _shards(windows, width) if shard.name not in hashes]
-        _announce(folder, missing, width, make, what)
+        if missing:  # else another process has made them since
+            _announce(folder, missing, width, make, what)
         with tqdm(total=sum(shard.rows for shard in missing), unit="tok", unit_scale=True, desc=what) as bar:
             for shard in missing:
                 content = bytearray()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from sensedict.errors import ConfigurationError, NotFinite, SenseDictError
+from sensedict.errors import NotFinite, SenseDictError
 from sensedict.source import SenseSource
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.card import describe_run, last_losses
@@ -29,9 +29,9 @@ from sensedict_trainer.distil.run_options import HISTORY, TrainOptions, TrainRes
 from sensedict_trainer.distil.schedule import batches
 from sensedict_trainer.distil.step import Stepper
 from sensedict_trainer.distil.student import Tail, cut_student, decoder_layers
-from sensedict_trainer.distil.teacher_states import StoredStates, open_teacher_states
-from sensedict_trainer.distil.terms.term import StateTerm, Units
-from sensedict_trainer.distil.trunk import NoTeacher, Trunk, trunk_of
+from sensedict_trainer.distil.teacher_states import known_states
+from sensedict_trainer.distil.terms.term import Units
+from sensedict_trainer.distil.trunk import Trunk, trunk_of
 from sensedict_trainer.distil.units import measure_units
 from sensedict_trainer.distil.update import Updater
 from sensedict_trainer.results import read_json_lines
@@ -86,7 +86,7 @@ class Run:
         self.student: PreTrainedModel = cut_student(teacher, self.kept, recipe.trainable)
         self.tail = Tail(self.student, recipe.trainable)
         self.trunk = self._trunk or self._own_trunk()
-        self.trunk.check(self.student, self.tail, self.batches[0])
+        self.trunk.check(self.student, self.tail, self.batches[0][: self.options.micro_batch])
         cache, units = self._cache(), Units()
         if self.source is not None and recipe.needs_units:
             units = measure_units(self.source, self.trunk, self.windows, recipe)
@@ -123,16 +123,7 @@ class Run:
 
     def _own_trunk(self) -> Trunk:
         """A trunk for this run alone; where nothing reads the teacher's last states, it does not run to its end."""
-        known: StoredStates | NoTeacher | None = None
-        if self.options.teacher_states is not None:
-            known = open_teacher_states(self.options.teacher_states, self.teacher, self.windows)
-            if known.kind == "logits" and any(isinstance(term, StateTerm) for term in self.recipe.active.values()):
-                raise ConfigurationError(
-                    f"{self.options.teacher_states} holds logits, and {self.recipe.objective} compares hidden states: "
-                    "use states of the kind senses or exact, or an objective of ce and kl"
-                )
-        elif not self.recipe.reads_teacher:
-            known = NoTeacher(self.teacher)
+        known = known_states(self.recipe, self.teacher, self.windows, self.options.teacher_states)
         folder = self.options.activations
         windows = self.windows if folder is not None else self._own_windows()
 

@@ -24,11 +24,14 @@ from sensedict_trainer.distil import activations, sense_ids
 from sensedict_trainer.distil.activations import text_key, to_states, width_of
 from sensedict_trainer.distil.head import Head
 from sensedict_trainer.distil.rows import Bytes, Rows, build_rows, manifest_key, open_rows
+from sensedict_trainer.distil.terms.term import StateTerm
+from sensedict_trainer.distil.trunk import NoTeacher
 from sensedict_trainer.teacher import FrozenHead, check_identity
 from sensedict_trainer.text import TokenWindow, pad_windows
 
 if TYPE_CHECKING:
     from sensedict.source import SenseSource
+    from sensedict_trainer.distil.recipe import Recipe
     from sensedict_trainer.teacher import Teacher
 
 Kind = Literal["exact", "senses", "logits"]
@@ -151,6 +154,28 @@ def open_teacher_states(folder: Path, teacher: Teacher, windows: Sequence[TokenW
     if rows is None:
         raise ConfigurationError(f"the teacher states in {folder} are not finished: run their command again")
     return StoredStates(key["kind"], rows, teacher, _read_senses(folder, key, teacher))
+
+
+def known_states(
+    recipe: Recipe, teacher: Teacher, windows: Sequence[TokenWindow], folder: Path | None
+) -> StoredStates | NoTeacher | None:
+    """What stands for the teacher's last states in a run; None where the teacher gives them.
+
+    Args:
+        folder: of stored states; None for a run without.
+
+    Raises:
+        ConfigurationError, Corrupt: as `open_teacher_states`; or logits, where the objective compares hidden states.
+    """
+    if folder is None:
+        return None if recipe.reads_teacher else NoTeacher(teacher)
+    found = open_teacher_states(folder, teacher, windows)
+    if found.kind == "logits" and any(isinstance(term, StateTerm) for term in recipe.active.values()):
+        raise ConfigurationError(
+            f"{folder} holds logits, and {recipe.objective} compares hidden states: use states of the kind senses or "
+            "exact, or an objective of ce and kl"
+        )
+    return found
 
 
 def _encoder(kind: Kind, teacher: Teacher, count: int, table: Tensor | None) -> Callable[[Tensor], Tensor]:
