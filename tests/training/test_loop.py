@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM
 
 from sensedict.errors import InvalidInput, Mismatch, NotFinite
 from sensedict.snapshot import Snapshot
+from sensedict_trainer.distil.held_out import best_so_far
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.terms.kl import ForwardKL
 from sensedict_trainer.distillation import Distillation
 from sensedict_trainer.evaluate import evaluate_text
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.teacher import Teacher, load_teacher
-from sensedict_trainer.text import Document, TokenWindow, cut_windows
+from sensedict_trainer.text import Document, TokenWindow, cut_windows, text_hash
 from tiny_teacher import corpus
 from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
 
@@ -51,6 +52,13 @@ def test_held_out_text_says_which_step_was_best(teacher: Teacher, tmp_path: Path
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         found = evaluate_text(model, teacher, held_out, 2)
         assert np.log(found.perplexity) == pytest.approx(losses[step]["ce"], rel=1e-4)
+    hash_ = text_hash(held_out)
+    assert best_so_far(tmp_path / "run", best, hash_) == losses[best]["ce"]
+    assert best_so_far(tmp_path / "run", best - 1, hash_) == best_so_far(tmp_path / "run", best, "other") == np.inf
+    # killed while another took its place
+    (tmp_path / "run/best").rename(tmp_path / "run/.best.old")
+    train(replace(KD, lr=0.1, warmup=0.0), teacher, make_windows(teacher), None, tmp_path / "run", options=options)
+    assert best_so_far(tmp_path / "run", best, hash_) == losses[best]["ce"]
 
 
 def test_held_out_text_is_none_that_is_trained_on(teacher: Teacher, tmp_path: Path) -> None:

@@ -131,18 +131,29 @@ def save_student(
     plain = _gathered(student, teacher.dtype) if ranks.sharded else student
     if not ranks.main:
         return
-    scratch, old = (folder.with_name(f".{folder.name}.{what}") for what in ("tmp", "old"))
+    scratch, old = folder.with_name(f".{folder.name}.tmp"), _old(folder)
     shutil.rmtree(scratch, ignore_errors=True)
     to_save(plain, teacher.dtype).save_pretrained(scratch)
     teacher.tokenizer.save_pretrained(scratch)
     (scratch / NOTE).write_text(json.dumps(dict(note), indent=1))
     (scratch / "README.md").write_text(model_card(note), encoding="utf-8")
     readable(scratch)
+    _sync_all(scratch)  # before the one that is there goes, so that there is one but for a moment
     shutil.rmtree(old, ignore_errors=True)
     if folder.is_dir():
         folder.rename(old)
     _rename(scratch, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Give a student its name again, where a kill came in the moment in which another was to take its place."""
+    if _old(folder).is_dir() and not folder.is_dir():
+        _old(folder).rename(folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _gathered(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
@@ -158,10 +169,14 @@ def _gathered(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 def _rename(scratch: Path, folder: Path) -> None:
     """Give a folder its name when all of it is on the disk: a machine that stops leaves it whole or not at all."""
-    for path in (*scratch.iterdir(), scratch):
-        _sync(path)
+    _sync_all(scratch)
     scratch.rename(folder)
     _sync(folder.parent)
+
+
+def _sync_all(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

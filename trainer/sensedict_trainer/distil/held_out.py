@@ -19,7 +19,7 @@ from sensedict_trainer.distil.terms.kl import ForwardKL
 from sensedict_trainer.distil.terms.term import HeadTerm
 from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.teacher import FrozenHead
-from sensedict_trainer.text import TokenWindow
+from sensedict_trainer.text import TokenWindow, text_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,9 +35,13 @@ class HeldOut:
         windows: of it.
         trunk: gives their states.
         head_of: the model whose frozen head the student has.
+
+    Attributes:
+        text: its hash: losses on another text are not compared with these.
     """
 
     def __init__(self, windows: Sequence[TokenWindow], trunk: Trunk, head_of: PreTrainedModel, ranks: Ranks) -> None:
+        self.text = text_hash(windows)
         ordered = sorted(windows, key=lambda window: -len(window.ids))
         # Layers in parts take every process at each pass.
         self._windows = ordered if ranks.sharded else ranks.share(ordered)
@@ -67,10 +71,15 @@ class HeldOut:
         return {name: value / positions for name, value in sums.items()}
 
 
-def best_so_far(out: Path, steps: int) -> float:
-    """The lowest held-out cross-entropy of the first steps, as the best student in the folder has it; else infinite."""
+def best_so_far(out: Path, steps: int, text: str) -> float:
+    """The lowest held-out cross-entropy of the first steps, as the best student in the folder has it; else infinite.
+
+    Args:
+        text: hash of the held-out text: where it was another, nothing is known.
+    """
     try:
         note = json.loads((out / BEST / NOTE).read_text("utf-8"))
-        return float(note["held_out"]["ce"]) if note["step"] <= steps else math.inf
+        known = note["step"] <= steps and note["held_out text"] == text
+        return float(note["held_out"]["ce"]) if known else math.inf
     except (OSError, ValueError, KeyError):
         return math.inf

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict.source import SenseSource
 from sensedict_trainer.distil.activations import FORMAT
-from sensedict_trainer.distil.checkpoint import STUDENT
+from sensedict_trainer.distil.checkpoint import BEST, STUDENT, put_back
 from sensedict_trainer.distil.layers import choose_layers
 from sensedict_trainer.distil.ranks import Ranks
 from sensedict_trainer.distil.recipe import Recipe
@@ -73,6 +73,7 @@ def train(
 
 def _enter(stack: ExitStack, out: Path, identity: Mapping[str, Any], fresh: bool) -> None:
     stack.enter_context(WorkFolder(out, identity, fresh))
+    put_back(out / BEST)
 
 
 def _check_text(recipe: Recipe, teacher: Teacher, windows: Sequence[TokenWindow]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -98,7 +99,7 @@ class Run:
         scaler = GradScaler(teacher.device.type, enabled=teacher.dtype == torch.float16)
         trained = Trained(self.student, optimizer, scaler)
         start, self.seconds = self.checkpoints.restore(trained)
-        self.best = best_so_far(self.out, start)
+        self.best = math.inf if self.held_out is None else best_so_far(self.out, start, self.held_out.text)
         stepper = Stepper(recipe, teacher, self.student, prepared, cache, units)
         options = self.options
         updater = Updater(
@@ -202,7 +203,8 @@ class Run:
         losses = self.held_out.losses(self.tail)
         if losses["ce"] < self.best:
             self.best = losses["ce"]
-            self.save(BEST, done, {"loss": row["loss"]}, held_out=losses)
+            named = {"held_out": losses, "held_out text": self.held_out.text}
+            self.save(BEST, done, {"loss": row["loss"]}, **named)
         return {"held_out": losses}
 
     def _cache(self) -> SenseCache | None:
