@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
+from sensedict.errors import Unavailable
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.recipe import Recipe
@@ -80,6 +81,24 @@ class Interrupting:
         self.close()
 
 
+class Away(Interrupting):
+    """A snapshot that stops answering the second process, as a service behind a broken link does."""
+
+    def get_senses(self, ids: Any) -> Any:
+        self._left -= 1
+        if self._left < 0 and os.environ["RANK"] == "1":
+            raise Unavailable("the service is away")
+        return self._inner.get_senses(ids)
+
+
+def fail(teacher_folder: str, dictionary: str, out: str) -> None:
+    """A run in which the second process fails while the first goes on."""
+    teacher = load_teacher(teacher_folder)
+    with Snapshot.open(Path(dictionary)) as source:
+        away: Any = Away(source, Path(out))
+        train(RECIPE, teacher, windows_of(teacher), away, Path(out))
+
+
 def main(teacher_folder: str, dictionary: str, out: str) -> None:
     """Every case, and one that the second process's Ctrl-C stops."""
     for case, (recipe, _) in CASES.items():
@@ -105,4 +124,4 @@ def main(teacher_folder: str, dictionary: str, out: str) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("error")
     torch.set_num_threads(1)
-    main(*sys.argv[1:])
+    {"main": main, "fail": fail}[sys.argv[1]](*sys.argv[2:])

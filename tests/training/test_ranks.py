@@ -20,15 +20,35 @@ from tiny_training import make_dictionary, make_teacher
 TESTS = Path(__file__).parent.parent
 
 
+def two_processes(what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A function of `rank_run` in two processes."""
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    # What a machine's accelerate is configured for is not what the student is computed in.
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "bf16"}
+    return subprocess.run(
+        [*command, str(TESTS / "rank_run.py"), what, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
+    teacher = make_teacher(tmp_path / "teacher")
+    dictionary = make_dictionary(tmp_path / "sets", teacher)
+    ran = two_processes("fail", teacher.name, str(dictionary), str(tmp_path / "run"))
+    assert ran.returncode != 0
+    assert "Unavailable: the service is away" in ran.stderr
+    assert "the checkpoint is saved" not in ran.stderr  # it is the first process that could
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
 def test_two_processes_give_the_student_of_one(tmp_path: Path) -> None:
     teacher = make_teacher(tmp_path / "teacher")
     dictionary = make_dictionary(tmp_path / "sets", teacher)
-    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(TESTS / "rank_run.py"), teacher.name, str(dictionary), str(tmp_path / "two")]
-    # What a machine's accelerate is configured for is not what the student is computed in.
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "bf16"}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    ran = two_processes("main", teacher.name, str(dictionary), str(tmp_path / "two"))
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert ran.stderr.count("stopped after step") == 1  # the first process alone tells
     windows = windows_of(teacher)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor, nn
 from sensedict.errors import SenseDictError
 
 T = TypeVar("T")
+
+# While the first process makes a cache, or one waits for a service, the others wait for it; that one of them has ended
+# is for the launcher to see, which then ends all.
+_LONGEST_WAIT = timedelta(days=2)
 
 
 class Ranks:
@@ -25,10 +30,14 @@ class Ranks:
 
     def __init__(self, device: torch.device) -> None:
         from accelerate import Accelerator
-        from accelerate.utils import DistributedType
+        from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
         # "no": the teacher's dtype decides what is mixed, not what a machine's accelerate was configured for.
-        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+        self._accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision="no",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
+        )
         self._device = device
         self.index: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes

@@ -178,8 +178,9 @@ class Run:
                         if ranks.count > 1 and ranks.sums([float(interrupts.asked)])[0]:
                             raise KeyboardInterrupt
         except (SenseDictError, KeyboardInterrupt) as error:
-            # Layers in parts are saved by all processes or not at all, and what is raised here may be this one's alone.
-            alone = ranks.sharded and not isinstance(error, KeyboardInterrupt)
+            # What is raised here may be this process's alone, and it is the first that saves; layers in parts are saved
+            # by all or not at all.
+            alone = (ranks.sharded or not ranks.main) and not isinstance(error, KeyboardInterrupt)
             if isinstance(error, NotFinite) or done == start or alone:
                 raise
             self.checkpoints.save(done, self.seconds, updater.trained)
