@@ -43,7 +43,7 @@ def token_ids(tokens: ArrayLike) -> NDArray[np.uint32]:
         InvalidInput: no ids, other than one dimension, no whole numbers, or numbers that no vocabulary holds.
     """
     found = _whole_numbers(tokens, "token ids")
-    at = _first_outside(found, _WIDEST)
+    at = None if found.dtype == np.uint32 else _first_outside(found, _WIDEST)
     if at is not None:
         raise InvalidInput(f"token ids are 0 .. {_WIDEST}, got {found[at]} at index {at}")
     return found.astype(np.uint32)
@@ -144,7 +144,7 @@ def _whole_numbers(values: ArrayLike, what: str) -> NDArray[np.integer]:
     found = np.asarray(values)
     if found.size == 0 or found.ndim != 1:
         raise InvalidInput(f"{what} must be a list of at least one, got shape {found.shape}")
-    if not np.issubdtype(found.dtype, np.integer):
+    if found.dtype.kind not in "iu":
         raise InvalidInput(f"{what} must be whole numbers, got {found.dtype}")
     return found
 
