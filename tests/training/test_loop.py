@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from sensedict.errors import InvalidInput, Mismatch, NotFinite
 from sensedict.snapshot import Snapshot
+from sensedict_trainer.distil import checkpoint
 from sensedict_trainer.distil.held_out import best_so_far
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.terms.kl import ForwardKL
@@ -52,6 +56,9 @@ def test_held_out_text_says_which_step_was_best(teacher: Teacher, tmp_path: Path
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         found = evaluate_text(model, teacher, held_out, 2)
         assert np.log(found.perplexity) == pytest.approx(losses[step]["ce"], rel=1e-4)
+    card = (tmp_path / "run/best/README.md").read_text()
+    assert re.search(rf"held-out loss +\| +step {best} ", card)
+    assert f"{losses[best]['ce']:.4f}" in card
     hash_ = text_hash(held_out)
     assert best_so_far(tmp_path / "run", best, hash_) == losses[best]["ce"]
     assert best_so_far(tmp_path / "run", best - 1, hash_) == best_so_far(tmp_path / "run", best, "other") == np.inf
@@ -158,3 +165,25 @@ def test_text_that_cannot_be_trained_on_is_refused(teacher: Teacher, tmp_path: P
     with pytest.raises(InvalidInput, match="no window of at least 8 tokens"):
         train(KD, teacher, [], None, tmp_path / "run", options=OPTIONS)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_costs_one_checkpoint(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = checkpoint.save_file
+
+    def fails(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if (tmp_path / "run/checkpoint-00000003").exists():
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", fails)
+    with pytest.raises(OSError, match="No space left on device"):
+        train(KD, teacher, make_windows(teacher), None, tmp_path / "run", options=OPTIONS)
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-00000003"]
+    monkeypatch.setattr(checkpoint, "save_file", write)
+    options = replace(OPTIONS, checkpoint_every=100)  # no other checkpoint takes the place of the half one
+    cut = train(KD, teacher, make_windows(teacher), None, tmp_path / "run", options=options)
+    whole = train(KD, teacher, make_windows(teacher), None, tmp_path / "whole", options=OPTIONS)
+    pair = [load_file(run.student / "model.safetensors") for run in (cut, whole)]
+    assert all(torch.equal(weight, pair[1][name]) for name, weight in pair[0].items())
+    assert not list((tmp_path / "run").glob(".checkpoint-*"))

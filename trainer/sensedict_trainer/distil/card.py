@@ -101,7 +101,13 @@ def _loading(note: Mapping[str, Any]) -> Section:
 
 def _student(note: Mapping[str, Any]) -> Section:
     teacher, kept, recipe = note["run"]["teacher"], note["layers"], note["recipe"]
-    losses = [[name, f"{value:.4f}"] for name, value in note["losses"].items()]
+    held_out = note.get("held_out")  # of the best step's student
+    losses = [[name, f"{value:.4f}"] for name, value in (held_out or note["losses"]).items()]
+    table = Table(["loss", "at the end"], losses, caption=f"Means over the last {_LAST} steps; terms before weights.")
+    if held_out:
+        table = Table(
+            ["held-out loss", f"step {note['step']}"], losses, caption="Nats, means over all positions; T = 1."
+        )
     return Section(
         "Student",
         [
@@ -110,7 +116,7 @@ def _student(note: Mapping[str, Any]) -> Section:
                 f"`{note['teacher']}`): {', '.join(map(str, kept))}. The last {recipe['trainable']} were trained, "
                 f"everything else is the teacher's. The objective was `{recipe['objective']}`."
             ),
-            Table(["loss", "at the end"], losses, caption=f"Means over the last {_LAST} steps; terms before weights."),
+            table,
         ],
     )
 

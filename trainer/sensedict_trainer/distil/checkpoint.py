@@ -31,6 +31,7 @@ STUDENT = "student"
 BEST = "best"  # the student at the step where it did best on held-out text
 NOTE = "sensedict-run.json"  # how a student was made, beside its weights
 _PREFIX = "checkpoint-"
+_SCRATCH = f".{_PREFIX}tmp"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Checkpoints:
         folder = self._out / f"{_PREFIX}{step:08d}"
         if not self._ranks.main or folder.is_dir():
             return
-        scratch = self._out / f".{folder.name}.tmp"
+        scratch = self._out / _SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         save_file(weights, scratch / "trained.safetensors")
@@ -110,9 +111,10 @@ class Checkpoints:
             raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run starts anew") from error
 
     def drop(self) -> None:
-        """Remove them all: the run is over."""
+        """Remove them all, and what a kill left of one: the run is over."""
         for folder in self._all():
             shutil.rmtree(folder)
+        shutil.rmtree(self._out / _SCRATCH, ignore_errors=True)
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self._out.glob(f"{_PREFIX}*") if path.is_dir())
