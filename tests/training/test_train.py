@@ -128,6 +128,12 @@ def test_an_objective_may_be_any_sum_of_terms(teacher: Teacher, dictionary: Path
         )
     assert {"ce", "jsd", "sense", "sense_positive", "hinge_active"} <= set(rows[0])
     assert any(0 < row["hinge_active"] < 1 for row in rows)
+    nothing = replace(recipe, fraction=0.0, minimum=0)
+    with (
+        Snapshot.open(dictionary) as source,
+        pytest.raises(ConfigurationError, match=r"in \d+ windows of the text nothing has an antonym: use"),
+    ):
+        train(nothing, teacher, make_windows(teacher), source, tmp_path / "none", options=OPTIONS)
     alone = load_recipe("demo", settings=["mse.positions=all", "batch_size=4", "window=24"], objective="mse")
     rows = read_json_lines(train(alone, teacher, make_windows(teacher), None, tmp_path / "b", options=OPTIONS).history)
     assert rows[-1]["mse"] < rows[0]["mse"]
