@@ -42,7 +42,9 @@ COMMANDS = {
         "List, publish, alias, deprecate or delete versions of dictionaries.",
     ),
     "lexicon": _Command(
-        "sensedict_server.build.lexicon_command:lexicon", "server", "Load, list, look at, count, judge or delete relations."
+        "sensedict_server.build.lexicon_command:lexicon",
+        "server",
+        "Load, list, look at, count, judge or delete relations.",
     ),
     "export": _Command(
         "sensedict_server.export_command:export", "server", "Write the analysts' views as Parquet files."

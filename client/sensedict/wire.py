@@ -93,8 +93,11 @@ class Limits(Model):
 
     max_items: int = Field(default=16_384, description="tokens, ids or vectors in one bulk request")
     max_body_bytes: int = Field(default=64 * 2**20, description="bytes of one request body")
+    max_json_bytes: int = Field(
+        default=16 * 2**20, description="bytes of a request body in JSON, which takes 25 times as much memory"
+    )
     max_candidate_bytes: int = Field(
-        default=64 * 2**20, description="bytes of one answer of candidateSets, uncompressed"
+        default=64 * 2**20, description="bytes that one answer of candidateSets takes, uncompressed"
     )
     max_snapshot_bytes: int = Field(default=2**40, description="bytes of a snapshot that is imported")
     max_nearest: int = Field(default=100, description="p of nearestSenses")

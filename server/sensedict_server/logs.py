@@ -40,7 +40,7 @@ class PlainLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a traceback below it where there is one."""
         said = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {record.getMessage()}"
-        line = " ".join([said, *(f"{name}={value}" for name, value in _fields(record).items())])
+        line = " ".join([said, *(f"{name}={_shown(value)}" for name, value in _fields(record).items())])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -66,6 +66,12 @@ def log_request(level: int, fields: dict[str, Any]) -> None:
         record = logging.LogRecord(log.name, level, "", 0, "request", None, None)
         vars(record).update(fields)
         log.handle(record)
+
+
+def _shown(value: object) -> str:
+    """A value on its line: a path may hold line ends, and what a terminal obeys."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 @lru_cache(maxsize=4)

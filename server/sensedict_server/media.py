@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from sensedict.errors import NotAcceptable, UnsupportedMediaType
-from sensedict.wire import JSON, PARQUET, SAFETENSORS
+from sensedict.errors import NotAcceptable, RequestTooLarge, UnsupportedMediaType
+from sensedict.wire import JSON, PARQUET, SAFETENSORS, Limits
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,17 @@ async def read_body(request: Request) -> Body:
 
     Raises:
         UnsupportedMediaType: its Content-Type is neither JSON nor safetensors.
+        RequestTooLarge: more JSON than may be held as Python objects.
     """
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in (JSON, SAFETENSORS):
         raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {JSON} or {SAFETENSORS}")
-    return Body(media, await request.body())
+    body = await request.body()
+    if media == JSON and len(body) > Limits().max_json_bytes:
+        raise RequestTooLarge(
+            f"a body of {len(body)} bytes of JSON; at most {Limits().max_json_bytes}: send {SAFETENSORS}, or less"
+        )
+    return Body(media, body)
 
 
 def accepts_json(request: Request) -> None:

@@ -90,6 +90,14 @@ def test_candidate_sets_at_once_or_passed_on_with_their_body(
         ask({"tokens": TOKENS})
 
 
+def test_json_is_bounded_by_the_memory_that_it_takes(service: Service) -> None:
+    with httpx.Client(base_url=service.url, headers={"Content-Type": wire.JSON}) as http:
+        zeros = b'{"vectors": [[' + b"0," * (8 * 2**20) + b"0]]}"
+        answer = http.post(f"{TINY}:nearestSenses", content=zeros)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:sensedict:problem:request-too-large")
+    assert wire.SAFETENSORS in answer.json()["detail"]
+
+
 def test_items_of_answers_at_once_are_counted(service: Service) -> None:
     name = f"sensedict_bulk_items_total{{route={wire.CANDIDATE_SETS}}}"
     headers = {"Content-Type": wire.SAFETENSORS, "Accept": wire.SAFETENSORS}

@@ -124,4 +124,6 @@ def test_a_record_made_in_the_course_of_a_request_has_its_id() -> None:
     finally:
         current.reset(token)
     assert plain.endswith("warning the disk is full request_id=r-1")
+    vars(record)["path"] = "/a\n00:00:00 info    forged\x1b[2J"
+    assert PlainLines().format(record).isprintable()
     assert "request_id" not in json.loads(JsonLines().format(record))

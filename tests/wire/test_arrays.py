@@ -314,9 +314,7 @@ def test_any_answer_comes_back_as_it_was(data: st.DataObject, rows: int) -> None
 
 
 BOMBS = {
-    "names": b"{"
-    + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(4_000))
-    + b"}",
+    "names": b"{" + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(4_000)) + b"}",
     "one name": b'{"' + b"x" * 2**18 + b'":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":7}',
     "dimensions": b'{"a":{"dtype":"U8","shape":[' + b"1," * 2**16 + b'0],"data_offsets":[0,0]}}',
     "factors": b'{"a":{"dtype":"U8","shape":[' + b"9223372036854775807," * 2**15 + b'1],"data_offsets":[0,0]}}',

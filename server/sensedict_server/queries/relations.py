@@ -192,9 +192,10 @@ def neighbours(
     """(token, neighbour's word, its first sense, its count, the token's words) a row, by token and neighbour's word.
 
     The token is one that makes a whole word and has senses; whether one of its words `is_head` is left to the caller.
-    Words are in the order in which the dictionary numbers them. Neighbours are the distinct other words of their relations of the given types that have senses; along a directed
-    relation only the word that it leads to. Left out are relations in conflict, pairs that are in a relation of a
-    `contrary` type too, whichever way it runs and whatever its source, and the head's own token.
+    Words are in the order in which the dictionary numbers them. Neighbours are the distinct other words of their
+    relations of the given types that have senses; along a directed relation only the word that it leads to. Left out
+    are relations in conflict, pairs that are in a relation of a `contrary` type too, whichever way it runs and whatever
+    its source, and the head's own token.
     """
     chosen = _of_types(lexicon_id, types) & ~relations.c.conflict
     edges = _edges(chosen, chosen & ~relations.c.directed)

@@ -36,6 +36,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary", "description": "tens
 SMALL_BODY = 2**17 + 2**12  # bytes: the largest list of ids, with its header
 _FEW_RANGES = 2**16
 _RANGE_BYTES = 6  # uint32 and uint16
+_JSON_RANGE_BYTES = 600  # of the objects and the text that one is in JSON
 _ITEMS = {path: metrics.BULK_ITEMS.labels(path) for path in (wire.CANDIDATE_SETS, wire.GET_SENSES, wire.NEAREST_SENSES)}
 
 router = APIRouter(
@@ -81,7 +82,7 @@ async def nearest_senses(ref: Ref, request: Request) -> Response:
 async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Response:
     """The candidate sets that a body asks for."""
     tokens = inputs.token_ids(await _read(asked, lambda: _ids(asked, "tokens", wire.CandidateSetsRequest)))
-    ranges = _checked_ranges(senses, tokens)
+    ranges = _checked_ranges(senses, tokens, _RANGE_BYTES if media == wire.SAFETENSORS else _JSON_RANGE_BYTES)
     _ITEMS[wire.CANDIDATE_SETS].inc(len(tokens))
     if media == wire.SAFETENSORS and ranges <= _FEW_RANGES:
         return _candidate_sets(senses, tokens, media)
@@ -164,12 +165,12 @@ def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
     return _bounded(arrays.tensor(tensors, field, _IDS, 1))
 
 
-def _checked_ranges(senses: Snapshot, tokens: NDArray[np.uint32]) -> int:
-    """How many ranges the candidate sets of the tokens hold."""
+def _checked_ranges(senses: Snapshot, tokens: NDArray[np.uint32], size: int = _RANGE_BYTES) -> int:
+    """How many ranges the candidate sets of the tokens hold; each takes `size` bytes of memory."""
     ranges = senses.candidates.ranges(tokens)
-    if ranges * _RANGE_BYTES > LIMITS.max_candidate_bytes:
+    if ranges * size > LIMITS.max_candidate_bytes:
         raise RequestTooLarge(
-            f"the answer for {len(tokens)} tokens would have {ranges * _RANGE_BYTES} bytes; at most "
+            f"the answer for {len(tokens)} tokens would take {ranges * size} bytes of memory; at most "
             f"{LIMITS.max_candidate_bytes}: ask for fewer tokens at once, and for each only once; see {wire.LIMITS}"
         )
     return ranges
