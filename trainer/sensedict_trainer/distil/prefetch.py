@@ -65,7 +65,7 @@ class Prefetcher:
         self._sampling = sampling
         self._selections = selections
         self._candidates: dict[int, TokenCandidates] = {}
-        self._draws: dict[str, Draw] = {}
+        self._related: dict[str, int] = {}  # of each window that was drawn for, `Draw.related`
         self._queue: queue.Queue[PreparedBatch | BaseException | None] = queue.Queue(ahead)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
@@ -81,11 +81,6 @@ class Prefetcher:
             self._cache.close()
         if kind is not None:  # the thread may be waiting for a service that is away; it dies with the process
             return
-        while self._thread.is_alive():  # it may be waiting to put one more
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
         self._thread.join()
 
     def __iter__(self) -> Iterator[PreparedBatch]:
@@ -104,10 +99,19 @@ class Prefetcher:
             for windows in self._batches:
                 if self._stop.is_set():
                     return
-                self._queue.put(self._prepare(windows))
-            self._queue.put(None)
+                self._put(self._prepare(windows))
+            self._put(None)
         except BaseException as error:  # it is the trainer's to see
-            self._queue.put(error)
+            self._put(error)
+
+    def _put(self, item: PreparedBatch | BaseException | None) -> None:
+        """Hand over, unless nobody is there any more to take it."""
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
 
     def _prepare(self, windows: Sequence[TokenWindow]) -> PreparedBatch:
         self._learn(windows)
@@ -125,9 +129,14 @@ class Prefetcher:
         return PreparedBatch(windows, draws, rows, len(ids), hits)
 
     def _draw(self, window: TokenWindow) -> Draw:
-        if window.id not in self._draws:
-            self._draws[window.id] = draw(window.id, window.ids[1:], self._candidates, self._sampling)
-        return self._draws[window.id]
+        """What is drawn for a window; without its candidates where it was chosen among them before: they are many."""
+        found = self._selections.get(window.id)
+        if found is not None and window.id in self._related:
+            none = np.zeros(0, dtype=np.int64)
+            return Draw(found.positions, none, none, none, self._related[window.id])
+        drawn = draw(window.id, window.ids[1:], self._candidates, self._sampling)
+        self._related[window.id] = drawn.related
+        return drawn
 
     def _learn(self, windows: Sequence[TokenWindow]) -> None:
         """Ask for the candidates of the targets that were not met before."""
