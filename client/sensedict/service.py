@@ -50,6 +50,15 @@ class Address:
     connections: int
     key: str | None
 
+    def __post_init__(self) -> None:
+        """Refuse what would wait for ever.
+
+        Raises:
+            ConfigurationError: there are no connections to ask over.
+        """
+        if self.connections < 1:
+            raise ConfigurationError(f"connections is {self.connections}: at least 1 is needed to ask anything")
+
     def url(self) -> httpx.URL:
         """The root.
 

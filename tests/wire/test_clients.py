@@ -283,3 +283,9 @@ def test_a_file_set_of_the_first_format(published: Any, tmp_path: Path) -> None:
         for ask in (lambda: old.word("hot"), lambda: old.explain(next(new.relations("hot")).id)):
             with pytest.raises(NotInSnapshot, match=r"lacks .*\.parquet, since .* format 1: ask"):
                 ask()
+
+
+@pytest.mark.parametrize("client", [SenseClient, AsyncSenseClient])
+def test_no_connections_are_refused_and_not_waited_for(client: type[SenseClient] | type[AsyncSenseClient]) -> None:
+    with pytest.raises(ConfigurationError, match="connections is 0: at least 1 is needed"):
+        client("http://127.0.0.1:8000", "tiny", connections=0)
