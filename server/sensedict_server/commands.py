@@ -20,6 +20,7 @@ from sensedict_server import embedded, exposure, roles, schema, serving
 from sensedict_server import files as file_sets
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.database import opened
+from sensedict_server.lifecycle import split_version
 from sensedict_server.logs import log_to_stderr
 from sensedict_server.plans import read_plans
 from sensedict_server.queries.dictionaries import list_dictionaries
@@ -155,7 +156,11 @@ def verify(ref: str) -> None:
 @click.argument("ref")
 def path(ref: str) -> None:
     """Print the folder of the file set of REF (name@version), there or not."""
-    click.echo(file_sets.folder(Settings.from_environment().files, ref))
+    split_version(ref)  # an alias or a bare name has no folder
+    place = file_sets.folder(Settings.from_environment().files, ref)
+    click.echo(place)
+    if not place.exists():
+        click.echo(f"It is not there yet: `sensedict files write {ref}` writes it.", err=True)
 
 
 def _echo_url(url: URL) -> None:

@@ -296,6 +296,9 @@ def test_the_files_commands(published: Published) -> None:
     for verb in ("write", "path"):
         assert sensedict(settings, "files", verb, "tiny@1") == f"{place}\n"
     assert sensedict(settings, "files", "verify", "tiny@1") == f"{place} is whole.\n"
+    assert "not there yet: `sensedict files write tiny@2` writes it" in sensedict(settings, "files", "path", "tiny@2")
+    with pytest.raises(InvalidInput, match="'tiny': write name@version"):
+        sensedict(settings, "files", "path", "tiny")
     with pytest.raises(DictionaryNotFound, match="no dictionary 'tiny@2'; 'tiny' has 1, latest"):
         sensedict(settings, "files", "write", "tiny@2")
     with pytest.raises(ConfigurationError, match="tiny@2 is not a dictionary's file set"):
