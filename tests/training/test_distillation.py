@@ -316,6 +316,8 @@ def test_what_cannot_be_is_refused_at_the_edge(folder: Path, dictionary: Path, t
         ({"settings": "lr=1e-4"}, InvalidInput, "settings is 'lr=1e-4' and must be a list"),
         ({"text": str(text)}, InvalidInput, "text is .* and must be a list"),
         ({"text": []}, InvalidInput, "no text to train on"),
+        ({"tokens": -3}, InvalidInput, "tokens is -3 and must be at least 1"),
+        ({"micro_batch": 0}, InvalidInput, "micro_batch is 0 and must be at least 1"),
         ({"text": [tmp_path / "absent.jsonl"]}, InvalidInput, "absent.jsonl"),
         ({"text": [columns]}, InvalidInput, "columns.jsonl"),
         ({"dictionary": None}, ConfigurationError, "the objective dskd needs a dictionary"),

@@ -283,6 +283,15 @@ def test_fresh_removes_nothing_of_others(teacher: Teacher, tmp_path: Path) -> No
     assert (tmp_path / "thesis.txt").read_text() == "do not remove"
 
 
+def test_a_run_that_ended_before_any_work_leaves_its_folder_to_others(tmp_path: Path) -> None:
+    with WorkFolder(tmp_path / "run", {"lr": 1}):
+        pass
+    with WorkFolder(tmp_path / "run", {"lr": 2}) as work:
+        work.save("part", {"x": np.zeros(1, np.float32)})
+    with pytest.raises(ConfigurationError, match=r"lr 2 there, 3 now"):
+        WorkFolder(tmp_path / "run", {"lr": 3})
+
+
 def test_one_process_works_in_a_folder(teacher: Teacher, tmp_path: Path) -> None:
     recipe = replace(RECIPE, objective="kd")
     identity = {"kind": "held by another"}
@@ -346,6 +355,7 @@ def test_recipes_of_the_package_load() -> None:
     [
         ("lr = 'high'", "lr = 'high', which is no float"),
         ("learning_rate = 1.0", "unknown field 'learning_rate'"),
+        ("[sens]\nmargin = 1", "unknown field 'sens', is 'sense' meant"),
         ("lr = ", "cannot be read"),
         ("lr = -1.0\nepochs = 0", "lr -1.0 is not above 0; epochs 0 is not at least 1"),
         ("[sense]\nmargin = -1", r"sense\.margin -1.0 is not 0 or more"),

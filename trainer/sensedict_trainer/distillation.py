@@ -78,6 +78,10 @@ class Distillation:
             raise InvalidInput(f"text is {str(self.text)!r} and must be a list of sources: [{str(self.text)!r}]")
         if isinstance(self.settings, str):
             raise InvalidInput(f"settings is {self.settings!r} and must be a list: [{self.settings!r}]")
+        for name in ("tokens", "micro_batch", "cache_mb"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInput(f"{name} is {value} and must be at least 1")
 
     def train(self, out: str | Path, fresh: bool = False) -> TrainResult:
         """Train the student and write it to `out/student`; a run that was stopped goes on from its last checkpoint.

@@ -25,7 +25,8 @@ _MARK = "sensedict"  # so that nobody else's folder with a file of that name is 
 class WorkFolder:
     """Parts are written whole or not at all, and belong to one run: `identity` is compared when the folder is opened.
 
-    One process at a time: leave the `with` block to give the folder back.
+    A folder that holds an identity and no work is anybody's. One process at a time: leave the `with` block to give
+    the folder back.
 
     Args:
         folder: is made where it is missing.
@@ -44,6 +45,8 @@ class WorkFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         try:
+            if before is not None and {entry.name for entry in _entries(folder)} == {IDENTITY}:
+                before = None  # whoever began here, ended before there was any work
             if fresh and before is not None:
                 for entry in _entries(folder):
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -205,7 +205,7 @@ def _checked(values: Any, kind: type[Any], where: str, table: str = "") -> dict[
     for key, value in values.items():
         name = f"{table}.{key}" if table else key
         if key not in settings:
-            near = difflib.get_close_matches(key, settings, 1)
+            near = difflib.get_close_matches(key, [name.strip("[]") for name in known], 1)
             meant = f", is {near[0]!r} meant?" if near else ";"
             raise InvalidInput(f"{where} has an unknown field {name!r}{meant} known: {', '.join(known)}")
         checked[key] = _of_type(value, settings[key], f"{where} has {name}")
