@@ -53,7 +53,7 @@ lint: $(VENV)/.ready  ## ruff and mypy
 	$(BIN)/mypy
 
 test: $(VENV)/.demo-ready lint  ## lint and all tests
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest
 
 test-api: $(VENV)/.ready  ## every operation of the API asked by Schemathesis, with each kind of key, about 5 minutes
 	$(BIN)/pytest -m slow tests/service/test_every_operation.py
