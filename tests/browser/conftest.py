@@ -25,7 +25,7 @@ from sensedict_server.settings import Settings
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright keeps an event loop running, and later tests start their own
 def chromium() -> Iterator[Browser]:
     """The browser of this machine, without a window."""
     found = next((path for path in map(shutil.which, CHROMIUM) if path), None)

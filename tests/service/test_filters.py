@@ -45,7 +45,7 @@ def test_no_route_passes_over_a_parameter(http: httpx.Client) -> None:
     routes = [(path, method) for path, methods in described.items() for method in methods]
     assert len([method for _, method in routes if method == "get"]) >= 12
     for path, method in routes:
-        filled = path.format(ref="tiny@1", token=1, sense=1, relation=1, job=1)
+        filled = path.format(ref="tiny@1", token=1, sense=1, relation=1, job=1, name="tiny", alias="latest")
         answer = http.request(method, filled, params={"word": "hot", "tpye": "antonym"})
         problem = expect_problem(answer, 422, "invalid-input", "/tpye: the route has no such parameter")
         known = [
