@@ -56,12 +56,19 @@ def alternate(
     peer: Callable[[], object],
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
+    rest: float = 0.0,
 ) -> tuple[float, float]:
-    """Seconds that each takes: the medians of several rounds, in which now the one and now the other comes first."""
+    """Seconds that each takes: the medians of several rounds, in which now the one and now the other comes first.
+
+    Args:
+        rest: seconds between two turns: threads of OpenMP go on waiting for work, at full speed, when theirs is done,
+            and who comes next must not pay for them.
+    """
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         turns = [(ours, seconds[0]), (peer, seconds[1])]
         for call, taken in turns if number % 2 == 0 else reversed(turns):
+            time.sleep(rest)
             start = clock()
             call()
             taken.append(clock() - start)

@@ -186,7 +186,7 @@ def _compared(dimension: int, pool: Processes, methods: dict[str, Method]) -> li
     for name, peer in methods.items():
         mine()
         peer(tokens[-WORKERS:])  # starts processes, which stay, and imports
-        seconds, theirs = alternate(mine, partial(peer, tokens), ROUNDS)
+        seconds, theirs = alternate(mine, partial(peer, tokens), ROUNDS, rest=0.5)
         found.append(Row(f"kmeans-{dimension} vs {name}", total / seconds, total / theirs, "vectors/s", COMMAND))
     _print_inertia(f"made, D = {dimension}", tokens, mine(), methods)
     return found
