@@ -18,7 +18,7 @@ from sensedict.client import SenseClient, open_dictionary
 from sensedict.dictionary import Dictionary
 from sensedict.errors import DictionaryNotFound, InvalidInput
 
-LIMITS = wire.Limits()  # what a service of this version takes
+LIMITS = wire.OWN_LIMITS
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the service answers it.")
 
 

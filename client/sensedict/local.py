@@ -27,7 +27,7 @@ from sensedict.parquet import Tables
 from sensedict.snapshot import Snapshot
 
 T = TypeVar("T")
-LIMITS = wire.Limits()
+LIMITS = wire.OWN_LIMITS
 Asked = Request[Any]
 
 

@@ -54,7 +54,7 @@ def nearest_words(snapshot: Snapshot, owners_of: Owners, word: Word, limit: int)
 def _nearest(snapshot: Snapshot, owners_of: Owners, senses: Sequence[int]) -> _Near:
     """(id, distance) of what lies nearest to each sense, and the owners of all of them, the senses themselves too."""
     vectors = snapshot.get_senses(np.array(senses))
-    found = snapshot.nearest_senses(vectors, wire.Limits().max_nearest)
+    found = snapshot.nearest_senses(vectors, wire.OWN_LIMITS.max_nearest)
     pairs = list(zip(found.ids.tolist(), found.distances.tolist(), strict=True))
     near: Iterable[int] = found.ids.tolist()
     owners = owners_of(sorted({*senses, *near}))

@@ -35,7 +35,7 @@ from sensedict.fileset import (
 )
 from sensedict.nearest import nearest, nearest_of_owners
 from sensedict.source import CandidateSets, Identity, NearestSenses
-from sensedict.wire import Limits
+from sensedict.wire import OWN_LIMITS
 
 
 class Snapshot:
@@ -168,7 +168,7 @@ class Snapshot:
         """
         held = self.vectors
         queries = inputs.query_vectors(vectors, self.identity)
-        p = inputs.nearest_count(p, Limits().max_nearest)
+        p = inputs.nearest_count(p, OWN_LIMITS.max_nearest)
         if tokens is None:
             ids, distances = nearest(queries, held, p)
             offsets = np.arange(len(ids) + 1, dtype=np.uint32) * np.uint32(ids.shape[1])

@@ -116,6 +116,9 @@ class Limits(Model):
     max_listed_words: int = Field(default=100, description="words in a list of those that begin alike")
 
 
+OWN_LIMITS = Limits()  # what a service of this version takes
+
+
 class SourceInfo(Model):
     """One source of relations."""
 
@@ -161,7 +164,7 @@ class DictionaryInfo(Model):
 # What the service lets pass and says in words of its own, for the readers of its OpenAPI document.
 A_TEXT: Any = {"minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"}  # not all blanks
 _REASON: Any = Field(description="why, for the log", json_schema_extra={**A_TEXT, "maxLength": 2_000})
-_ITEMS: Any = {"minItems": 1, "maxItems": Limits().max_items}
+_ITEMS: Any = {"minItems": 1, "maxItems": OWN_LIMITS.max_items}
 _ID: Any = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 
 
@@ -612,7 +615,7 @@ class NearestSensesRequest(Request):
     """Vectors whose nearest senses are wanted, among those of `tokens[i]` where given, else in the whole dictionary."""
 
     vectors: list[list[float]] = Field(json_schema_extra=_ITEMS)
-    p: int = Field(default=5, json_schema_extra={"minimum": 1, "maximum": Limits().max_nearest})
+    p: int = Field(default=5, json_schema_extra={"minimum": 1, "maximum": OWN_LIMITS.max_nearest})
     tokens: list[int] | None = Field(default=None, description="as many as vectors")
     search: Search = Field(
         default="exact",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from sensedict.errors import NotAcceptable, RequestTooLarge, UnsupportedMediaType
-from sensedict.wire import JSON, PARQUET, SAFETENSORS, Limits
+from sensedict.wire import JSON, OWN_LIMITS, PARQUET, SAFETENSORS
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ async def read_body(request: Request) -> Body:
     if media not in (JSON, SAFETENSORS):
         raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {JSON} or {SAFETENSORS}")
     body = await request.body()
-    if media == JSON and len(body) > Limits().max_json_bytes:
+    if media == JSON and len(body) > OWN_LIMITS.max_json_bytes:
         raise RequestTooLarge(
-            f"a body of {len(body)} bytes of JSON; at most {Limits().max_json_bytes}: send {SAFETENSORS}, or less"
+            f"a body of {len(body)} bytes of JSON; at most {OWN_LIMITS.max_json_bytes}: send {SAFETENSORS}, or less"
         )
     return Body(media, body)
 

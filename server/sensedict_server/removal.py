@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Table, and_, delete, or_, text
 
 from sensedict.errors import Corrupt
 from sensedict.fileset import MANIFEST, Manifest
-from sensedict.wire import Limits
+from sensedict.wire import OWN_LIMITS
 from sensedict_server import files, search_index
 from sensedict_server.queries import versions
 from sensedict_server.queries.versions import OWNERS, Kind, Owner
@@ -33,7 +33,7 @@ from sensedict_server.tables import (
 )
 
 # Seconds from a deletion to the removal of rows: a service has noticed it, and answered all who had asked before.
-GRACE = Limits().request_seconds + 10.0
+GRACE = OWN_LIMITS.request_seconds + 10.0
 ROWS = 20_000  # of one transaction
 _MANY = 100_000  # dead rows that a later look-up would pass one by one
 _LOCK = 0x5E45ED1E  # advisory: one process at a time

@@ -10,13 +10,13 @@ from fastapi import Depends, Path, Query, Request, Response
 
 from sensedict import inputs
 from sensedict.errors import InvalidInput
-from sensedict.wire import A_TEXT, Limits
+from sensedict.wire import A_TEXT, OWN_LIMITS
 from sensedict_server.answers import add_header
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.uses import Uses
 
-LIMITS = Limits()
+LIMITS = OWN_LIMITS
 A_WORD: Any = {**A_TEXT, "maxLength": LIMITS.max_word_characters}  # as `checked_word` has it
 _FOR_EVER = "max-age=31536000, immutable"
 
