@@ -117,8 +117,9 @@ class Stepper:
         sampled = self._sampled(hidden, states, selections, denominators) if selections else None
         for name, term in self.recipe.active.items():
             if isinstance(term, StateTerm):
-                everywhere = Positions(own.float(), goal.float(), denominators.positions)
-                found = term.loss(everywhere if sampled is None or term.everywhere else sampled)
+                at = Positions(own.float(), goal.float(), denominators.positions) if term.everywhere else sampled
+                assert at is not None  # a term that is sampled comes with selections
+                found = term.loss(at)
                 losses.add({name: float(found.total.detach())})
                 losses.add({f"{name}_{part}": value for part, value in found.parts.items()})
                 losses.count(found.shares)
