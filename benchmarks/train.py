@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -72,7 +73,7 @@ def _head(clock: Clock) -> list[Row]:
         _tell(
             f"head by {form}: loss off by {abs(own - value):.1e}, gradient by {float((its - gradient).abs().max()):.1e}"
         )
-    seconds = _in_turns({form: lambda form=form: case.run(form) for form in forms}, 3, clock)  # type: ignore[misc]
+    seconds = _in_turns({form: partial(case.run, form) for form in forms}, 3, clock)
     memory = {form: extra_bytes(form) for form in forms}
     rows = []
     for peer in forms[1:]:

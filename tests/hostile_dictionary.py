@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine
 
 from sensedict_server.build.contents import Draft
-from sensedict_server.tables import glosses, lexicons, relation_sources, relations, words
-from tiny_dictionary import RELATIONS, TOKENS, WORDS, make_draft
+from tiny_dictionary import TOKENS, insert_lexicon, make_draft
 
 IMAGE = '<img src=x onerror="window.hurt=1">'
 SCRIPT = "</script><script>window.hurt=2</script>"
@@ -28,43 +27,7 @@ SOURCES = {"thesaurus": ("CC-BY-4.0", "2"), "opposites": (f"Apache-2.0 {IMAGE}",
 
 def insert_hostile_lexicon(engine: Engine) -> tuple[int, dict[str, int]]:
     """Store and publish the tiny relations under those spellings; gives the lexicon's id and the words', as `WORDS`."""
-    with engine.begin() as connection:
-        lexicon = connection.execute(
-            insert(lexicons).values(name="hostile", version="1").returning(lexicons.c.id)
-        ).scalar_one()
-        ids = {
-            word: connection.execute(
-                insert(words).values(text=SPELT.get(word, word)).returning(words.c.id)
-            ).scalar_one()
-            for word in WORDS
-        }
-        sources = {
-            name: connection.execute(
-                insert(relation_sources)
-                .values(lexicon_id=lexicon, name=name, licence=licence, version=version)
-                .returning(relation_sources.c.id)
-            ).scalar_one()
-            for name, (licence, version) in SOURCES.items()
-        }
-        for word, pos, text in GLOSSES:
-            of = {"lexicon_id": lexicon, "source_id": sources["thesaurus"], "word_id": ids[word]}
-            connection.execute(insert(glosses).values(**of, pos=pos, text=text))
-        rows: list[int] = []
-        for word, other, type_, source, rule, parent, conflict in RELATIONS:
-            low, high = sorted((ids[word], ids[other]))
-            row = insert(relations).values(
-                lexicon_id=lexicon,
-                word_id=low,
-                other_id=high,
-                type=type_,
-                source_id=sources[source],
-                rule=rule,
-                parent_id=None if parent is None else rows[parent],
-                conflict=conflict,
-            )
-            rows.append(connection.execute(row.returning(relations.c.id)).scalar_one())
-        connection.execute(update(lexicons).where(lexicons.c.id == lexicon).values(state="published"))
-    return lexicon, ids
+    return insert_lexicon(engine, "hostile", spelt=SPELT, sources_of=SOURCES, glossed=GLOSSES)
 
 
 def hostile_draft(engine: Engine) -> Draft:

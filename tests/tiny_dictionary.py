@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from sqlalchemy import Engine, insert, update
 
 from sensedict_server.build.contents import Draft, TokenSenses, WordSenses
-from sensedict_server.tables import lexicons, relation_sources, relations, words
+from sensedict_server.tables import glosses, lexicons, relation_sources, relations, words
 
 D = 8
 K = 3
@@ -114,14 +116,29 @@ RELATIONS: list[tuple[str, str, str, str, str | None, int | None, bool]] = [
 SOURCES = {"thesaurus": ("CC-BY-4.0", "2"), "opposites": ("Apache-2.0", "1")}  # name to licence and version
 
 
-def insert_lexicon(engine: Engine, name: str = "opposites", version: str = "1") -> tuple[int, dict[str, int]]:
-    """Store and publish the relations; gives the lexicon's id and each word's id, in the order of `WORDS`."""
+def insert_lexicon(
+    engine: Engine,
+    name: str = "opposites",
+    version: str = "1",
+    spelt: Mapping[str, str] | None = None,
+    sources_of: Mapping[str, tuple[str, str]] = SOURCES,
+    glossed: Sequence[tuple[str, str | None, str]] = (),
+) -> tuple[int, dict[str, int]]:
+    """Store and publish the relations; gives the lexicon's id and each word's id, in the order of `WORDS`.
+
+    Args:
+        spelt: words of `WORDS` that are stored with other texts.
+        sources_of: name to licence and version.
+        glossed: words with the part of speech and text of a gloss of the thesaurus.
+    """
     with engine.begin() as connection:
         lexicon = connection.execute(
             insert(lexicons).values(name=name, version=version).returning(lexicons.c.id)
         ).scalar_one()
         ids = {
-            word: connection.execute(insert(words).values(text=word).returning(words.c.id)).scalar_one()
+            word: connection.execute(
+                insert(words).values(text=(spelt or {}).get(word, word)).returning(words.c.id)
+            ).scalar_one()
             for word in WORDS
         }
         sources = {
@@ -130,8 +147,11 @@ def insert_lexicon(engine: Engine, name: str = "opposites", version: str = "1") 
                 .values(lexicon_id=lexicon, name=source, licence=licence, version=source_version)
                 .returning(relation_sources.c.id)
             ).scalar_one()
-            for source, (licence, source_version) in SOURCES.items()
+            for source, (licence, source_version) in sources_of.items()
         }
+        for word, pos, gloss in glossed:
+            of = {"lexicon_id": lexicon, "source_id": sources["thesaurus"], "word_id": ids[word]}
+            connection.execute(insert(glosses).values(**of, pos=pos, text=gloss))
         rows: list[int] = []
         for word, other, type_, source, rule, parent, conflict in RELATIONS:
             low, high = sorted((ids[word], ids[other]))

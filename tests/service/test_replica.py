@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import URL
 
-from moved_database import program, server
+from moved_database import server
 from running_service import running_service
 from sensedict.client import SenseClient
 from sensedict.errors import DictionaryGone, NotFound, Unavailable
@@ -36,35 +31,12 @@ from sensedict_server.settings import Settings
 from sensedict_server.upkeep import Upkeep
 from sensedict_server.uses import Uses
 from service_problems import expect_problem
+from streaming_replica import replica
 from tiny_dictionary import RELATIONS, insert_lexicon, make_draft
 
 VERSIONS = 3
 READERS = 2
 WHY = Because("test", "test")
-
-
-@contextmanager
-def replica(primary: URL) -> Iterator[URL]:
-    """A streaming replica of the server."""
-    folder = Path(tempfile.mkdtemp(prefix="sensedict-replica-"))
-    user = "pgserver" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
-    folder.chmod(0o755)
-
-    def run(name: str, *arguments: str) -> None:
-        subprocess.run([program(name), *arguments], check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
-    data = str(folder / "data")
-    source = ("--host", str(primary.query["host"]), "--username", "postgres", "--write-recovery-conf")
-    run("pg_basebackup", "--pgdata", data, *source, "--checkpoint=fast", "--no-sync")
-    options = f"-k {folder} -c listen_addresses= -c hot_standby_feedback=on"
-    run("pg_ctl", "--pgdata", data, "--log", str(folder / "log"), "--wait", "--options", options, "start")
-    try:
-        yield primary.set(query={"host": str(folder)})
-    finally:
-        run("pg_ctl", "--pgdata", data, "--mode=immediate", "stop")
-        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)
