@@ -65,6 +65,11 @@ COMMANDS = {
     "compare": _Command(
         "sensedict_trainer.compare_command:compare", "trainer", "Train KD, DSKD and a control, and write a report."
     ),
+    "eval-senses": _Command(
+        "sensedict_trainer.sense_quality.command:eval_senses",
+        "trainer",
+        "Measure a dictionary's senses as senses of words.",
+    ),
     "diff": _Command(
         "sensedict_server.build.diff_command:diff",
         "server,trainer",

@@ -14,7 +14,9 @@ from sensedict.errors import ConfigurationError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from sensedict.source import Identity, SenseSource
+    from sensedict.client import SenseClient
+    from sensedict.snapshot import Snapshot
+    from sensedict.source import Identity
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,7 +87,7 @@ def run_options(command: Command) -> Command:
 
 def open_source(
     dictionary: str | None, server: str, snapshot: Path | None, patience: float
-) -> AbstractContextManager[SenseSource]:
+) -> AbstractContextManager[Snapshot | SenseClient]:
     """The dictionary that the options name: a file set where one is given, else a service's.
 
     Raises:

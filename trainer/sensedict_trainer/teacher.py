@@ -286,12 +286,11 @@ def check_room(name: str, model: PreTrainedModel) -> None:
         )
 
 
-def check_identity(teacher: Teacher, identity: Identity) -> None:
-    """Check that a dictionary's senses may be compared with this teacher's last hidden states; names what differs.
+def check_teacher(teacher: Teacher, identity: Identity) -> None:
+    """Check that a dictionary was built from this teacher; names what differs.
 
     Raises:
-        Mismatch: another tokenizer, vocabulary width, dimension or revision of the weights; or its senses are of a
-            layer in the middle.
+        Mismatch: another tokenizer, vocabulary width, dimension or revision of the weights.
     """
     pairs = (
         ("tokenizer", teacher.tokenizer_hash, identity.tokenizer_hash),
@@ -305,6 +304,15 @@ def check_identity(teacher: Teacher, identity: Identity) -> None:
                 f"the teacher {teacher.name!r} is not the one of {identity.name}@{identity.version} "
                 f"(built from {identity.teacher!r}): {what} {ours} here, {theirs} in the dictionary"
             )
+
+
+def check_identity(teacher: Teacher, identity: Identity) -> None:
+    """Check that a dictionary's senses may be compared with this teacher's last hidden states; names what differs.
+
+    Raises:
+        Mismatch: as `check_teacher`; or its senses are of a layer in the middle.
+    """
+    check_teacher(teacher, identity)
     if identity.state_point != str(FINAL_NORM):
         raise Mismatch(
             f"the senses of {identity.name}@{identity.version} were read at {identity.state_point}, and a student's "

@@ -67,7 +67,7 @@ def iter_windows(
     However much text there is, `TOKENIZED_CHARACTERS` of it are held at once, or one document where that is longer,
     and eight bytes a name.
     """
-    prefix = np.asarray(_prefix(tokenizer), dtype=np.int32)
+    prefix = np.asarray(prefix_of(tokenizer), dtype=np.int32)
     body = length - len(prefix)
     total = 0
     names = _Names()
@@ -242,7 +242,7 @@ def pad_windows(windows: Sequence[TokenWindow], device: torch.device) -> tuple[T
     return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
-def _prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def prefix_of(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What the tokenizer puts before every text: nothing, or `<bos>`."""
     with_special: list[int] = tokenizer("a")["input_ids"]
     without: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]

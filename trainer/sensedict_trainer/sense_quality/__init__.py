@@ -1,0 +1,1 @@
+"""How good a dictionary's senses are as senses of words: `sensedict eval-senses`."""
