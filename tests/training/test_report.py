@@ -27,7 +27,7 @@ from sensedict_trainer.document import (
 from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.report import Material, build_report, duration, results_table, write_report
 from sensedict_trainer.results import Results, Row, read_json_lines, write_json, write_text
-from sensedict_trainer.tasks.likelihood import TaskScore
+from sensedict_trainer.tasks.task import TaskScore
 
 POSITIONS = np.full(20, 50)
 LEVELS = {"teacher": 3.0, "untrained": 9.0, "kd": 5.4, "dskd": 5.2, "kd+mse": 5.1}

@@ -26,8 +26,8 @@ from sensedict_trainer.evaluate import evaluate_text
 from sensedict_trainer.gguf import ORIGIN
 from sensedict_trainer.results import Results, Row, read_json, write_json
 from sensedict_trainer.sense_map import build_map
-from sensedict_trainer.tasks.likelihood import score_task
-from sensedict_trainer.tasks.questions import Task
+from sensedict_trainer.tasks.registry import score_all
+from sensedict_trainer.tasks.task import Task
 from sensedict_trainer.teacher import Teacher, check_identity
 from sensedict_trainer.text import TokenWindow, check_held_out, text_hash
 from sensedict_trainer.work import WorkFolder
@@ -46,7 +46,7 @@ class Experiment:
         recipe: of every run, but for objective and seed.
         seeds: each objective is trained once with each.
         training, held_out: windows of text.
-        tasks: multiple-choice tasks to score as well.
+        tasks: what to score as well.
     """
 
     recipe: Recipe
@@ -135,11 +135,7 @@ class _Scores:
         loaded = model()
         start = time.perf_counter()
         text = evaluate_text(loaded, self._teacher, self._experiment.held_out, _BATCH, self._memo)
-        tasks = tuple(
-            score
-            for task in self._experiment.tasks
-            for score in score_task(loaded, self._teacher.tokenizer, task, progress=True)
-        )
+        tasks = tuple(score_all(loaded, self._teacher.tokenizer, self._experiment.tasks, progress=True))
         row = Row(objective, seed, layers, text, tasks, 0, 0.0, time.perf_counter() - start, None)
         write_json(path, row.to_json())
         return row
@@ -168,7 +164,7 @@ def _identity(experiment: Experiment, teacher: Teacher, source: SenseSource) -> 
 
 def _evaluation_hash(experiment: Experiment) -> str:
     """What decides the scores of a given model, in a few letters."""
-    tasks = [[task.name, task.file_hash, len(task.questions), task.shots] for task in experiment.tasks]
+    tasks = [[task.name, task.prompts_hash] for task in experiment.tasks]
     content = json.dumps([text_hash(experiment.held_out), tasks])
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 

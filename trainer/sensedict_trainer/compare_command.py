@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 @click.option("--train-tokens", type=click.IntRange(8), help="Tokens of the text to train on.  [default: all]")
 @click.option("--eval-tokens", type=click.IntRange(8), help="Tokens of the held-out text to score.  [default: all]")
 @click.option("--seeds", default="0", show_default=True, help="Seeds of the runs, with commas: 0,1,2.")
-@click.option("--task", "tasks", multiple=True, metavar="NAME:FILE", help="Also score arc_easy, arc_challenge or piqa.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME[/FORM]:FILE",
+    help="Also score this task, as piqa or arc_easy/letter.",
+)
 @click.option("--task-limit", type=click.IntRange(1), help="Questions of a task, chosen by seed.  [default: all]")
 @click.option("--task-shots", default=0, show_default=True, type=click.IntRange(0), help="Examples before a question.")
 @click.option(
@@ -79,7 +85,7 @@ def compare(
     from sensedict_trainer.distil.recipe import OBJECTIVES, load_recipe
     from sensedict_trainer.report import Material, read_lexicon, read_stages
     from sensedict_trainer.results import read_json_lines
-    from sensedict_trainer.tasks.questions import load_task, parse_task_option
+    from sensedict_trainer.tasks.registry import load_tasks
     from sensedict_trainer.teacher import load_teacher
     from sensedict_trainer.text_sources import check_sources
 
@@ -87,7 +93,7 @@ def compare(
     check_sources((*text, *held_out))
     chosen = load_recipe(recipe, decided=("objective", "seed"), settings=settings)
     named = _seeds(seeds)
-    questions = [load_task(name, path, task_limit, task_shots) for name, path in map(parse_task_option, tasks)]
+    questions = load_tasks(tasks, shots=task_shots, limit=task_limit)
     lexicon = None if edges is None else read_lexicon(edges)
     before = [] if stages is None else read_stages(stages)
     options = TrainOptions(cache_bytes=cache_mb * 2**20, micro_batch=micro_batch, fresh=fresh, activations=activations)

@@ -142,9 +142,9 @@ def _task_cells(group: Sequence[Row], names: Sequence[str]) -> list[str]:
     for name in names:
         scores = [score for row in group for score in row.tasks if score.name == name]
         if len(scores) == 1:
-            cells.append(f"{scores[0].accuracy:.1%} ± {scores[0].standard_error * 100:.1f}")
+            cells.append(f"{scores[0].value:.1%} ± {scores[0].standard_error * 100:.1f}")
         else:
-            cells.append(_spread([score.accuracy for score in scores], 1, percent=True) if scores else "")
+            cells.append(_spread([score.value for score in scores], 1, percent=True) if scores else "")
     return cells
 
 

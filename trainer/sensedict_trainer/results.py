@@ -11,7 +11,7 @@ from typing import Any
 from sensedict.errors import Corrupt, InvalidInput
 from sensedict.paths import write_whole
 from sensedict_trainer.evaluate import TextScores
-from sensedict_trainer.tasks.likelihood import TaskScore
+from sensedict_trainer.tasks.task import TaskScore
 
 FORMAT = 1
 

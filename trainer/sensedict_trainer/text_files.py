@@ -13,13 +13,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, TypeVar
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.chat import CHATS, Message, messages_of
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
 Bytes: TypeAlias = IO[bytes] | gzip.GzipFile
+Read = TypeVar("Read")
 _KINDS = ".txt or .jsonl (as they are or as .gz, .xz, .bz2 or .zst), .parquet, or wiki_00 and so on of wikiextractor"
 _WIKI = re.compile(r"wiki_[0-9]{2,}", re.ASCII)  # wikiextractor gives its files no suffix
 _DOC = re.compile(r'<doc id="([^"]*)"[^\n]*>\s*')
@@ -86,7 +87,7 @@ def read_file(path: Path) -> Iterator[Document]:
         if kind == "parquet":
             documents = _parquet(path)
         else:
-            documents = _unpacked(path, {"txt": _plain, "jsonl": _json_lines, "wiki": _wiki}[str(kind)])
+            documents = unpacked(path, {"txt": _plain, "jsonl": _json_lines, "wiki": _wiki}[str(kind)])
         for document in documents:
             found += 1
             yield document
@@ -155,7 +156,12 @@ def _kind(path: Path) -> str | None:
     return plain.suffix[1:] if plain.suffix in (".txt", ".jsonl") else None
 
 
-def _unpacked(path: Path, read: Callable[[Bytes, Path], Iterator[Document]]) -> Iterator[Document]:
+def unpacked(path: Path, read: Callable[[Bytes, Path], Iterator[Read]]) -> Iterator[Read]:
+    """What `read` makes of a file's bytes, unpacked as its suffix says.
+
+    Raises:
+        InvalidInput: the compressed file is broken or cut short.
+    """
     try:
         with _open(path) as stream:
             yield from read(stream, path)
@@ -215,14 +221,20 @@ def _json_lines(stream: Bytes, path: Path) -> Iterator[Document]:
             yield _json_document(raw, path, number)
 
 
-def _json_document(raw: bytes, path: Path, line: int) -> Document:
+def json_line(raw: bytes, path: Path, line: int) -> Any:
+    """The JSON value of a line. Raises `InvalidInput`, naming file and line, where it is none."""
     where = f"{path}, line {line}"
     try:
-        row = json.loads(_decode(raw, path, line))
+        return json.loads(_decode(raw, path, line))
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise InvalidInput(f"{where}: JSON that cannot be read ({error})") from error
+
+
+def _json_document(raw: bytes, path: Path, line: int) -> Document:
+    row = json_line(raw, path, line)
+    where = f"{path}, line {line}"
     document, there = None, ""
     if isinstance(row, dict):
         there = f"; it has {', '.join(row) or 'nothing'}"

@@ -80,16 +80,8 @@ def read_stream(stream: Stream) -> Iterator[Document]:
     """
     rows, columns = _open(stream)
     name = f"{Path(stream.name).name}:{stream.split or _SPLIT}"
-    found = number = 0
-    coming = iter(rows)
-    while True:
-        number += 1
-        try:
-            row = next(coming)
-        except StopIteration:
-            break
-        except Exception as error:  # the network, a broken file of any format
-            raise InvalidInput(f"{stream}, row {number}: cannot be read: {_first_line(error)}") from error
+    found = 0
+    for number, row in enumerate(_each(stream, rows), start=1):
         columns = columns or _columns(stream, row)
         document = row_document(row, columns, f"{name}:{number}", f"{stream}, row {number}")
         if document is not None:
@@ -97,6 +89,15 @@ def read_stream(stream: Stream) -> Iterator[Document]:
             yield document
     if not found:
         raise InvalidInput(f"{stream}: the data set holds no text")
+
+
+def read_rows(stream: Stream) -> Iterator[Mapping[str, Any]]:
+    """The rows of a data set with all their columns.
+
+    Raises:
+        InvalidInput: there is none of that name, it cannot be reached, or it breaks off in the middle.
+    """
+    return _each(stream, _open_rows(stream))
 
 
 def stream_hash(stream: Stream) -> str:
@@ -117,23 +118,42 @@ def stream_hash(stream: Stream) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _open(stream: Stream) -> tuple[Any, tuple[str, ...] | None]:
-    """Its rows, and the columns that are the text; None where only a row can tell."""
+def _each(stream: Stream, rows: Any) -> Iterator[Mapping[str, Any]]:
+    """Row after row; what goes wrong on the way is named."""
+    coming = iter(rows)
+    number = 0
+    while True:
+        number += 1
+        try:
+            row = next(coming)
+        except StopIteration:
+            return
+        except Exception as error:  # the network, a broken file of any format
+            raise InvalidInput(f"{stream}, row {number}: cannot be read: {_first_line(error)}") from error
+        yield row
+
+
+def _open_rows(stream: Stream) -> Any:
+    """Its rows, none of them read."""
     import datasets
 
     datasets.disable_progress_bars()  # ours say what a user waits for
     folder = stream.folder
     try:
         if folder is not None and any((folder / name).is_file() for name in _SAVED):
-            rows = _saved(stream, datasets.load_from_disk(str(folder)))
-        else:
-            _check_name(stream)
-            where = stream.name if folder is None else str(folder.resolve())
-            rows = datasets.load_dataset(where, stream.config, split=stream.split or _SPLIT, streaming=True)
+            return _saved(stream, datasets.load_from_disk(str(folder)))
+        _check_name(stream)
+        where = stream.name if folder is None else str(folder.resolve())
+        return datasets.load_dataset(where, stream.config, split=stream.split or _SPLIT, streaming=True)
     except InvalidInput:
         raise
     except Exception as error:  # each format and each fault of the network has its own
         raise InvalidInput(f"{stream}: cannot be opened: {_first_line(error)}") from error
+
+
+def _open(stream: Stream) -> tuple[Any, tuple[str, ...] | None]:
+    """Its rows, and the columns that are the text; None where only a row can tell."""
+    rows = _open_rows(stream)
     if rows.features is None:
         return rows, None
     strings = {name: getattr(kind, "dtype", None) in ("string", "large_string") for name, kind in rows.features.items()}

@@ -1,1 +1,1 @@
-"""Multiple-choice tasks, scored by likelihood."""
+"""Tasks that models are scored on; `registry` loads and scores them by name."""

@@ -1,11 +1,10 @@
-"""A multiple-choice score without generating: the answer a model finds most likely after the question."""
+"""How likely texts are after others, for many at once, without generating."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from sensedict.errors import InvalidInput
-from sensedict_trainer.tasks.questions import Task
 from sensedict_trainer.teacher import head_logits, logit_rows
 
 
@@ -30,115 +26,44 @@ class Request:
     continuation: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class TaskScore:
-    """The score of one model in one form of one task.
-
-    Attributes:
-        name: task and form: `arc_easy/continuation` takes the answer of the largest log-likelihood (lm-eval's `acc`),
-            `arc_easy/continuation_norm` the largest per character (lm-eval's `acc_norm`).
-        accuracy: share of questions answered right.
-        standard_error: of the accuracy, over questions.
-        chance: what guessing gives, from the number of choices of each question.
-        questions: number scored.
-        shots: examples before each question.
-        right: by question, for paired comparison.
-    """
-
-    name: str
-    accuracy: float
-    standard_error: float
-    chance: float
-    questions: int
-    shots: int
-    right: tuple[bool, ...]
-
-
-def score_task(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, batch_size: int = 16, progress: bool = False
-) -> tuple[TaskScore, TaskScore]:
-    """The scores of a task in its two forms, `continuation` and `continuation_norm`, from one pass.
-
-    Raises:
-        InvalidInput: a question with its examples is longer than the model's context.
-    """
-    requests, sizes, characters = [], [], []
-    preamble = task.preamble()
-    lead = _lead(tokenizer)
-    for question in task.questions:
-        for choice in question.choices:
-            requests.append(_request(tokenizer, lead, preamble + question.prompt, " " + choice, question.source))
-            characters.append(len(choice))
-        sizes.append(len(question.choices))
-    _check_lengths(model, requests, task.name)
-    scores = log_likelihoods(model, requests, batch_size, progress)
-    ends = np.cumsum(sizes)[:-1]
-    answers = [question.answer for question in task.questions]
-    forms = {"continuation": scores, "continuation_norm": scores / np.array(characters)}
-    plain, normed = (
-        _score(f"{task.name}/{form}", np.split(values, ends), answers, task.shots) for form, values in forms.items()
-    )
-    return plain, normed
-
-
 @torch.inference_mode()
 def log_likelihoods(
-    model: PreTrainedModel, requests: Sequence[Request], batch_size: int, progress: bool = False
+    model: PreTrainedModel,
+    requests: Sequence[Request],
+    batch_size: int,
+    share: bool = True,
+    done: Callable[[int], None] = lambda _count: None,
 ) -> NDArray[np.float64]:
     """Sum of the log-probabilities (nats) of each continuation's tokens after its context.
 
     Tokens that all contexts begin with (few-shot examples) pass through the model once; their keys and values are
-    shared. Requests are batched by length.
+    shared. Requests that read the same tokens, as those of all letters after one question, are one row; rows are
+    batched by length.
 
     Args:
         model: in any mode; it is put in evaluation mode for the time.
         requests: at least one.
-        batch_size: requests a forward pass.
-        progress: show a bar.
+        batch_size: rows a forward pass.
+        share: False to pass every row through whole.
+        done: told how many requests are done, batch by batch.
     """
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for place, request in enumerate(requests):
+        rows.setdefault((*request.context, *request.continuation)[:-1], []).append(place)
     was_training = model.training
     model.eval()
-    shared = _shared(requests)
+    shared = _shared(requests) if share else 0
     prefix = _prefix_cache(model, requests[0].context[:shared])
-    order = sorted(range(len(requests)), key=lambda i: -_length(requests[i]))
+    order = sorted(rows, key=len, reverse=True)
     result = np.zeros(len(requests), dtype=np.float64)
-    with tqdm(total=len(requests), desc="questions", unit="answer", disable=not progress, leave=False) as bar:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            result[batch] = _batch(model, [requests[i] for i in batch], prefix, shared)
-            bar.update(len(batch))
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        asked = [rows[tokens] for tokens in batch]
+        places = [place for group in asked for place in group]
+        result[places] = _batch(model, batch, [[requests[i] for i in group] for group in asked], prefix, shared)
+        done(len(places))
     model.train(was_training)
     return result
-
-
-def _lead(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """What the tokenizer puts before every text (`<bos>` in some families, nothing in others)."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    return tuple(full[: next((i for i in range(len(full)) if full[i : i + len(plain)] == plain), 0)])
-
-
-def _request(
-    tokenizer: PreTrainedTokenizerBase, lead: tuple[int, ...], context: str, continuation: str, source: str
-) -> Request:
-    """Context and continuation cut apart after they were tokenized together, as lm-evaluation-harness does."""
-    before = tokenizer(context, add_special_tokens=False)["input_ids"]
-    whole = tokenizer(context + continuation, add_special_tokens=False)["input_ids"]
-    if len(whole) <= len(before):
-        raise InvalidInput(f"{source}: the answer {continuation!r} adds no token to its question")
-    return Request((*lead, *whole[: len(before)]), tuple(whole[len(before) :]))
-
-
-def _check_lengths(model: PreTrainedModel, requests: Sequence[Request], name: str) -> None:
-    longest = max(map(_length, requests))
-    window = getattr(model.config, "max_position_embeddings", longest)
-    if longest > window:
-        raise InvalidInput(f"{name}: a question takes {longest} tokens and the model reads {window}: use fewer shots")
-
-
-def _length(request: Request) -> int:
-    """Tokens that pass through the model: the last one is only predicted."""
-    return len(request.context) + len(request.continuation) - 1
 
 
 def _shared(requests: Sequence[Request]) -> int:
@@ -162,33 +87,42 @@ def _cache_name(model: PreTrainedModel) -> str:
     return "cache" if "cache" in parameters else "past_key_values"
 
 
-def _batch(model: PreTrainedModel, requests: Sequence[Request], prefix: Any, shared: int) -> NDArray[np.float64]:
-    """(B,) log-likelihoods, padded on the right."""
+def _batch(
+    model: PreTrainedModel,
+    rows: Sequence[tuple[int, ...]],
+    asked: Sequence[Sequence[Request]],
+    prefix: Any,
+    shared: int,
+) -> NDArray[np.float64]:
+    """Log-likelihoods of what is `asked` of each row, one after another; rows are padded on the right."""
     device = model.device
-    width = max(map(_length, requests)) - shared
-    ids = torch.zeros((len(requests), width), dtype=torch.int64)
-    mask = torch.zeros((len(requests), shared + width), dtype=torch.int64)
-    rows: list[int] = []
-    columns: list[int] = []
+    width = max(map(len, rows)) - shared
+    ids = torch.zeros((len(rows), width), dtype=torch.int64)
+    mask = torch.zeros((len(rows), shared + width), dtype=torch.int64)
+    at: list[tuple[int, int]] = []  # row and column of the state that predicts each target
     targets: list[int] = []
-    for row, request in enumerate(requests):
-        tokens = (*request.context, *request.continuation)[shared:-1]
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : shared + len(tokens)] = 1
-        first = len(request.context) - shared - 1  # the state here predicts the continuation's first token
-        rows += [row] * len(request.continuation)
-        columns += range(first, first + len(request.continuation))
-        targets += request.continuation
+    owners: list[int] = []  # which request each target is of
+    number = 0
+    for row, (tokens, requests) in enumerate(zip(rows, asked, strict=True)):
+        ids[row, : len(tokens) - shared] = torch.tensor(tokens[shared:])
+        mask[row, : len(tokens)] = 1
+        for request in requests:
+            first = len(request.context) - shared - 1
+            at += [(row, first + i) for i in range(len(request.continuation))]
+            targets += request.continuation
+            owners += [number] * len(request.continuation)
+            number += 1
     options: dict[str, Any] = {"use_cache": False}
     if prefix is not None:
         # The forward pass appends to the cache it is given, so each batch gets its own copy.
         cache = copy.deepcopy(prefix)
-        cache.batch_repeat_interleave(len(requests))
+        cache.batch_repeat_interleave(len(rows))
         options = {"use_cache": True, _cache_name(model): cache}
     states = model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device), **options).last_hidden_state
-    values = _log_probabilities(model, states[rows, columns], torch.tensor(targets, device=device))  # (n,)
-    sums = np.zeros(len(requests), dtype=np.float64)
-    np.add.at(sums, rows, values.cpu().numpy())
+    row_at, column_at = torch.tensor(at, device=device).T
+    values = _log_probabilities(model, states[row_at, column_at], torch.tensor(targets, device=device))  # (n,)
+    sums = np.zeros(number, dtype=np.float64)
+    np.add.at(sums, owners, values.cpu().numpy())
     return sums
 
 
@@ -201,12 +135,3 @@ def _log_probabilities(model: PreTrainedModel, states: Tensor, targets: Tensor) 
         wanted = targets[start : start + chunk].unsqueeze(-1)
         parts.append(F.log_softmax(logits, dim=-1).gather(-1, wanted).squeeze(-1).double())
     return torch.cat(parts)
-
-
-def _score(name: str, values: Sequence[NDArray[np.float64]], answers: Sequence[int], shots: int) -> TaskScore:
-    right = tuple(int(np.argmax(row)) == answer for row, answer in zip(values, answers, strict=True))
-    n = len(right)
-    accuracy = sum(right) / n
-    spread = math.sqrt(accuracy * (1 - accuracy) / max(n - 1, 1))
-    chance = float(np.mean([1 / len(row) for row in values]))
-    return TaskScore(name, accuracy, spread, chance, n, shots, right)

@@ -1,162 +1,286 @@
-"""Multiple-choice questions from the files as their authors ship them, in the prompts of lm-evaluation-harness."""
+"""Multiple-choice data sets: which fields their rows have, and how they are asked, as lm-evaluation-harness asks."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import lzma
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from sensedict.errors import InvalidInput
-from sensedict.fileset import hash_file
+from sensedict_trainer.tasks.rows import Row, require
+
+LETTERS = "ABCDEFGHIJ"
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a row holds.
+
+    Attributes:
+        text: the question; where each choice has a context of its own, what they have in common.
+        choices: the answers' texts, two or more.
+        answer: place of the right one.
+        group: examples are taken from the same one, as MMLU's subject.
+        contexts: what stands before each choice, where that is not the same for all (WinoGrande).
+        id: the row's own; its place in the file where it has none.
+    """
+
+    text: str
+    choices: tuple[str, ...]
+    answer: int
+    group: str = ""
+    contexts: tuple[str, ...] = ()
+    id: str = ""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question.
+    """One question in one form.
 
     Attributes:
-        prompt: what stands before an answer, without a blank at its end.
-        choices: the answers' texts, two or more.
+        contexts: what stands before each choice, without a blank at its end.
+        endings: what the model is asked the likelihood of, after one blank.
+        characters: of each ending; log-likelihoods are divided by them in the form `continuation_norm`.
         answer: place of the right one.
-        source: `file:line` it came from.
+        group: as the item's.
+        id: as the item's.
     """
 
-    prompt: str
-    choices: tuple[str, ...]
+    contexts: tuple[str, ...]
+    endings: tuple[str, ...]
     answer: int
-    source: str
+    group: str
+    id: str
+
+    @property
+    def solved(self) -> str:
+        """The question with its right answer."""
+        return f"{self.contexts[self.answer]} {self.endings[self.answer]}"
 
 
 @dataclass(frozen=True)
-class Task:
-    """Questions to score, and the examples that stand before each of them.
+class ChoiceSet:
+    """A data set, and how its questions are asked.
 
     Attributes:
-        name: `arc_easy`, `arc_challenge` or `piqa`.
-        questions: in the file's order.
-        examples: the few-shot examples, the same for all questions.
-        total: questions in the file.
-        file_hash: sha256 of the file's bytes.
+        name: as in `name/form`.
+        fields: those a row must have.
+        scored, examples: names of the files that are scored and that examples are taken from, without `.jsonl`.
+        read: a row's item. Raises ValueError, KeyError or TypeError saying what is wrong with the row.
+        plain: the prompt that answers are continuations of.
+        listed: the prompt with the choices under letters; None where the form is not asked.
+        topic: what stands before everything, by layout (`letter`, `continuation`), with `{}` for the group.
+        normed: whether the answers of a question differ in length, so that `continuation_norm` means something.
     """
 
     name: str
-    questions: tuple[Question, ...]
-    examples: tuple[Question, ...]
-    total: int
-    file_hash: str
+    fields: tuple[str, ...]
+    scored: str
+    examples: str
+    read: Callable[[Mapping[str, Any]], Item]
+    plain: Callable[[Item], str]
+    listed: Callable[[Item], str] | None
+    topic: Mapping[str, str]
+    normed: bool = True
 
     @property
-    def shots(self) -> int:
-        """Number of examples before a question."""
-        return len(self.examples)
+    def forms(self) -> tuple[str, ...]:
+        """The forms it is asked in."""
+        letter = ("letter",) if self.listed else ()
+        return (*letter, "continuation", *(("continuation_norm",) if self.normed else ()))
 
-    def preamble(self) -> str:
-        """The examples as text, each with its right answer, an empty line after each."""
-        return "".join(f"{e.prompt} {e.choices[e.answer]}\n\n" for e in self.examples)
+    def question(self, item: Item, form: str) -> Question:
+        """An item in a form."""
+        if form == "letter" and self.listed is not None:
+            endings = tuple(LETTERS[: len(item.choices)])
+            return Question((self.listed(item),) * len(endings), endings, item.answer, item.group, item.id)
+        contexts = item.contexts or (self.plain(item),) * len(item.choices)
+        return Question(contexts, item.choices, item.answer, item.group, item.id)
+
+    def heading(self, group: str, form: str) -> str:
+        """What stands before the examples."""
+        layout = "letter" if form == "letter" else "continuation"
+        return self.topic.get(layout, "").format(group.replace("_", " "))
+
+    def item(self, row: Row, known: Mapping[str, Sequence[str]]) -> Item:
+        """The item of a row.
+
+        Args:
+            known: the fields of all data sets, by name, to tell a file of another.
+
+        Raises:
+            InvalidInput: a field is missing or not what it should be, or the answer is not among the choices; names
+                file and line.
+        """
+        require(row, self.fields, self.name, known)
+        try:
+            item = self.read(row.values)
+            _check(item)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidInput(f"{row.where}: {_reason(error)}") from error
+        return item
 
 
-def _arc(row: Mapping[str, Any]) -> tuple[str, list[str], int]:
-    texts, labels = row["choices"]["text"], row["choices"]["label"]
+def _check(item: Item) -> None:
+    if not item.text.strip():
+        raise ValueError("the question is empty")
+    if not 2 <= len(item.choices) <= len(LETTERS):
+        raise ValueError(f"a question has 2 to {len(LETTERS)} choices, not {len(item.choices)}")
+    for text in (item.text, *item.choices, *item.contexts):
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is {type(text).__name__}, and must be a string")
+        text.encode()  # half a character is no text
+    if not all(choice.strip() for choice in item.choices):
+        raise ValueError("a choice is empty")
+    if not 0 <= item.answer < len(item.choices):
+        raise ValueError(f"the answer {item.answer} is outside the {len(item.choices)} choices")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"half a character, {error.object[error.start]!a}"
+    return f"no field {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _labelled(row: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Choices and answer of `choices: {text, label}` and `answerKey` (ARC, CommonsenseQA)."""
+    texts, labels, key = row["choices"]["text"], row["choices"]["label"], row["answerKey"]
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} choices but {len(labels)} labels")
-    if row["answerKey"] not in labels:
-        raise ValueError(f"the answer {row['answerKey']!r} is not among the labels {', '.join(map(str, labels))}")
-    return row["question"], texts, labels.index(row["answerKey"])
+    if key in ("", None):
+        raise ValueError("the question has no answer: a split whose answers are not public cannot be scored")
+    if key not in labels:
+        raise ValueError(f"the answer {key!r} is not among the labels {', '.join(map(str, labels))}")
+    return tuple(texts), labels.index(key)
 
 
-def _piqa(row: Mapping[str, Any]) -> tuple[str, list[str], int]:
-    if row["label"] not in (0, 1):
-        raise ValueError(f"the label {row['label']!r} is neither 0 nor 1")
-    return row["goal"], [row["sol1"], row["sol2"]], int(row["label"])
+def _number(value: Any, choices: int, first: int = 0) -> int:
+    """The place of an answer that a number names, also as text (`"2"`)."""
+    if value in ("", -1, "-1", None):
+        raise ValueError("the question has no answer: a split whose answers are not public cannot be scored")
+    places = [str(place) for place in range(first, first + choices)]
+    if isinstance(value, bool) or str(value) not in places:
+        raise ValueError(f"the answer {value!r} is none of {', '.join(places)}")
+    return int(value) - first
 
 
-# Both data sets are asked as lm-evaluation-harness asks them: "Question: …\nAnswer:", the answer after one blank.
-FORMATS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, list[str], int]]] = {
-    "arc_easy": _arc,
-    "arc_challenge": _arc,
-    "piqa": _piqa,
-}
+def _arc(row: Mapping[str, Any]) -> Item:
+    choices, answer = _labelled(row)
+    return Item(_text(row["question"]), choices, answer)
 
 
-def load_task(name: str, path: Path, limit: int | None = None, shots: int = 0, seed: int = 0) -> Task:
-    """The questions of a file of JSON lines (`.jsonl`, also `.gz` or `.xz`).
+def _commonsense_qa(row: Mapping[str, Any]) -> Item:
+    choices, answer = _labelled(row)
+    return Item(_text(row["question"]).strip(), choices, answer)
 
-    Args:
-        name: which data set's fields the file has, a key of `FORMATS`.
-        path: the file.
-        limit: score this many questions, chosen by seed; None for all.
-        shots: put this many questions, chosen by seed and left out of the score, before each as examples.
-        seed: of both choices.
 
-    Raises:
-        InvalidInput: an unknown name, an unreadable or empty file, a broken line (file and line named), more shots than
-            the file can spare.
-    """
-    if name not in FORMATS:
-        raise InvalidInput(f"no task {name!r}: known are {', '.join(FORMATS)}")
-    questions = _read(name, path)
-    if len(questions) <= shots:
-        raise InvalidInput(f"{path} has {len(questions)} questions: too few for {shots} examples and one to score")
-    order = np.random.default_rng(seed).permutation(len(questions))
-    examples, rest = order[:shots], order[shots:][:limit]
-    return Task(
-        name=name,
-        questions=tuple(questions[i] for i in sorted(rest)),
-        examples=tuple(questions[i] for i in examples),
-        total=len(questions),
-        file_hash=hash_file(path).sha256,
+def _piqa(row: Mapping[str, Any]) -> Item:
+    return Item(_text(row["goal"]), (row["sol1"], row["sol2"]), _number(row["label"], 2))
+
+
+def _mmlu(row: Mapping[str, Any]) -> Item:
+    choices = tuple(row["choices"])
+    return Item(_text(row["question"]).strip(), choices, _number(row["answer"], len(choices)), _text(row["subject"]))
+
+
+def _hellaswag(row: Mapping[str, Any]) -> Item:
+    # The second half of a context begins its sentence; a file that has both halves joined is taken as it is.
+    context = f"{row['ctx_a']} {row['ctx_b'].capitalize()}" if "ctx_a" in row and "ctx_b" in row else _text(row["ctx"])
+    endings = tuple(_unmarked(ending) for ending in row["endings"])
+    return Item(_unmarked(f"{row['activity_label']}: {context}"), endings, _number(row["label"], len(endings)))
+
+
+def _unmarked(text: str) -> str:
+    """A text without WikiHow's marks in brackets, as lm-evaluation-harness takes them out."""
+    return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+
+
+def _winogrande(row: Mapping[str, Any]) -> Item:
+    before, blank, after = _text(row["sentence"]).partition("_")
+    if not blank:
+        raise ValueError("the sentence has no blank, _")
+    contexts = (before + row["option1"], before + row["option2"])
+    return Item(row["sentence"], (after.strip(),) * 2, _number(row["answer"], 2, first=1), contexts=contexts)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the question is {type(value).__name__}, and must be a string")
+    return value
+
+
+def _asked(item: Item) -> str:
+    return f"Question: {item.text}\nAnswer:"
+
+
+def _bare(item: Item) -> str:
+    return item.text
+
+
+def _listed(item: Item) -> str:
+    return f"Question: {_options(item)}"
+
+
+def _options(item: Item) -> str:
+    lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, item.choices, strict=False)]
+    return "\n".join([item.text, *lines, "Answer:"])
+
+
+def _sets() -> Sequence[ChoiceSet]:
+    labelled = ("question", "choices", "answerKey")
+    mmlu = {
+        "letter": "The following are multiple choice questions (with answers) about {}.\n\n",
+        "continuation": "The following are questions (with answers) about {}.\n\n",
+    }
+    return (
+        ChoiceSet("arc_easy", labelled, "arc_easy_test", "arc_easy_train", _arc, _asked, _listed, {}),
+        ChoiceSet("arc_challenge", labelled, "arc_challenge_test", "arc_challenge_train", _arc, _asked, _listed, {}),
+        ChoiceSet(
+            "commonsense_qa",
+            labelled,
+            "commonsense_qa_validation",
+            "commonsense_qa_train",
+            _commonsense_qa,
+            _asked,
+            _listed,
+            {},
+        ),
+        ChoiceSet(
+            "piqa", ("goal", "sol1", "sol2", "label"), "piqa_validation", "piqa_train", _piqa, _asked, _listed, {}
+        ),
+        ChoiceSet(
+            "mmlu",
+            ("subject", "question", "choices", "answer"),
+            "mmlu_test",
+            "mmlu_dev",
+            _mmlu,
+            _asked,
+            _options,
+            mmlu,
+        ),
+        ChoiceSet(
+            "hellaswag",
+            ("activity_label", "ctx", "endings", "label"),
+            "hellaswag_validation",
+            "hellaswag_train",
+            _hellaswag,
+            _bare,
+            None,
+            {},
+        ),
+        ChoiceSet(
+            "winogrande",
+            ("sentence", "option1", "option2", "answer"),
+            "winogrande_xl_validation",
+            "winogrande_train_l",
+            _winogrande,
+            _bare,
+            None,
+            {},
+            normed=False,
+        ),
     )
 
 
-def parse_task_option(value: str) -> tuple[str, Path]:
-    """`arc_easy:PATH` as a name and a path. Raises `InvalidInput` when it is not of that form."""
-    name, colon, path = value.partition(":")
-    if not colon or not path or name not in FORMATS:
-        raise InvalidInput(f"a task is given as NAME:FILE with a name of {', '.join(FORMATS)}, not {value!r}")
-    return name, Path(path)
-
-
-def _read(name: str, path: Path) -> list[Question]:
-    questions = []
-    try:
-        with _open(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    questions.append(_question(name, line, f"{path.name}:{number}"))
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}") from error
-    if not questions:
-        raise InvalidInput(f"{path} holds no question")
-    return questions
-
-
-def _open(path: Path) -> IO[str]:
-    if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def _question(name: str, line: str, source: str) -> Question:
-    try:
-        text, choices, answer = FORMATS[name](json.loads(line))
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{source}: not JSON: {error}") from error
-    except KeyError as error:
-        raise InvalidInput(
-            f"{source}: no field {error} (the file should hold {name} as its authors ship it)"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"{source}: {error}") from error
-    if not isinstance(text, str) or not text.strip():
-        raise InvalidInput(f"{source}: the question is empty")
-    if len(choices) < 2 or not all(isinstance(choice, str) and choice.strip() for choice in choices):
-        raise InvalidInput(f"{source}: a question needs two or more choices, none empty")
-    return Question(f"Question: {text}\nAnswer:", tuple(choices), answer, source)
+CHOICE_SETS: Mapping[str, ChoiceSet] = {data_set.name: data_set for data_set in _sets()}
