@@ -70,6 +70,14 @@ COMMANDS = {
         "trainer",
         "Measure a dictionary's senses as senses of words.",
     ),
+    "experiment": _Command(
+        "sensedict_trainer.experiments.command:experiment",
+        "trainer",
+        "Run a table or a figure of the paper, or a comparison past it.",
+    ),
+    "evaluate": _Command(
+        "sensedict_trainer.tasks.evaluate_command:evaluate", "trainer", "Score a model in tasks, question by question."
+    ),
     "diff": _Command(
         "sensedict_server.build.diff_command:diff",
         "server,trainer",

@@ -202,7 +202,7 @@ class Run:
         if self.held_out is None or not due:
             return {}
         losses = self.held_out.losses(self.tail)
-        if losses["ce"] < self.best:
+        if self.options.keep_best and losses["ce"] < self.best:
             self.best = losses["ce"]
             named = {"held_out": losses, "held_out text": self.held_out.text}
             self.save(BEST, done, {"loss": row["loss"]}, **named)

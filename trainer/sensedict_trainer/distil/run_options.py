@@ -20,7 +20,7 @@ class TrainOptions:
         micro_batch: windows a forward pass; None for all that a process has of a batch.
         checkpoint_every: steps; keep: so many of the last checkpoints are kept.
         held_out: text that is not trained on; every `evaluate_every` steps its loss is taken, and the student at its
-            best step is kept in `out/best`.
+            best step is kept in `out/best`; with `keep_best` off there is the loss alone.
         measure_every: steps between two measurements of each term's gradient, which cost a pass through the head.
         fresh: throw away what an earlier run left in the folder.
         name: shown by the progress bar.
@@ -37,6 +37,7 @@ class TrainOptions:
     keep: int = 1
     held_out: Sequence[TokenWindow] = ()
     evaluate_every: int = 100
+    keep_best: bool = True
     measure_every: int = 10
     fresh: bool = False
     name: str = "train"

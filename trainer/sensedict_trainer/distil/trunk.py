@@ -119,6 +119,11 @@ class Trunk:
                 break
             self._group.update({window.id: group for window in group})
 
+    def remember(self) -> None:
+        """Make now all that is going to be remembered, so that no run's time has it in it."""
+        for group in {id(group): group for group in self._group.values()}.values():
+            self._found(group)
+
     def states(self, windows: Sequence[TokenWindow]) -> TeacherStates:
         """States of these windows, from memory or the cache where they are known."""
         return self._padded(windows, self._found(windows))

@@ -1,0 +1,98 @@
+"""`sensedict experiment`: a table or a figure of the paper, or a comparison past it, from data to a rendered table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sensedict_trainer.experiments.command_options import Given, order_options
+from sensedict_trainer.text_sources import KINDS
+
+if TYPE_CHECKING:
+    from sensedict_trainer.experiments.order import Bench, Order
+
+
+def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from sensedict_trainer.experiments.spec import experiment_names, load_experiment
+
+    for name in experiment_names():
+        experiment = load_experiment(name)
+        click.echo(f"{name:<12}{experiment.title}" + (f" ({experiment.source})" if experiment.source else ""))
+    context.exit()
+
+
+@click.command()
+@click.argument("name")
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Print what there is.")
+@click.option(
+    "--held-out",
+    multiple=True,
+    metavar="SOURCE",
+    help=f"Text to score on, which is not trained on; as --text. Repeatable. {KINDS}",
+)
+@click.option("--eval-tokens", type=click.IntRange(8), help="Tokens of the held-out text to score.  [default: all]")
+@click.option(
+    "--tuned",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file with a table of settings for each condition, as `sensedict grid` writes it.",
+)
+@order_options
+def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: int | None, tuned: Path | None) -> None:
+    """Run the experiment NAME, or one of a TOML file, and write its table: `sensedict experiment --list` names them.
+
+    What is finished is not made again, and an interrupted run goes on. Start the same command in several terminals, or
+    give --jobs, and they share the work. The table is OUT/NAME/report.md, beside it report.html, table.tex, cells.csv.
+    """
+    from sensedict_trainer.experiments.cells import read_tuned
+    from sensedict_trainer.experiments.spec import load_experiment
+    from sensedict_trainer.text_sources import check_sources
+
+    found = load_experiment(name)
+    if not held_out and found.kind == "training":
+        raise click.UsageError("Missing option '--held-out': text to score on, which is not trained on.")
+    check_sources(held_out)
+    order = given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=read_tuned(tuned))
+    run_order(order, given.dry_run)
+
+
+def run_order(order: Order, dry_run: bool) -> None:
+    """Make what is missing, then write and print the table."""
+    from sensedict_trainer.document import markdown_table
+    from sensedict_trainer.experiments.order import opened, work
+    from sensedict_trainer.experiments.render import results_table, write_outcome
+
+    if not dry_run:
+        work(order, click.echo)
+    with opened(order) as bench:
+        if dry_run:
+            for line in forecast(bench):
+                click.echo(line)
+            return
+        outcome, folder = bench.outcome(), order.out / order.experiment.name
+        write_outcome(outcome, bench.made(), folder)
+    click.echo(
+        f"\n{markdown_table(results_table(outcome))}\n\n{folder / 'report.html'}, report.md, table.tex, cells.csv"
+    )
+
+
+def forecast(bench: Bench) -> list[str]:
+    """The cells, which of them are finished, and how long the others would take by those that are."""
+    from sensedict_trainer.report import duration
+
+    lines, missing, spent = [], 0, []
+    for entry in bench.cells:
+        done = bench.store.has(entry.key)
+        lines.append(f"{'done' if done else 'to do':<7}{entry.key}  {entry.cell.name}")
+        missing += 0 if done else 1
+        if done and entry.cell.seed is not None:
+            costs = bench.store.read(entry.key).costs
+            spent.append(sum(v for n, v in costs.items() if n in ("training_seconds", "text_seconds") or "/" in n))
+    lines.append(f"{len(bench.cells)} cells, {missing} to do")
+    if missing and spent:
+        mean = sum(spent) / len(spent)
+        lines.append(f"about {duration(missing * mean)} in one process, at {duration(mean)} a finished cell")
+    return lines
