@@ -12,6 +12,7 @@ from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
     from sensedict_trainer.experiments.order import Bench, Order
+    from sensedict_trainer.experiments.spec import Experiment
 
 
 def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -52,11 +53,32 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     from sensedict_trainer.text_sources import check_sources
 
     found = load_experiment(name)
-    if not held_out and found.kind == "training":
+    if found.kind != "training":
+        run_counts(given, found)
+        return
+    if not held_out:
         raise click.UsageError("Missing option '--held-out': text to score on, which is not trained on.")
     check_sources(held_out)
     order = given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=read_tuned(tuned))
     run_order(order, given.dry_run)
+
+
+def run_counts(given: Given, experiment: Experiment) -> None:
+    """Print a table that takes no training, and write it where a folder is named."""
+    from sensedict_trainer.document import Table, markdown_table
+    from sensedict_trainer.experiments.counts import count_dictionaries, print_recipes
+    from sensedict_trainer.experiments.latex import to_latex
+    from sensedict_trainer.report import write_report
+    from sensedict_trainer.results import write_text
+
+    recipes = experiment.kind == "recipes"
+    document = print_recipes(experiment) if recipes else count_dictionaries(given.order(experiment, held_out=()))
+    table = next(block for block in document.sections[0].blocks if isinstance(block, Table))
+    click.echo(markdown_table(table))
+    if given.out is not None:
+        folder = given.out / experiment.name
+        write_report(document, folder)
+        write_text(folder / "table.tex", to_latex(table, f"tab:{experiment.name}"))
 
 
 def run_order(order: Order, dry_run: bool) -> None:

@@ -27,9 +27,9 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 class Given:
     """The shared options, as they were typed."""
 
-    teacher: str
+    teacher: str | None
     text: tuple[str, ...]
-    out: Path
+    out: Path | None
     dictionary: str | None
     server: str
     snapshot: Path | None
@@ -68,6 +68,9 @@ class Given:
         from sensedict_trainer.tasks.registry import check_names
         from sensedict_trainer.text_sources import check_sources
 
+        for name in ("teacher", "text", "out"):
+            if not getattr(self, name):
+                raise click.UsageError(f"Missing option '--{name}'.")
         check_sources(self.text)
         tasks = self.tasks or experiment.tasks
         check_names(tasks)
@@ -93,11 +96,9 @@ _SAME = (
 )
 
 _OPTIONS: Sequence[Callable[[Any], Any]] = (
-    click.option("--teacher", required=True, help="Folder (config.json, *.safetensors, tokenizer) or a name."),
-    click.option(
-        "--text", required=True, multiple=True, metavar="SOURCE", help=f"Text to train on. Repeatable. {KINDS}"
-    ),
-    click.option("--out", required=True, type=_FOLDER, help="Folder of results; several experiments may share it."),
+    click.option("--teacher", help="Folder (config.json, *.safetensors, tokenizer) or transformers name."),
+    click.option("--text", multiple=True, metavar="SOURCE", help=f"Text to train on. Repeatable. {KINDS}"),
+    click.option("--out", type=_FOLDER, help="Folder of results; several experiments may share it."),
     dictionary_options,
     click.option(
         "--variant",

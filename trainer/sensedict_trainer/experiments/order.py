@@ -159,7 +159,7 @@ def opened(order: Order, device: str | None = None) -> Iterator[Bench]:
     base = load_recipe(order.recipe, settings=order.settings)
     cells = cells_of(experiment, order.recipe, order.seeds, order.settings, order.tuned)
     tasks = load_tasks(order.tasks, order.data, order.shots, order.task_seed, order.task_limit) if order.data else []
-    with _dictionaries(order) as dictionaries:
+    with dictionaries_of(order) as dictionaries:
         open_all({cell.condition.variant for cell in cells if _needs_dictionary(cell)}, dictionaries)
         teacher = load_teacher(order.teacher, order.dtype, device or order.devices[0])
         training = _windows(order.text, teacher, base.window, order.train_tokens)
@@ -231,7 +231,8 @@ def _help(order: Order, device: str) -> None:
         sys.exit(130)
 
 
-def _dictionaries(order: Order) -> Dictionaries:
+def dictionaries_of(order: Order) -> Dictionaries:
+    """The dictionaries that an order names, none of them opened yet."""
     named = order.dictionary is not None or order.snapshot is not None
     base = partial(open_source, order.dictionary, order.server, order.snapshot, order.patience)
     return Dictionaries(base if named else None, order.snapshot, order.variants, order.experiment.build)

@@ -138,8 +138,8 @@ def load_experiment(name_or_file: str) -> Experiment:
         near = difflib.get_close_matches(name_or_file, experiment_names(), 1)
         raise InvalidInput(
             f"no experiment {name_or_file!r}"
-            + (f", is {near[0]!r} meant?" if near else "")
-            + f": give a TOML file, or one of {', '.join(experiment_names())}"
+            + (f", is {near[0]!r} meant?" if near else ".")
+            + f" Give a TOML file, or one of {', '.join(experiment_names())}"
         ) from error
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the experiment {name_or_file} cannot be read: {error}") from error
