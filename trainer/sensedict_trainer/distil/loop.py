@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict.source import SenseSource
+from sensedict_trainer.allocator import keep_freed_memory
 from sensedict_trainer.distil.activations import FORMAT
 from sensedict_trainer.distil.checkpoint import BEST, STUDENT, put_back
 from sensedict_trainer.distil.layers import choose_layers
@@ -57,6 +58,8 @@ def train(
         NotFinite: the loss is no number; the last checkpoint is as it was.
     """
     options = options or TrainOptions()
+    if teacher.device.type == "cpu":
+        keep_freed_memory()
     _check_text(recipe, teacher, windows)
     source = _checked_source(recipe, teacher, source)
     kept = choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, windows)
