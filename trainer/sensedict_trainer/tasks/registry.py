@@ -15,6 +15,8 @@ from sensedict.errors import InvalidInput
 from sensedict_trainer.tasks.choice import load_choice
 from sensedict_trainer.tasks.questions import CHOICE_SETS, ChoiceSet
 from sensedict_trainer.tasks.rows import find_file, name_of
+from sensedict_trainer.tasks.squad import FIELDS as SQUAD_FIELDS
+from sensedict_trainer.tasks.squad import load_squad
 from sensedict_trainer.tasks.task import Asking, Choices, Reply, Task, TaskScore
 from sensedict_trainer.text_streams import PREFIX
 
@@ -41,13 +43,29 @@ class Entry:
 
 def _choice(data_set: ChoiceSet) -> Entry:
     def load(chosen: Choices) -> Task:
-        return load_choice(data_set, chosen, {name: entry.fields for name, entry in ENTRIES.items()})
+        return load_choice(data_set, chosen, known_fields())
 
     usual = tuple(form for form in data_set.forms if form != "letter")
     return Entry(data_set.forms, usual, data_set.fields, data_set.scored, data_set.examples, load)
 
 
-ENTRIES: Mapping[str, Entry] = {name: _choice(data_set) for name, data_set in CHOICE_SETS.items()}
+def _squad() -> Entry:
+    def load(chosen: Choices) -> Task:
+        return load_squad(chosen, known_fields())
+
+    file = "squad_v2_validation"  # examples are of the paragraph that is asked about, so of the same file
+    return Entry(("generate",), ("generate",), SQUAD_FIELDS, file, file, load)
+
+
+ENTRIES: Mapping[str, Entry] = {
+    **{name: _choice(data_set) for name, data_set in CHOICE_SETS.items()},
+    "squad_v2": _squad(),
+}
+
+
+def known_fields() -> dict[str, Sequence[str]]:
+    """The fields of all data sets, by name, to tell a file of another."""
+    return {name: entry.fields for name, entry in ENTRIES.items()}
 
 
 def load_tasks(
