@@ -75,8 +75,16 @@ COMMANDS = {
         "trainer",
         "Run a table or a figure of the paper, or a comparison past it.",
     ),
+    "grid": _Command(
+        "sensedict_trainer.experiments.grid_command:grid",
+        "trainer",
+        "Search the settings of an experiment's conditions on a part of the training text.",
+    ),
     "evaluate": _Command(
         "sensedict_trainer.tasks.evaluate_command:evaluate", "trainer", "Score a model in tasks, question by question."
+    ),
+    "tasks": _Command(
+        "sensedict_trainer.tasks.tasks_command:tasks", "trainer", "Make training text of the tasks' train splits."
     ),
     "diff": _Command(
         "sensedict_server.build.diff_command:diff",
