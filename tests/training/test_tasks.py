@@ -18,7 +18,7 @@ from sensedict_trainer.tasks.choice import ChoiceTask
 from sensedict_trainer.tasks.likelihood import Request, log_likelihoods
 from sensedict_trainer.tasks.prompts import Fitter, lead_of
 from sensedict_trainer.tasks.questions import CHOICE_SETS, Item, Question
-from sensedict_trainer.tasks.registry import load_tasks, replies, score, score_all
+from sensedict_trainer.tasks.registry import ask, load_tasks, score, score_all
 from sensedict_trainer.tasks.task import Asking
 
 ARC = [
@@ -208,7 +208,7 @@ def test_what_is_too_long_loses_examples_then_its_beginning(
     seed = next(s for s in range(99) if max(map(_line, load_tasks([f"piqa:{path}"], None, 3, s)[0].example_ids)) <= 6)
     (task,) = load_tasks([f"piqa/continuation:{path}"], shots=3, seed=seed)
     assert isinstance(task, ChoiceTask)
-    found = {task.ids[reply.place]: reply for reply in replies(model, tokenizer, task, range(5), batch_size=3)}
+    found = {task.ids[reply.place]: reply for reply in ask(model, tokenizer, task, range(5), batch_size=3)}
     long, longest = found["piqa.jsonl:7"], found["piqa.jsonl:8"]
     assert [(r.dropped, r.cut) for r in found.values()][:3] == [(0, 0)] * 3
     assert 0 < long.dropped <= 3

@@ -60,6 +60,14 @@ class Ranks:
         found: Tensor = self._accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=self._device), "sum")
         return found.tolist()
 
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """The items of all processes, process after process; each must ask."""
+        if self.count == 1:
+            return list(items)
+        parts: list[Sequence[T]] = [()] * self.count
+        torch.distributed.all_gather_object(parts, items)
+        return [item for part in parts for item in part]
+
     def first(self, work: Callable[[], None]) -> None:
         """Do something in the first process alone, and raise in all of them what it raises of ours."""
         failure: SenseDictError | None = None

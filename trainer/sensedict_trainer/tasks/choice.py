@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -82,6 +83,10 @@ class ChoiceTask(Task):
             scores = scores / np.array([len(ending) for ending in question.endings])
         given = int(np.argmax(scores))
         return Answer(given, float(given == question.answer))
+
+    def row(self, reply: Reply, answer: Answer) -> dict[str, Any]:
+        """What the log says of a question, as JSON, with the place of the right choice."""
+        return {**super().row(reply, answer), "wanted": self.questions[reply.place].answer}
 
     def _fit(self, fitter: Fitter, place: int) -> Fitted:
         question = self.questions[place]

@@ -124,12 +124,12 @@ def score_all(
     found = []
     for task in tasks:
         if task.pass_key not in asked:
-            asked[task.pass_key] = replies(model, tokenizer, task, range(len(task.ids)), batch_size, progress)
+            asked[task.pass_key] = ask(model, tokenizer, task, range(len(task.ids)), batch_size, progress)
         found.append(task.score([task.judge(reply) for reply in asked[task.pass_key]]))
     return found
 
 
-def replies(
+def ask(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
