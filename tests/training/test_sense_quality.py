@@ -36,7 +36,7 @@ from sensedict_trainer.sense_quality.data_sets import Use, load_ant_syn, load_si
 from sensedict_trainer.sense_quality.owners import FileSetSpellings, ServiceSpellings
 from sensedict_trainer.sense_quality.reading import NO_PLACE, NO_SENSES, TOO_LONG, Coverage, UseReader, join_words
 from sensedict_trainer.sense_quality.stability import check_other, evaluate_stability
-from sensedict_trainer.sense_quality.statistics import auc, best_threshold, f1, measured, spearman
+from sensedict_trainer.sense_quality.statistics import auc, best_threshold, f1, measured, share, spearman
 from sensedict_trainer.sense_quality.wordnet_keys import load_framework, load_semcor
 from sensedict_trainer.teacher import Teacher
 from tiny_dictionary import TOKENS, WORDS, insert_lexicon
@@ -356,14 +356,18 @@ def test_statistics_against_references() -> None:
     best = max(((scores >= t) == truths).mean() for t in [*np.unique(scores), 99.0])
     assert ((scores >= threshold) == truths).mean() == best
     assert f1(np.array([True, False, False, False]), np.array([True, True, False, False])) == pytest.approx(2 / 6)
-    measure = measured("d", "mean", "x", lambda places: float(scores[places].mean()), 60, 70)
-    assert measure.value is not None
-    assert measure.low is not None
-    assert measure.high is not None
-    error = scores.std() / np.sqrt(60)
-    assert measure.high - measure.low == pytest.approx(2 * 1.96 * error, rel=0.15)
-    assert measured("d", "mean", "x", lambda _: 1.0, 0, 5).value is None
-    assert measured("d", "AUC", "x", lambda p: auc(scores[p], truths[p] | True), 60, 60).value is None
+    one, two, none = measured(
+        "d", "m", {"a": share(truths), "b": share(~truths), "c": lambda p: auc(scores[p], truths[p] | True)}, 60, 70, 0
+    )
+    assert (one.value, one.items, one.total) == (truths.mean(), 60, 70)
+    assert one.low is not None
+    assert one.high is not None
+    assert one.high - one.low == pytest.approx(2 * 1.96 * truths.std() / np.sqrt(60), rel=0.15)
+    assert one.ahead is None
+    assert two.ahead == pytest.approx(1 - 2 * truths.mean())  # paired: b falls where a rises
+    assert two.ahead_low == pytest.approx(1 - 2 * one.high)
+    assert (none.value, none.low, none.ahead) == (None, None, None)
+    assert [m.value for m in measured("d", "m", {"a": share([])}, 0, 5, 0)] == [None]
 
 
 def test_a_sentence_is_spelt_as_print_has_it() -> None:

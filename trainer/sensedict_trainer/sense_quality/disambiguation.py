@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sensedict_trainer.sense_quality.book import SenseBook, Vectors, cosines
 from sensedict_trainer.sense_quality.reading import Coverage, Reading, UseReader
-from sensedict_trainer.sense_quality.statistics import Measure, f1, measured
+from sensedict_trainer.sense_quality.statistics import Measure, Statistic, Truths, f1, measured, share
 from sensedict_trainer.sense_quality.word_in_context import CENTROID, SENSES, STATE
 from sensedict_trainer.sense_quality.wordnet_keys import SemCor, TaggedUse, load_framework, load_semcor
 
@@ -135,22 +134,18 @@ def _measures(
             for tagged, said in zip(tests, answers[SENSES], strict=True)
         ]
     )
-    measures = []
+    of_all: dict[str, Statistic] = {}
+    where_decided: dict[str, Statistic] = {}
     for by, said in answers.items():
         filled = said if by == FREQUENT_READ else [a or b for a, b in zip(said, frequent, strict=True)]
         right = np.array([given in tagged.keys for given, tagged in zip(filled, tests, strict=True)], bool)
-        answered = np.array([given is not None for given in filled], bool)
+        of_all[by] = _f1(right, np.array([given is not None for given in filled], bool))
+        where_decided[by] = share(right[decided])
+    return [
+        *measured(NAME, "F1", of_all, len(tests), len(tests), seed),
+        *measured(NAME, "accuracy where senses decide", where_decided, len(decided), len(tests), seed),
+    ]
 
-        def of_all(
-            places: NDArray[np.intp], right: NDArray[np.bool_] = right, given: NDArray[np.bool_] = answered
-        ) -> float:
-            return f1(right[places], given[places])
 
-        def where_decided(places: NDArray[np.intp], right: NDArray[np.bool_] = right[decided]) -> float:
-            return float(right[places].mean())
-
-        measures.append(measured(NAME, "F1", by, of_all, len(tests), len(tests), seed))
-        measures.append(
-            measured(NAME, "accuracy where senses decide", by, where_decided, len(decided), len(tests), seed)
-        )
-    return sorted(measures, key=lambda measure: measure.measure != "F1")
+def _f1(right: Truths, answered: Truths) -> Statistic:
+    return lambda places: f1(right[places], answered[places])

@@ -18,6 +18,7 @@ from sensedict_trainer.sense_quality.statistics import Measure
 _SENSES_COLOUR, _OTHER_COLOUR = "#D55E00", "#0072B2"  # Okabe and Ito's
 _CAPTION = (
     "95% intervals by a bootstrap over the items of a data set; n is how many items a number stands on. "
+    "Ahead: how far a number is above the first of its group, both on the same items and the same resamples. "
     "Chance is 0.5 of an AUC and 0 of a correlation or an agreement."
 )
 
@@ -26,17 +27,16 @@ def measures_table(found: SenseQuality) -> Table:
     """A row a measure."""
     rows = [
         (
-            m.data_set,
-            m.measure,
-            m.by,
-            _number(m.value),
-            f"{_number(m.low)} to {_number(m.high)}",
-            f"{m.items:,}",
-            f"{m.total:,}",
+            *(m.data_set, m.measure, m.by),
+            *(_number(m.value), _interval(m.low, m.high)),
+            *(_number(m.ahead), _interval(m.ahead_low, m.ahead_high)),
+            *(f"{m.items:,}", f"{m.total:,}"),
         )
         for m in found.measures
     ]
-    return Table(("data set", "measure", "by", "value", "95%", "n", "of"), rows, left=3, caption=_CAPTION)
+    return Table(
+        ("data set", "measure", "by", "value", "95%", "ahead", "95%", "n", "of"), rows, left=3, caption=_CAPTION
+    )
 
 
 def coverage_table(found: SenseQuality) -> Table:
@@ -99,6 +99,10 @@ def _document(found: SenseQuality, picture: str) -> Document:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 def _percent(coverage: Coverage) -> str:

@@ -22,7 +22,7 @@ from sensedict_trainer.drift import KEPT, NONE, STATES, changes
 from sensedict_trainer.drift_files import Owner as NamedOwner
 from sensedict_trainer.drift_files import Version, read_version
 from sensedict_trainer.sense_quality.reading import Reading
-from sensedict_trainer.sense_quality.statistics import Measure, measured
+from sensedict_trainer.sense_quality.statistics import Measure, Statistic, measured, share
 
 NAME = "stability"
 MOVED = 0.5  # units of the owner, as `sensedict diff` has it
@@ -60,11 +60,8 @@ def evaluate_stability(
     tokens = old[[_of_token(found.owners[place]) for place in found.owner[old]]]
     # a token with as few uses as senses keeps them as they are: nothing was clustered, nothing is to agree
     clustered = tokens[_clustered(ours, found.old[tokens])]
-    kept = (found.state[clustered] == KEPT).astype(np.float64)
+    kept = found.state[clustered] == KEPT
     uses = ours.senses.counts[found.old[clustered]].astype(np.float64)
-
-    def share(places: NDArray[np.intp]) -> float:
-        return float(kept[places].mean())
 
     def share_of_uses(places: NDArray[np.intp]) -> float:
         return float(np.average(kept[places], weights=uses[places]))
@@ -72,8 +69,8 @@ def evaluate_stability(
     n = len(clustered)
     by = f"senses of tokens, within {MOVED} units"
     measures = [
-        measured(NAME, "share of senses kept", by, share, n, len(tokens), seed),
-        measured(NAME, "share of senses kept, by uses", by, share_of_uses, n, len(tokens), seed),
+        *measured(NAME, "share of senses kept", {by: share(kept)}, n, len(tokens), seed),
+        *measured(NAME, "share of senses kept, by uses", {by: share_of_uses}, n, len(tokens), seed),
     ]
     return measures + _agreement(ours, theirs, readings, mean, seed)
 
@@ -109,14 +106,14 @@ def _agreement(
         rows.append((adjusted_rand_score(*labels), adjusted_mutual_info_score(*labels), len(some)))
     table = np.array(rows, np.float64).reshape(-1, 3)
 
-    def weighted(places: NDArray[np.intp], column: int) -> float:
-        return float(np.average(table[places, column], weights=table[places, 2]))
+    def weighted(column: int) -> Statistic:
+        return lambda places: float(np.average(table[places, column], weights=table[places, 2]))
 
     total = sum(len(some) >= FEWEST_USES for some in states.values())
     by = f"nearest senses of tokens read {FEWEST_USES} times or more"
     return [
-        measured(NAME, "adjusted Rand index", by, lambda places: weighted(places, 0), len(rows), total, seed),
-        measured(NAME, "adjusted mutual information", by, lambda places: weighted(places, 1), len(rows), total, seed),
+        *measured(NAME, "adjusted Rand index", {by: weighted(0)}, len(rows), total, seed),
+        *measured(NAME, "adjusted mutual information", {by: weighted(1)}, len(rows), total, seed),
     ]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
 Truths = NDArray[np.bool_]
+# Of places of items, some of them several times; NaN where it is not defined.
+Statistic: TypeAlias = Callable[[NDArray[np.intp]], float]
 _RESAMPLES = 1000
 
 
@@ -27,6 +29,8 @@ class Measure:
         low, high: its 95% interval, by the percentiles of a bootstrap over items.
         items: how many it stands on.
         total: how many the data set has.
+        ahead, ahead_low, ahead_high: by how much it is above the first measure of the same items, and the 95% interval
+            of that, both on the same resamples; None of the first itself.
     """
 
     data_set: str
@@ -37,6 +41,9 @@ class Measure:
     high: float | None
     items: int
     total: int
+    ahead: float | None = None
+    ahead_low: float | None = None
+    ahead_high: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -44,27 +51,41 @@ class Measure:
 
 
 def measured(
-    data_set: str,
-    measure: str,
-    by: str,
-    statistic: Callable[[NDArray[np.intp]], float],
-    items: int,
-    total: int,
-    seed: int = 0,
-) -> Measure:
-    """A statistic with its interval.
+    data_set: str, measure: str, statistics: Mapping[str, Statistic], items: int, total: int, seed: int
+) -> list[Measure]:
+    """Statistics of the same items with their intervals, and how far they are ahead of the first.
 
     Args:
-        statistic: of places of items, some of them several times; NaN where it is not defined.
+        statistics: by what words or uses are compared by.
         items: how many there are.
     """
-    value = statistic(np.arange(items)) if items else float("nan")
-    if not np.isfinite(value):
-        return Measure(data_set, measure, by, None, None, None, items, total)
+    values = {by: of(np.arange(items)) if items else float("nan") for by, of in statistics.items()}
+    good = [by for by, value in values.items() if np.isfinite(value)]
     random = np.random.default_rng(seed)
-    again = np.array([statistic(random.integers(items, size=items)) for _ in range(_RESAMPLES)])
-    low, high = np.nanquantile(again, [0.025, 0.975])
-    return Measure(data_set, measure, by, float(value), float(low), float(high), items, total)
+    draws = [random.integers(items, size=items) for _ in range(_RESAMPLES)] if good else []
+    again = {by: np.array([statistics[by](places) for places in draws]) for by in good}
+    first = next(iter(statistics))
+    found = []
+    for by, value in values.items():
+        if by not in good:
+            found.append(Measure(data_set, measure, by, None, None, None, items, total))
+            continue
+        ahead: tuple[float, ...] = ()
+        if by != first and first in good:
+            ahead = (value - values[first], *_interval(again[by] - again[first]))
+        found.append(Measure(data_set, measure, by, value, *_interval(again[by]), items, total, *ahead))
+    return found
+
+
+def _interval(values: Numbers) -> tuple[float, float]:
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def share(right: Sequence[bool] | Truths) -> Statistic:
+    """The share of items that are right, as a statistic."""
+    values = np.asarray(right, np.float64)
+    return lambda places: float(values[places].mean())
 
 
 def best_threshold(scores: Numbers, same: Truths) -> float:

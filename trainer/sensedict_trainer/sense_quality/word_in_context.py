@@ -16,7 +16,7 @@ import numpy as np
 from sensedict_trainer.sense_quality.book import SenseBook, Vectors, cosine, cosines
 from sensedict_trainer.sense_quality.data_sets import TargetUse, Use, UsePair, load_wic, load_wic_tsv
 from sensedict_trainer.sense_quality.reading import Coverage, Reading, UseReader
-from sensedict_trainer.sense_quality.statistics import Measure, best_threshold, measured
+from sensedict_trainer.sense_quality.statistics import Measure, Statistic, best_threshold, measured, share
 
 TRAIN_ITEMS = 2000  # on which thresholds are chosen: one number needs no more
 ALL = ", all items"
@@ -127,14 +127,8 @@ def _accuracies(name: str, train: Part, test: Part, seed: int) -> list[Measure]:
     order = [by for by in (SAME_SENSE, SENSES, STATE, CENTROID, EMBEDDING) if by in given]
     everywhere = [all(by in scores for by in order) for scores in test[0]]
     total = len(test[1])
-    measures = []
-
-    def add(by: str, right: list[bool]) -> None:
-        values = np.array(right, np.float64)
-        measures.append(
-            measured(name, "accuracy", by, lambda places: float(values[places].mean()), len(values), total, seed)
-        )
-
+    together: dict[str, Statistic] = {}
+    alone: list[tuple[str, list[bool]]] = []
     for by in order:
         known = [(scores[by], same) for scores, same in zip(*train, strict=True) if by in scores]
         threshold = best_threshold(np.array([s for s, _ in known], np.float64), np.array([y for _, y in known], bool))
@@ -143,11 +137,14 @@ def _accuracies(name: str, train: Part, test: Part, seed: int) -> list[Measure]:
             for scores, same, every in zip(*test, everywhere, strict=True)
             if by in scores
         ]
-        add(by, [right for right, every in here if every])
+        together[by] = share([right for right, every in here if every])
         if not all(every for _, every in here):
-            add(by + ALL, [right for right, _ in here])
+            alone.append((by + ALL, [right for right, _ in here]))
     usual = 2 * sum(train[1]) >= len(train[1])
-    add(MAJORITY, [same == usual for same, every in zip(test[1], everywhere, strict=True) if every])
+    together[MAJORITY] = share([same == usual for same, every in zip(test[1], everywhere, strict=True) if every])
+    measures = measured(name, "accuracy", together, sum(everywhere), total, seed)
+    for by, right in alone:
+        measures += measured(name, "accuracy", {by: share(right)}, len(right), total, seed)
     return measures
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sensedict_trainer.sense_quality.book import SenseBook, cosine, cosines
 from sensedict_trainer.sense_quality.data_sets import (
@@ -20,7 +19,7 @@ from sensedict_trainer.sense_quality.data_sets import (
     load_similarity,
 )
 from sensedict_trainer.sense_quality.reading import NO_SENSES, Coverage
-from sensedict_trainer.sense_quality.statistics import Measure, Numbers, auc, measured, spearman
+from sensedict_trainer.sense_quality.statistics import Measure, Numbers, Statistic, auc, measured, spearman
 from sensedict_trainer.sense_quality.word_in_context import ALL, CENTROID, EMBEDDING
 
 NEAREST_PAIR, MEAN_PAIR = "senses, nearest pair", "senses, mean of pairs"
@@ -68,27 +67,17 @@ def _evaluate(
         coverage.count(None if book.of_word(word) else NO_SENSES)
     compared = [(compare_words(pair, book), pair.score) for pair in pairs]
     covered = [(scores, gold) for scores, gold in compared if NEAREST_PAIR in scores]
-    measures = []
-    for by in (NEAREST_PAIR, MEAN_PAIR, CENTROID, EMBEDDING):
-        measures.append(_measure(name, measure, by, covered, by, statistic, len(pairs), seed))
+    bys = (NEAREST_PAIR, MEAN_PAIR, CENTROID, EMBEDDING)
+    together = {by: _of(covered, by, statistic) for by in bys}
+    measures = measured(name, measure, together, len(covered), len(pairs), seed)
     if len(covered) < len(pairs):
-        measures.append(_measure(name, measure, EMBEDDING + ALL, compared, EMBEDDING, statistic, len(pairs), seed))
+        alone = {EMBEDDING + ALL: _of(compared, EMBEDDING, statistic)}
+        measures += measured(name, measure, alone, len(pairs), len(pairs), seed)
     return measures, [coverage]
 
 
-def _measure(
-    name: str,
-    measure: str,
-    label: str,
-    items: Sequence[tuple[dict[str, float], float]],
-    by: str,
-    statistic: Callable[[Numbers, Numbers], float],
-    total: int,
-    seed: int,
-) -> Measure:
+def _of(
+    items: Sequence[tuple[dict[str, float], float]], by: str, statistic: Callable[[Numbers, Numbers], float]
+) -> Statistic:
     scores, gold = np.array([s[by] for s, _ in items], np.float64), np.array([g for _, g in items], np.float64)
-
-    def of(places: NDArray[np.intp]) -> float:
-        return statistic(scores[places], gold[places])
-
-    return measured(name, measure, label, of, len(items), total, seed)
+    return lambda places: statistic(scores[places], gold[places])
