@@ -72,7 +72,8 @@ def evaluate(
 ) -> None:
     """Score MODEL, a folder or a transformers name, in tasks.
 
-    Several processes share the questions: `torchrun --no-python --nproc-per-node 2 sensedict evaluate …`.
+    Several processes share the questions: `torchrun --no-python --nproc-per-node 2 -- sensedict evaluate …`, where the
+    two dashes keep torchrun from taking --log for its own.
     """
     from sensedict_trainer.distil.ranks import Ranks
     from sensedict_trainer.tasks.evaluation import evaluate as run
