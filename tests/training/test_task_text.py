@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from tests.tiny_teacher import save_tokenizer
 from transformers import AutoTokenizer
 
@@ -21,7 +23,7 @@ from sensedict_trainer.tasks.registry import load_tasks
 from sensedict_trainer.tasks.tasks_command import tasks as tasks_command
 from sensedict_trainer.tasks.training_parts import TRAIN_FILES, Settings, evaluated_keys, read_candidates, take_part
 from sensedict_trainer.tasks.training_text import json_lines, make_chats, manifest
-from sensedict_trainer.text import cut_windows, read_documents
+from sensedict_trainer.text import TokenWindow, check_held_out, cut_windows, read_documents
 
 Rows = list[dict[str, Any]]
 
@@ -177,6 +179,31 @@ def test_parts_share_nothing_and_follow_the_seed(data: Path) -> None:
     assert not asked[0] & asked[1]  # not as an example either
     order = [row["id"].partition(":")[0] for row in chats.train]
     assert order != sorted(order, key=order.index)  # tasks are mixed
+
+
+def test_what_is_like_a_training_row_is_not_held_back(data: Path) -> None:
+    """PIQA asks the same in other words."""
+    same = "take three cups of sugar and one of milk and stir until it boils"
+    write(data, {"piqa_train": [{"goal": f"fudge {i}", "sol1": same, "sol2": "eat", "label": 0} for i in range(10)]})
+    part = make_chats(data, ["piqa"], Settings(1.0, 0, 0, 0.3)).parts["piqa"]
+    assert (len(part.train), len(part.tuning)) == (7, 0)
+    assert part.dropped == {"held back, but like a training row": 3}
+
+
+def test_chats_may_begin_with_the_same_words() -> None:
+    """A template's head is no text that is trained on; the same words later are."""
+    draw = np.random.default_rng(0)
+    head, passage, *tails = (draw.integers(0, 400, 32).astype(np.int32) for _ in range(5))
+
+    def window(name: str, *pieces: NDArray[np.int32], chat: bool = True) -> TokenWindow:
+        ids = np.concatenate(pieces)
+        return TokenWindow(name, ids, np.ones(len(ids), dtype=np.bool_) if chat else None)
+
+    trained = [window("t", head, tails[0], passage)]
+    check_held_out([window("h", head, tails[1])], trained)
+    for bad in (window("h", head, tails[1], chat=False), window("h", head, passage, tails[1]), window("h", passage)):
+        with pytest.raises(InvalidInput, match="the held-out text h is trained on, in t"):
+            check_held_out([bad], trained)
 
 
 def test_mmlu_pro_is_cut_to_four() -> None:

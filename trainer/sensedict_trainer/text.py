@@ -182,12 +182,14 @@ def overlapping(
     """Held-out windows that share text with training, each with one training window: (id, id).
 
     Two windows share text when one has, anywhere, the `run` tokens that the other has at a multiple of `run`; windows
-    shorter than that are compared whole.
+    shorter than that are compared whole. The first `run` tokens of a chat do not tell: a template begins all its chats
+    with the same words.
     """
     pieces: dict[bytes, int] = {}
     for place, window in enumerate(held_out):
         ids = window.ids.astype("<i4")
-        for start in range(0, max(1, len(ids) - run + 1), run):
+        first = run if window.answers is not None and len(ids) >= 2 * run else 0
+        for start in range(first, max(1, len(ids) - run + 1), run):
             pieces.setdefault(ids[start : start + run].tobytes(), place)
     lengths = sorted({len(piece) // 4 for piece in pieces})
     found: dict[int, str] = {}

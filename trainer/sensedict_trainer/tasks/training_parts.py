@@ -30,6 +30,7 @@ _ALSO_EVALUATED = {
     "arc_easy": ("arc_easy_validation",),
     "mmlu": ("mmlu_dev",),
 }
+_RUN = 12  # words in a row that two questions do not share by chance
 
 
 @dataclass(frozen=True)
@@ -139,15 +140,19 @@ def take_part(
         names = " and ".join(TRAIN_FILES[task])
         raise InvalidInput(f"{names}: no row of it may be trained on ({why}): is it a split that is evaluated?")
     part = _first(usable, settings.fraction, settings.seed, "part")
-    tuning = _first(part, settings.hold_back, settings.seed, "tuning") if settings.hold_back else []
-    held = {one.key for one in tuning}
+    held = {one.key for one in _first(part, settings.hold_back, settings.seed, "tuning")}
     train = tuple(one for one in part if one.key not in held)
+    tuning = tuple(one for one in part if one.key in held)
     if not train:
         raise InvalidInput(f"{task}: a part of {len(part)} rows is too small to hold some back: take a larger fraction")
+    if tuning:
+        apart = _apart(tuning, train)
+        dropped["held back, but like a training row"] = len(tuning) - len(apart)
+        tuning = apart
     return Part(
         train=train,
-        tuning=tuple(one for one in part if one.key in held),
-        dropped=dict(dropped),
+        tuning=tuning,
+        dropped=dict(+dropped),
         usable=len(usable),
     )
 
@@ -186,7 +191,20 @@ def _key(text: str) -> str:
 
 
 def _first(candidates: Sequence[Candidate], share: float, seed: int, purpose: str) -> list[Candidate]:
-    """A share of them, at least one, in their order: those of the lowest keys, hashed."""
+    """A share of them, at least one of a share above 0, in their order: those of the lowest keys, hashed."""
     ranks = np.array([sequence_key(seed, one.key, purpose) for one in candidates], dtype=np.uint64)
-    count = max(1, round(share * len(candidates)))
+    count = max(int(share > 0), round(share * len(candidates)))
     return [candidates[i] for i in sorted(np.argsort(ranks, kind="stable")[:count])]
+
+
+def _apart(tuning: Sequence[Candidate], train: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Those that have no `_RUN` words after one another of a training row (PIQA asks one thing in several ways)."""
+    trained = {run for one in train for run in _runs(one)}
+    return tuple(one for one in tuning if trained.isdisjoint(_runs(one)))
+
+
+def _runs(one: Candidate) -> set[str]:
+    asked = one.content
+    texts = (asked.text, *asked.choices) if isinstance(asked, Item) else (asked.paragraph, asked.question)
+    words = " ".join(texts).lower().split()
+    return {" ".join(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1)}
