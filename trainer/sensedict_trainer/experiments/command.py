@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from sensedict_trainer.experiments.spec import experiment_names, load_experiment
+    from sensedict_trainer.experiments.reading import experiment_names, load_experiment
 
     for name in experiment_names():
         experiment = load_experiment(name)
@@ -49,7 +49,7 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     give --jobs, and they share the work. The table is OUT/NAME/report.md, beside it report.html, table.tex, cells.csv.
     """
     from sensedict_trainer.experiments.cells import read_tuned
-    from sensedict_trainer.experiments.spec import load_experiment
+    from sensedict_trainer.experiments.reading import load_experiment
     from sensedict_trainer.text_sources import check_sources
 
     found = load_experiment(name)
@@ -59,8 +59,11 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     if not held_out:
         raise click.UsageError("Missing option '--held-out': text to score on, which is not trained on.")
     check_sources(held_out)
-    order = given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=read_tuned(tuned))
-    run_order(order, given.dry_run)
+    chosen = read_tuned(tuned)
+    unused = sorted(set(chosen) - {condition.base for condition in found.conditions})
+    if unused:
+        click.echo(f"{tuned} has settings for {', '.join(unused)}: no conditions of {found.name}", err=True)
+    run_order(given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=chosen), given.dry_run)
 
 
 def run_counts(given: Given, experiment: Experiment) -> None:
@@ -107,9 +110,10 @@ def forecast(bench: Bench) -> list[str]:
 
     lines, missing, spent = [], 0, []
     for entry in bench.cells:
-        done = bench.store.has(entry.key)
-        lines.append(f"{'done' if done else 'to do':<7}{entry.key}  {entry.cell.name}")
-        missing += 0 if done else 1
+        done, failed = bench.store.has(entry.key), bench.store.failure(entry.key) is not None
+        state = "done" if done else "failed" if failed else "to do"
+        lines.append(f"{state:<8}{entry.key}  {entry.cell.name}")
+        missing += state == "to do"
         if done and entry.cell.seed is not None:
             costs = bench.store.read(entry.key).costs
             spent.append(sum(v for n, v in costs.items() if n in ("training_seconds", "text_seconds") or "/" in n))

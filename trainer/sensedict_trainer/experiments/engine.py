@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sensedict.errors import NotFinite
 from sensedict_trainer.distil.loop import train
 from sensedict_trainer.distil.rows import manifest_key
 from sensedict_trainer.distil.student import cut_student, to_save
@@ -74,21 +75,35 @@ class Engine:
         """Make all cells that are not finished; those that other processes make are waited for at the end.
 
         Raises:
-            SenseDictError: as training and scoring; what was finished stays, an interrupted cell goes on next time.
+            SenseDictError: as training and scoring; what was finished stays, an interrupted cell goes on next time. A
+                loss that is no number ends its cell alone.
         """
         ordered = [*{entry.key: entry for entry in cells}.values()]
         # Students of one trunk together, so that the teacher reads the text once for them.
         ordered.sort(key=lambda entry: self._trunk_key(entry.cell))
         for wait in (False, True):
             for entry in ordered:
-                if self._finished(entry.key):
+                if self._settled(entry.key):
                     continue
                 with self.store.claim(entry.key, wait) as mine:
-                    if mine and not self._finished(entry.key):
-                        self._make(entry)
+                    if mine and not self._done(entry.key):
+                        self._attempt(entry)
+                    if mine and not self._keep:
+                        self.store.drop_student(entry.key)
 
-    def _finished(self, key: str) -> bool:
-        return self.store.has(key)
+    def _done(self, key: str) -> bool:
+        return self.store.has(key) or self.store.failure(key) is not None
+
+    def _settled(self, key: str) -> bool:
+        """Whether a cell is done, and has no student that a kill left."""
+        return self._done(key) and (self._keep or not self.store.has_student(key))
+
+    def _attempt(self, entry: Keyed) -> None:
+        try:
+            self._make(entry)
+        except NotFinite as error:  # too high a learning rate: an answer too, and no reason to leave the others
+            self.store.fail(entry.key, error.detail)
+            self._say(f"{entry.cell.name}: {error.detail}")
 
     def _make(self, entry: Keyed) -> None:
         cell, material = entry.cell, self.material
@@ -101,8 +116,6 @@ class Engine:
         else:
             result = self._trained(entry)
         self.store.write(entry.key, result)
-        if not self._keep:
-            self.store.drop_student(entry.key)
         self._say(f"{cell.name}: CE {result.text.mean('cross_entropy'):.4f}, KL {result.text.mean('kl'):.4f}")
 
     def _trained(self, entry: Keyed) -> CellResult:

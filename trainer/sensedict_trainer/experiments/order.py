@@ -101,7 +101,8 @@ class Bench:
         for entry in self.cells:
             if self.store.has(entry.key):
                 found.setdefault(entry.cell.condition.name, {})[entry.cell.seed] = self.store.read(entry.key)
-        return Outcome(self.order.experiment, found)
+        failed = tuple(entry.cell.name for entry in self.cells if self.store.failure(entry.key) is not None)
+        return Outcome(self.order.experiment, found, failed)
 
     def made(self) -> dict[str, Any]:
         """With what, as JSON."""

@@ -41,10 +41,12 @@ class Outcome:
 
     Attributes:
         cells: by condition's name, then by seed; a model that is not trained has the seed None.
+        failed: names of cells whose training ended without a number.
     """
 
     experiment: Experiment
     cells: Mapping[str, Mapping[int | None, CellResult]]
+    failed: tuple[str, ...] = ()
 
     @property
     def measures(self) -> list[Measure]:

@@ -30,6 +30,10 @@ def document_of(outcome: Outcome, made: Mapping[str, Any]) -> Document:
         Paragraph(text) for text in (experiment.about, _primary(outcome)) if text
     ]
     first += [results_table(outcome), *map(Paragraph, experiment.notes)]
+    if outcome.failed:
+        first.append(
+            Paragraph(f"The loss of these was no number, and they have no results: {', '.join(outcome.failed)}.")
+        )
     figure = draw(outcome)
     if figure is not None:
         caption = "Means over training seeds; bars are one standard deviation to both sides."

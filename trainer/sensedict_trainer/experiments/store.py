@@ -111,9 +111,22 @@ class Store:
         """Keep a finished cell, whole or not at all."""
         write_json(self._path(key), result.to_json())
 
+    def fail(self, key: str, why: str) -> None:
+        """Keep that a cell's training ended without a number, so that nobody tries again."""
+        write_json(self._path(key, "failed"), {"why": why})
+
+    def failure(self, key: str) -> str | None:
+        """Why a cell has no result and never will; None where it may."""
+        path = self._path(key, "failed")
+        return str(read_json(path)["why"]) if path.is_file() else None
+
     def run_folder(self, key: str) -> Path:
         """Where a cell's training leaves checkpoints, history and student."""
         return self.folder / "runs" / key
+
+    def has_student(self, key: str) -> bool:
+        """Whether a student's weights are there."""
+        return (self.run_folder(key) / STUDENT).is_dir()
 
     def drop_student(self, key: str) -> None:
         """Remove a student's weights; its history stays."""
@@ -139,8 +152,8 @@ class Store:
                 return
             yield True
 
-    def _path(self, key: str) -> Path:
-        return self.folder / "cells" / f"{key}.json"
+    def _path(self, key: str, kind: str = "cells") -> Path:
+        return self.folder / kind / f"{key}.json"
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -1,0 +1,352 @@
+"""Experiments: cells made once by whoever comes first, gone on with after a kill, statistics worked by hand."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import signal
+import subprocess
+import time
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from click.testing import CliRunner
+
+from file_set_factory import write_manifest
+from running_service import SENSEDICT
+from sensedict.errors import ConfigurationError, InvalidInput
+from sensedict.fileset import MANIFEST, Manifest, hash_file
+from sensedict.snapshot import Snapshot
+from sensedict_trainer.distil.recipe import load_recipe
+from sensedict_trainer.experiments import grid, latex, statistics
+from sensedict_trainer.experiments.cells import cells_of, read_tuned
+from sensedict_trainer.experiments.command import experiment as command
+from sensedict_trainer.experiments.controls import one_centroid, shuffled
+from sensedict_trainer.experiments.grid_command import grid as grid_command
+from sensedict_trainer.experiments.material import Dictionaries
+from sensedict_trainer.experiments.measures import measure_of
+from sensedict_trainer.experiments.reading import experiment_names, load_experiment
+from sensedict_trainer.experiments.store import Store
+from tiny_teacher import corpus
+from tiny_training import make_dictionary, make_teacher
+
+RECIPE = "lr=1e-2\nepochs=2\nbatch_size=4\nwindow=24\nminimum=3\nnearest=2\nneighbours=2\n[kl]\ntemperature=1.0\n"
+TINY = """
+title = "Tiny"
+measures = ["kl", "ce", "training_seconds", "state_bytes"]
+primary = ["kl"]
+against = ["kd"]
+
+[[conditions]]
+name = "teacher"
+model = "teacher"
+
+[[conditions]]
+name = "kd"
+label = "KD"
+set = { objective = "kd" }
+
+[[conditions]]
+name = "stored"
+set = { objective = "ce + kl" }
+states = { kind = "logits", count = 3 }
+
+[[conditions]]
+name = "dskd"
+label = "DSKD"
+set = { objective = "dskd" }
+
+[[axes]]
+name = "p"
+conditions = ["dskd"]
+settings = ["nearest"]
+values = [1, 2]
+
+[paper]
+columns = ["ARC"]
+
+[paper.rows]
+kd = ["77.89 ± 0.42"]
+"""
+
+
+class Room:
+    """A tiny teacher with text, a dictionary and an experiment, in files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        teacher = make_teacher(folder / "teacher")
+        self.files = make_dictionary(folder / "sets", teacher)
+        manifest = Manifest.from_json((self.files / MANIFEST).read_text())
+        senses = np.arange(manifest.identity.senses)
+        pq.write_table(pa.table({"sense_id": senses, "count": senses % 4}), self.files / "senses.parquet")
+        entries = {**manifest.files, "senses.parquet": hash_file(self.files / "senses.parquet")}
+        write_manifest(self.files, replace(manifest, files=entries))
+        texts = corpus(40)
+        for name, part in (("train", texts[:24]), ("held", texts[24:])):
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in part))
+        (folder / "recipe.toml").write_text(RECIPE)
+        (folder / "tiny.toml").write_text(TINY)
+
+    def arguments(self, out: str, *more: str, held_out: bool = True) -> list[str]:
+        """Of `sensedict experiment`, on these files."""
+        return [
+            *("--teacher", str(self.folder / "teacher"), "--text", str(self.folder / "train.jsonl")),
+            *(("--held-out", str(self.folder / "held.jsonl")) if held_out else ()),
+            *("--snapshot", str(self.files), "--recipe", str(self.folder / "recipe.toml"), "--threads", "1"),
+            *("--out", str(self.folder / out), *more),
+        ]
+
+    def run(self, out: str, *more: str) -> str:
+        """What the tiny experiment says."""
+        result = CliRunner().invoke(
+            command, [str(self.folder / "tiny.toml"), *self.arguments(out, *more)], catch_exceptions=False
+        )
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def cells(self, out: str) -> dict[str, Any]:
+        """The finished cells by file."""
+        found = sorted((self.folder / out / "cells").glob("*.json"))
+        return {path.name: json.loads(path.read_text()) for path in found}
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
+    torch.set_num_threads(1)
+    return Room(tmp_path_factory.mktemp("room"))
+
+
+def test_a_killed_run_of_two_processes_is_gone_on_with(room: Room) -> None:
+    done = room.folder / "killed" / "cells"
+    started = [
+        *SENSEDICT,
+        "experiment",
+        str(room.folder / "tiny.toml"),
+        *room.arguments("killed", "--seeds", "0,1", "--jobs", "2"),
+    ]
+    process = subprocess.Popen(
+        started, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list(done.glob("*.json"))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    said, _ = process.communicate()
+    before = {path.name: path.stat().st_mtime_ns for path in done.glob("*.json")}
+    after = room.run("killed", "--seeds", "0,1")
+    assert len(before) > 2
+    assert all((done / name).stat().st_mtime_ns == time for name, time in before.items())
+    whole = room.run("whole", "--seeds", "0,1")
+    cells, undisturbed = room.cells("killed"), room.cells("whole")
+    assert len(cells) == 1 + 2 * 4
+    assert {name: cell["text"] for name, cell in cells.items()} == {n: cell["text"] for n, cell in undisturbed.items()}
+    made = [line.partition(":")[0] for line in (said + after).splitlines() if ": CE " in line]
+    assert len(made) == len(set(made)), "a cell that was finished was made again"
+    assert len([line for line in whole.splitlines() if ": CE " in line]) == len(cells)
+    assert not list((room.folder / "killed").glob("runs/*/student")), "students are not kept"
+    assert not list((room.folder / "killed").rglob("*.tmp"))
+
+
+def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
+    output = room.run("whole", "--seeds", "0,1")
+    assert ": CE " not in output, "everything was finished"
+    report = room.folder / "whole" / "tiny"
+    text = (report / "report.md").read_text()
+    cells = room.cells("whole")
+    logits = [cell for cell in cells.values() if "state_bytes" in cell["costs"]]
+    assert [cell["costs"]["state_bytes"] for cell in logits] == [18, 18]
+    kd = [c for c in cells.values() if c["identity"]["made"].get("recipe", {}).get("objective") == "kd"]
+    mean = sum(cell["text"]["kl"] for cell in kd) / 2
+    line = next(line for line in text.splitlines() if line.startswith("| KD "))
+    assert f"{mean:.4f} ±" in line
+    assert "77.89 ± 0.42" in line
+    for named in ("DSKD, p=1 − KD", "At equal wall-clock", "figures/tiny.svg", "content_hash", "command"):
+        assert named in text
+    assert "77.89 $\\pm$ 0.42" in (report / "table.tex").read_text()
+    lines = (report / "cells.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(cells)
+    assert all(len(cell["curve"]) >= 4 for cell in kd)
+    assert kd[0]["curve"][-1][0] == pytest.approx(kd[0]["costs"]["training_seconds"], rel=0.05)
+    dry = room.run("whole", "--seeds", "0,1,2", "--dry-run")
+    assert "13 cells, 4 to do" in dry
+    assert "in one process" in dry
+
+
+def test_a_folder_of_other_results_and_text_that_is_trained_on_are_refused(room: Room) -> None:
+    room.run("other", "--seeds", "0")
+    with pytest.raises(ConfigurationError, match=r"results of another teacher or text .*held-out text"):
+        room.run("other", "--seeds", "0", "--eval-tokens", "60")
+    arguments = room.arguments("trained-on", "--seeds", "0", held_out=False)
+    with pytest.raises(InvalidInput, match="is trained on"):
+        CliRunner().invoke(
+            command,
+            [str(room.folder / "tiny.toml"), *arguments, "--held-out", str(room.folder / "train.jsonl")],
+            catch_exceptions=False,
+        )
+    (room.folder / "foreign").mkdir()
+    (room.folder / "foreign" / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match="holds something else"):
+        Store(room.folder / "foreign", {})
+
+
+def test_a_missing_dictionary_names_the_build(room: Room) -> None:
+    wanted = load_experiment("table4")
+    with (
+        Dictionaries(None, room.files, {}, wanted.build) as dictionaries,
+        pytest.raises(ConfigurationError, match=r"'k=15'.*sensedict build --k 15.*--variant k=15:FOLDER"),
+    ):
+        dictionaries.get("k=15")
+
+
+def test_the_grid_chooses_on_text_set_aside(room: Room) -> None:
+    out = room.arguments("grid", "--seeds", "0", held_out=False)
+    result = CliRunner().invoke(
+        grid_command, [str(room.folder / "tiny.toml"), "--share", "0.2", *out], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    tuned = room.folder / "grid" / "tiny" / "tuned.toml"
+    by_p = {c["identity"]["made"]["recipe"]["nearest"]: c["text"]["kl"] for c in room.cells("grid").values()}
+    assert tomllib.loads(tuned.read_text()) == {"dskd": {"nearest": min(by_p, key=lambda p: by_p[p])}}
+    chosen = cells_of(load_experiment("review"), "demo", [0], tuned=read_tuned(tuned))
+    assert {cell.recipe.nearest for cell in chosen if cell.condition.base == "dskd"} == set(
+        tomllib.loads(tuned.read_text())["dskd"].values()
+    )
+    with pytest.raises(InvalidInput, match="no axes"):
+        next(grid.stages(load_experiment("review")))
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_experiments_of_the_package_can_be_run(name: str) -> None:
+    found = load_experiment(name)
+    assert found.title
+    assert all(measure_of(measure, found.pooled) for measure in (*found.measures, *found.primary))
+    assert set(found.primary) <= set(found.measures)
+    assert set(found.build) >= set(found.variants) - {"base", "one", "shuffled"}
+    if found.kind == "training":
+        cells = cells_of(found, "demo", range(found.seeds))
+        assert len({(cell.condition.name, cell.seed) for cell in cells}) == len(cells) >= len(found.conditions)
+
+
+def test_the_reviews_cells_are_what_their_names_say() -> None:
+    cells = {cell.condition.name: cell for cell in cells_of(load_experiment("review"), "demo", [0])}
+    assert load_experiment("review").seeds >= 8
+    assert cells["positives"].recipe.to_json()["sense"]["negative"] == 0
+    assert cells["mse-all"].recipe.uses_dictionary is False
+    assert cells["mse-sampled"].recipe.uses_dictionary is True
+    assert cells["shuffled"].condition.variant == "shuffled"
+    dskd = cells["dskd"].recipe.to_json()
+    assert cells["one"].recipe.to_json() == dskd
+    crossed = cells_of(load_experiment("weights"), "demo", [0])
+    assert len(crossed) == 1 + 5 * 3
+    table9 = {c.condition.name: c.recipe.to_json() for c in cells_of(load_experiment("table9"), "demo", [0])}
+    assert table9["kd α=2.0"]["kl"]["weight"] == 2
+    assert table9["dskd"]["kl"]["weight"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = 3", "title = 3, which is no str"),
+        ("title = 'x'\nmesures = ['kl']", "'mesures', is 'measures' meant"),
+        ("title = 'x'", "has no conditions"),
+        ("title = 'x'\nagainst = ['kdd']\n[[conditions]]\nname = 'kd'", "compares with 'kdd'"),
+        ("title = 'x'\n[[conditions]]\nname = 'kd'\n[[axes]]\nname = 'p'", "has no points"),
+        ("title = 'x'\n[[conditions]]\nname = 'kd'\nmodel = 'taecher'", "it is one of student, teacher, untrained"),
+        ("title = 'x'\n[[conditions]]\nname = 'kd'\nset = { window = 9 }", "the same for all conditions"),
+        ("title = 'x'\n[[conditions]]\nname = 'kd'\n[[conditions]]\nname = 'kd'", "'kd' twice"),
+        (
+            "title = 'x'\n[[conditions]]\nname = 'a'\n[paper]\ncolumns = ['m']\nrows = { a = [1, 2] }",
+            "there are 1 columns",
+        ),
+    ],
+)
+def test_a_broken_experiment_names_its_fault(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InvalidInput, match=message):
+        load_experiment(str(tmp_path / "mine.toml"))
+    with pytest.raises(InvalidInput, match="is 'table4' meant"):
+        load_experiment("tabel4")
+    (tmp_path / "mine.toml").write_text("title = 'x'\n[[conditions]]\nname = 'kd'\nset = { lrr = 1.0 }")
+    with pytest.raises(InvalidInput, match=r"mine, kd: .*'lrr', is 'lr' meant"):
+        cells_of(load_experiment(str(tmp_path / "mine.toml")), "demo", [0])
+
+
+def test_a_shuffled_dictionary_gives_everybody_anothers_senses(room: Room) -> None:
+    with Snapshot.open(room.files) as dictionary:
+        derived, again, other = shuffled(dictionary), shuffled(dictionary), shuffled(dictionary, seed=1)
+        tokens = np.flatnonzero(dictionary.index.token_count).astype(np.int64)
+        before, after = dictionary.candidate_sets(tokens), derived.candidate_sets(tokens)
+        assert np.array_equal(before.own_count, after.own_count)
+        assert np.array_equal(before.synonyms.first, after.synonyms.first)
+        sizes = dictionary.index.token_count[tokens]
+        moved = 0
+        for token, first, size in zip(tokens, before.own_first, sizes, strict=True):
+            ids = np.arange(first, first + size)
+            # Of the tiny words "w0" and "w1" nobody may know; of sizes that one owner has, nobody can move.
+            if (sizes == size).sum() > 1:
+                assert not np.array_equal(dictionary.get_senses(ids), derived.get_senses(ids)), token
+                moved += 1
+        assert moved > 20
+        assert sorted(map(bytes, dictionary.vectors)) == sorted(map(bytes, derived.vectors))
+        assert np.array_equal(derived.vectors, again.vectors)
+        assert not np.array_equal(derived.vectors, other.vectors)
+        hashes = {source.identity.content_hash for source in (dictionary, derived, other)}
+        assert len(hashes) == 3
+        assert derived.identity == again.identity
+
+
+def test_one_centroid_is_the_mean_of_the_states(room: Room) -> None:
+    with Snapshot.open(room.files) as dictionary:
+        derived = one_centroid(dictionary)
+        tokens = np.flatnonzero(dictionary.index.token_count).astype(np.int64)
+        sets, own = derived.candidate_sets(tokens), dictionary.candidate_sets(tokens)
+        assert (sets.own_count == 1).all()
+        assert derived.identity.k == 1
+        assert len(np.unique(sets.own_first)) == len(tokens)
+        for place in range(len(tokens)):
+            ids = np.arange(own.own_first[place], own.own_first[place] + own.own_count[place])
+            weights = (ids % 4).astype(np.float64)  # as senses.parquet has them
+            weights = weights if weights.sum() else np.ones(len(ids))
+            mean = (dictionary.get_senses(ids).astype(np.float64) * weights[:, None]).sum(0) / weights.sum()
+            assert derived.get_senses(sets.own_first[place : place + 1])[0] == pytest.approx(mean, abs=2e-3)
+        neighbours = own.synonyms.first.tolist()
+        assert len(set(sets.synonyms.first.tolist())) == len(set(neighbours))
+        asked = sets.synonyms.first[:1] if len(neighbours) else sets.own_first[:1]
+        assert derived.get_senses(asked).shape == (1, dictionary.identity.dim)
+
+
+def test_statistics_are_those_of_the_books() -> None:
+    assert all(doctest.testmod(module).failed == 0 for module in (statistics, latex))
+    # Differences −1, −2, −1.5: mean −1.5, deviation 0.5, t = −1.5 / (0.5 / √3) = −5.196 with 2 degrees of freedom.
+    found = statistics.paired([1.0, 2.0, 3.0], [2.0, 4.0, 4.5])
+    assert found is not None
+    assert (found.deviation, found.lower, found.count) == (0.5, 3, 3)
+    assert found.t == pytest.approx(0.0351, abs=1e-4)
+    assert (found.low, found.high) == pytest.approx((-2.7421, -0.2579), abs=1e-4)  # 4.3027 · 0.2887 to both sides
+    # Of eight signs of 1, 2 and −3, whose sum is 0, all have a sum as far from 0.
+    flat = statistics.paired([1.0, 2.0, -3.0], [0.0, 0.0, 0.0])
+    assert flat is not None
+    assert flat.permutation == 1.0
+    assert statistics.paired([1.0], [2.0]) is None
+    equal = statistics.paired([1.0, 1.0], [0.5, 0.5])
+    assert equal is not None
+    assert (equal.t, equal.low, equal.high) == (0.0, 0.5, 0.5)
+    weights = np.array([1.0, 2.0, 5.0])
+    assert statistics.bootstrap(-0.5 * weights, weights) == pytest.approx((-0.5, -0.5, -0.5))
+    difference, low, high = statistics.bootstrap(np.array([0.0, 1.0] * 50), np.ones(100))
+    assert difference == 0.5
+    assert 0.35 < low < 0.45 < 0.55 < high < 0.65  # 1.96 · √(0.25 / 100) = 0.098
+    quick, slow = [(5.0, 4.0), (10.0, 3.0)], [(10.0, 3.5), (20.0, 2.5)]
+    assert statistics.at_equal_time([quick], [slow]) == ([3.0], [3.5])
+    assert load_recipe("demo").window == 256
