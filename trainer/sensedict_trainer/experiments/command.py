@@ -59,6 +59,8 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     if not held_out:
         raise click.UsageError("Missing option '--held-out': text to score on, which is not trained on.")
     check_sources(held_out)
+    if found.tasks and given.data is None:
+        click.echo("without --task-data no task is scored", err=True)
     chosen = read_tuned(tuned)
     unused = sorted(set(chosen) - {condition.base for condition in found.conditions})
     if unused:
@@ -90,15 +92,13 @@ def run_order(order: Order, dry_run: bool) -> None:
     from sensedict_trainer.experiments.order import opened, work
     from sensedict_trainer.experiments.render import results_table, write_outcome
 
-    if not dry_run:
-        work(order, click.echo)
-    with opened(order) as bench:
-        if dry_run:
-            for line in forecast(bench):
-                click.echo(line)
-            return
-        outcome, folder = bench.outcome(), order.out / order.experiment.name
-        write_outcome(outcome, bench.made(), folder)
+    if dry_run:
+        with opened(order) as bench:
+            click.echo("\n".join(forecast(bench)))
+        return
+    outcome, made = work(order, click.echo)
+    folder = order.out / order.experiment.name
+    write_outcome(outcome, made, folder)
     click.echo(
         f"\n{markdown_table(results_table(outcome))}\n\n{folder / 'report.html'}, report.md, table.tex, cells.csv"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sensedict.errors import InvalidInput
 from sensedict_trainer.experiments.measures import Measure, measure_of
-from sensedict_trainer.experiments.order import Order, opened, work
+from sensedict_trainer.experiments.order import Order, work
 from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.render import write_outcome
 from sensedict_trainer.experiments.spec import Condition, Experiment
@@ -44,10 +44,8 @@ def search(order: Order, say: Callable[[str], object]) -> dict[str, dict[str, An
     tuned: dict[str, dict[str, Any]] = {}
     for number, stage in enumerate(stages(experiment), start=1):
         staged = replace(order, experiment=stage, tuned={**order.tuned, **tuned})
-        work(staged, say)
-        with opened(staged) as bench:
-            outcome = bench.outcome()
-            write_outcome(outcome, bench.made(), order.out / experiment.name / f"axis-{number}")
+        outcome, made = work(staged, say)
+        write_outcome(outcome, made, order.out / experiment.name / f"axis-{number}")
         for choice in best(outcome, measure):
             base = choice.condition.base
             tuned[base] = {**tuned.get(base, {}), **choice.condition.point}

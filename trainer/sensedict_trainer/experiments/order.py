@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -177,8 +177,10 @@ def opened(order: Order, device: str | None = None) -> Iterator[Bench]:
         yield Bench(order, material, store, keyed(cells, material))
 
 
-def work(order: Order, say: Any = print) -> None:
-    """Make the cells of an order, with so many processes; returns when all are finished, whoever made them.
+def work(order: Order, say: Callable[[str], object] = print) -> tuple[Outcome, dict[str, Any]]:
+    """Make the cells of an order, with so many processes; gives what was found, and with what, as JSON.
+
+    All cells are finished then, whoever made them.
 
     Raises:
         SenseDictError: of this process; what was finished stays.
@@ -193,16 +195,20 @@ def work(order: Order, say: Any = print) -> None:
             other.start()
         with opened(order) as bench:
             Engine(bench.material, bench.store, order.keep_students, say).run(bench.cells)
-    finally:
-        # Those that are still at work have a cell that this process did not get to wait for: it ends with a checkpoint.
+            found = bench.outcome(), bench.made()
+    except BaseException:
         for other in others:
             if other.pid is not None:
-                if sys.exc_info()[0] is not None:
-                    other.terminate()
+                other.terminate()  # its cell ends with a checkpoint
+        raise
+    finally:
+        for other in others:
+            if other.pid is not None:
                 other.join()
     failed = [other.exitcode for other in others if other.exitcode]
     if failed:
         say(f"{len(failed)} of {order.jobs} processes failed; the others made their cells")
+    return found
 
 
 def set_aside(windows: Sequence[TokenWindow], share: float) -> tuple[list[TokenWindow], list[TokenWindow]]:
