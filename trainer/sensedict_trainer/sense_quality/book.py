@@ -11,7 +11,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sensedict_trainer.sense_quality.owners import Owner, Spellings
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 _MEAN_OF = 20_000  # senses, chosen by seed: the mean of D numbers is known well by then
+_CACHED = 4096  # owners and words whose vectors are kept: 670 MB at D = 4096 and k = 10
 
 
 class SenseBook:
@@ -37,13 +40,13 @@ class SenseBook:
         self.mean: Vectors = source.get_senses(chosen).astype(np.float32).mean(axis=0)
         sets = source.candidate_sets(np.arange(source.identity.vocabulary_size, dtype=np.uint32))
         self._first, self._count = sets.own_first, sets.own_count
-        weight = teacher.model.get_input_embeddings().weight.detach().float().cpu()
-        self._embeddings: Vectors = (weight - weight.mean(dim=0)).numpy()
+        self._embeddings: Tensor = teacher.model.get_input_embeddings().weight.detach()
+        self._embeddings_mean = self._embeddings.mean(dim=0, dtype=torch.float32)
         # the caches are of this object, and go with it
         self.of_word = lru_cache(maxsize=None)(self._spellings.find)
-        self.senses = lru_cache(maxsize=None)(self._senses)
-        self.centroid = lru_cache(maxsize=None)(self._centroid)
-        self.embedding = lru_cache(maxsize=None)(self._embedding)
+        self.senses = lru_cache(maxsize=_CACHED)(self._senses)
+        self.centroid = lru_cache(maxsize=_CACHED)(self._centroid)
+        self.embedding = lru_cache(maxsize=_CACHED)(self._embedding)
 
     def of_token(self, token: int) -> Owner | None:
         """The token, where it has senses."""
@@ -52,8 +55,9 @@ class SenseBook:
 
     def embedding_of(self, tokens: tuple[int, ...]) -> Vectors:
         """(D,) the mean of the tokens' input embeddings."""
-        mean: Vectors = self._embeddings[list(tokens)].mean(axis=0)
-        return mean
+        mean = self._embeddings[list(tokens)].mean(dim=0, dtype=torch.float32) - self._embeddings_mean
+        vector: Vectors = mean.cpu().numpy()
+        return vector
 
     def nearest(self, state: Vectors, owner: Owner) -> int:
         """The id of the owner's sense at the least d² from a state (D,) that has the mean taken off."""
