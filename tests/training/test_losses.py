@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sensedict_trainer.distil.head import HeadLosses, Weighted, head_losses
 from sensedict_trainer.distil.objective import kinds, term_names
+from sensedict_trainer.distil.terms.assignment import Assignment
 from sensedict_trainer.distil.terms.ce import CrossEntropy
 from sensedict_trainer.distil.terms.jsd import JensenShannon
 from sensedict_trainer.distil.terms.kl import ForwardKL
@@ -291,6 +292,26 @@ def test_weighted_positives_follow_the_teacher(case: dict[str, Tensor]) -> None:
     torch.testing.assert_close(flat, SenseLoss(negative=0.0).loss(at).total)
 
 
+def test_assignment_is_the_written_out_divergence(case: dict[str, Tensor]) -> None:
+    states = case["student"].clone().requires_grad_()
+    found = Assignment(sharpness=0.5).loss(positions(case, states)).total
+    expected = torch.zeros((), dtype=torch.float64)
+    for i in range(N):
+        chosen = [case[kind][i][case[f"{kind[:-1]}_mask"][i]] for kind in ("positives", "negatives")]
+        senses = torch.cat(chosen)
+        if len(senses):
+            near, own = ((h[i] - senses).square().mean(-1) for h in (case["teacher"], case["student"]))
+            goal, ours = torch.softmax(-near / 0.5, 0), torch.softmax(-own / 0.5, 0)
+            expected += 0.5 * (goal * (goal / ours).log()).sum()
+    torch.testing.assert_close(found, expected / N)
+    found.backward()
+    assert states.grad is not None
+    assert states.grad.isfinite().all()
+    assert not states.grad[5].any()  # a position without senses
+    at_teacher = Assignment().loss(positions(case, case["teacher"])).total
+    assert float(at_teacher) == pytest.approx(0.0, abs=1e-12)
+
+
 def test_weights_have_schedules() -> None:
     assert [Term(2.0, "constant").weight_at(s) for s in (0.0, 0.5, 1.0)] == [2.0, 2.0, 2.0]
     assert [Term(2.0, "rise").weight_at(s) for s in (0.0, 0.5, 1.0)] == [0.0, 1.0, 2.0]
@@ -298,7 +319,7 @@ def test_weights_have_schedules() -> None:
 
 
 def test_every_file_of_terms_is_a_term() -> None:
-    assert sorted(kinds()) == ["ce", "jsd", "kl", "mse", "rkl", "sense"]
+    assert sorted(kinds()) == ["assignment", "ce", "jsd", "kl", "mse", "rkl", "sense"]
     assert term_names("ce+rkl + sense") == ("ce", "rkl", "sense")
 
 
