@@ -138,16 +138,7 @@ def test_two_processes_answer_as_one(teacher: Path, data: Path, tmp_path: Path) 
     words = [str(teacher), "--task", "arc_easy/letter", "--task", "mmlu/continuation", "--data", str(data)]
     words += ["--shots", "1", "--json", "--sample", "5"]
     one = json.loads(run(*words, "--log", str(tmp_path / "one.jsonl")))
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--no-python",
-        "--",
-    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     program = [sys.executable, "-c", "from sensedict.cli import main; main()", "evaluate"]
     ran = subprocess.run(
         [*launcher, "--no-python", "--", *program, *words, "--log", str(tmp_path / "two.jsonl")],

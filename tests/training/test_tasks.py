@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_trainer.tasks.choice import ChoiceTask
 from sensedict_trainer.tasks.likelihood import Request, log_likelihoods
 from sensedict_trainer.tasks.prompts import Fitter, lead_of
@@ -293,3 +293,14 @@ def test_an_item_has_choices_under_letters() -> None:
     item = Item("why?", tuple("pqrstuvwxy"), 9)
     question = CHOICE_SETS["arc_easy"].question(item, "letter")
     assert question.solved.endswith("J. y\nAnswer: J")
+
+
+def test_no_number_is_no_answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, arc_file: Path) -> None:
+    """The first of several NaN is the largest to numpy."""
+    import copy
+
+    broken = copy.deepcopy(model)
+    torch.nn.init.constant_(broken.get_output_embeddings().weight, math.inf)
+    (task,) = load_tasks([f"arc_easy/letter:{arc_file}"])
+    with pytest.raises(ConfigurationError, match=r"arc_easy/letter: the model gives 0 a likelihood of NaN"):
+        score(broken, tokenizer, task)

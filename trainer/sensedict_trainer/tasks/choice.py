@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import ConfigurationError, InvalidInput
 from sensedict_trainer.tasks.likelihood import log_likelihoods
 from sensedict_trainer.tasks.prompts import Fitted, Fitter, context_size
 from sensedict_trainer.tasks.questions import ChoiceSet, Item, Question
 from sensedict_trainer.tasks.rows import content_hash, load_rows, name_of
 from sensedict_trainer.tasks.task import Answer, Asking, Choices, Reply, Task
 
+_BLOCK = 512  # questions whose tokens are held at once: with examples a question of MMLU takes some thousand
 _IDS = ("id", "qID", "ind", "question_id")
 
 
@@ -56,24 +57,42 @@ class ChoiceTask(Task):
     def ask(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, places: Sequence[int], asking: Asking
     ) -> list[Reply]:
-        """Log-likelihoods of the choices. Raises `InvalidInput` where an answer alone is longer than the context."""
+        """Log-likelihoods of the choices.
+
+        Raises:
+            InvalidInput: an answer alone is longer than the context.
+            ConfigurationError: a log-likelihood is no finite number.
+        """
         fitter = Fitter(tokenizer, context_size(model))
+        groups: dict[str, list[int]] = defaultdict(list)
+        for place in places:
+            groups[self.questions[place].group].append(place)
+        blocks = [own[i : i + _BLOCK] for own in groups.values() for i in range(0, len(own), _BLOCK)]
+        replies = {reply.place: reply for block in blocks for reply in self._ask(model, fitter, block, asking)}
+        return [replies[place] for place in places]
+
+    def _ask(self, model: PreTrainedModel, fitter: Fitter, places: Sequence[int], asking: Asking) -> list[Reply]:
+        """Replies to questions of one group, in any order."""
         fitted = {place: self._fit(fitter, place) for place in places}
         # Only prompts that begin with the same examples share them.
-        batches: dict[tuple[str, int, bool], list[int]] = defaultdict(list)
+        alike: dict[tuple[int, bool], list[int]] = defaultdict(list)
         for place, fit in fitted.items():
-            batches[self.questions[place].group, fit.dropped, fit.cut > 0].append(place)
-        replies: dict[int, Reply] = {}
-        for together in batches.values():
+            alike[fit.dropped, fit.cut > 0].append(place)
+        replies = []
+        for together in alike.values():
             requests = [request for place in together for request in fitted[place].requests]
-            part = len(together) / len(requests)
-            told = partial(_tell, asking.done, part)
+            told = partial(_tell, asking.done, len(together) / len(requests))
             values = log_likelihoods(model, requests, asking.batch_size, asking.share, told)
             ends = np.cumsum([len(fitted[place].requests) for place in together])[:-1]
             for place, scores in zip(together, np.split(values, ends), strict=True):
+                if not np.isfinite(scores).all():
+                    raise ConfigurationError(
+                        f"{self.name}: the model gives {self.ids[place]} a likelihood of NaN or infinity: its weights "
+                        "are damaged, or too large for the dtype; try --dtype float32"
+                    )
                 fit = fitted[place]
-                replies[place] = Reply(place, tuple(scores.tolist()), dropped=fit.dropped, cut=fit.cut)
-        return [replies[place] for place in places]
+                replies.append(Reply(place, tuple(scores.tolist()), dropped=fit.dropped, cut=fit.cut))
+        return replies
 
     def judge(self, reply: Reply) -> Answer:
         """The most likely choice, in `continuation_norm` the most likely for each of its characters."""
