@@ -236,7 +236,11 @@ def test_mmlu_pro_is_cut_to_four() -> None:
         ({"mmlu_pro_test": [pro(1, "Why?") | {"options": "AB"}]}, "mmlu", "`options` must be a list of texts"),
         ({"squad_v2_train_part": [{"id": 1, "context": "c", "question": "q", "answers": {}}]}, "squad_v2", "`answers`"),
         ({"squad_v2_train_part": [{"id": 1, "context": "", "question": "q", "answers": {}}]}, "squad_v2", "`context`"),
-        ({"piqa_train": files()["piqa_validation"]}, "piqa", r"piqa_train: no row.*1 in piqa_validation.*evaluated\?"),
+        (
+            {"piqa_train": files()["piqa_validation"]},
+            "piqa",
+            r"the train split of piqa: no row.*1 in piqa_validation",
+        ),
         ({"squad_v2_train_part": squad_rows("validation", 1)}, "squad_v2", "3 in squad_v2_validation"),
         ({"piqa_train": files()["piqa_train"][4:9]}, "piqa", "5 rows are too few for 5 examples and one to ask"),
     ],
@@ -267,6 +271,8 @@ def test_without_the_evaluated_file_nothing_is_made(data: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no file piqa_validation\.jsonl"):
         make_chats(data, ["piqa"], Settings(1.0, 0))
     assert make_chats(data, ["arc_challenge"], Settings(1.0, 0)).train
+    write(data, {"squad_v2_train": squad_rows("whole", 2)})
+    assert make_chats(data, ["squad_v2"], Settings(1.0, 0)).train[0]["id"].startswith("squad_v2_train:")
     for bad, message in ((["piqa", "piqa"], "named twice"), ([], "no task is named")):
         with pytest.raises(InvalidInput, match=message):
             make_chats(data, bad, Settings())

@@ -24,6 +24,7 @@ TRAIN_FILES: Mapping[str, tuple[str, ...]] = {
     "mmlu": ("mmlu_pro_test", "mmlu_pro_validation"),  # MMLU has no train split of its own (DSKD §5.1)
     "squad_v2": ("squad_v2_train_part",),
 }
+_WHOLE_SQUAD = "squad_v2_train"  # taken in place of the part where it is there
 # Evaluated too, or shown as examples when a model is evaluated.
 _ALSO_EVALUATED = {
     "arc_challenge": ("arc_challenge_validation",),
@@ -98,14 +99,15 @@ def evaluated_keys(folder: Path, tasks: Sequence[str]) -> dict[str, set[str]]:
     for name, entry in ENTRIES.items():
         for stem in _evaluated_files(name):
             needed = name in tasks and stem == entry.scored
-            if needed or any((folder / (stem + suffix)).is_file() for suffix in SUFFIXES):
+            if needed or _is_there(folder, stem):
                 keys[stem] = {_candidate(name, row).key for row in load_rows(find_file(folder, stem))}
     return keys
 
 
 def read_candidates(folder: Path, task: str, seed: int) -> list[Candidate]:
     """All rows of a task's train split. Raises `InvalidInput` for a file that is missing, or a bad row."""
-    rows = [row for stem in TRAIN_FILES[task] for row in load_rows(find_file(folder, stem))]
+    stems = (_WHOLE_SQUAD,) if task == "squad_v2" and _is_there(folder, _WHOLE_SQUAD) else TRAIN_FILES[task]
+    rows = [row for stem in stems for row in load_rows(find_file(folder, stem))]
     if task != "mmlu":
         return [_candidate(task, row) for row in rows]
     return [_cut(row, seed) for row in rows]
@@ -117,8 +119,29 @@ def take_part(
     """A fraction of what may be trained on, by seed; rows of one key are taken together as far as they fit.
 
     Raises:
-        InvalidInput: nothing may be trained on.
+        InvalidInput: nothing may be trained on, or nothing is left beside what is held back.
     """
+    usable, dropped = _usable(task, candidates, evaluated)
+    if not usable:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        raise InvalidInput(
+            f"the train split of {task}: no row of it may be trained on ({why}): is it a split that is evaluated?"
+        )
+    part = _first(usable, settings.fraction, settings.seed, "part")
+    held = {one.key for one in _first(part, settings.hold_back, settings.seed, "tuning")}
+    train = tuple(one for one in part if one.key not in held)
+    if not train:
+        raise InvalidInput(f"{task}: a part of {len(part)} rows is too small to hold some back: take a larger fraction")
+    tuning = tuple(one for one in part if one.key in held)
+    apart = _apart(tuning, train) if tuning else ()
+    dropped["held back, but like a training row"] = len(tuning) - len(apart)
+    return Part(train, apart, dict(+dropped), len(usable))
+
+
+def _usable(
+    task: str, candidates: Sequence[Candidate], evaluated: Mapping[str, set[str]]
+) -> tuple[list[Candidate], Counter[str]]:
+    """What may be trained on, and how many rows may not, by why."""
     own = _evaluated_files(task)
     files = sorted(evaluated, key=lambda stem: own.index(stem) if stem in own else len(own))
     dropped: Counter[str] = Counter()
@@ -135,26 +158,11 @@ def take_part(
         else:
             seen.add(one.identity)
             usable.append(one)
-    if not usable:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        names = " and ".join(TRAIN_FILES[task])
-        raise InvalidInput(f"{names}: no row of it may be trained on ({why}): is it a split that is evaluated?")
-    part = _first(usable, settings.fraction, settings.seed, "part")
-    held = {one.key for one in _first(part, settings.hold_back, settings.seed, "tuning")}
-    train = tuple(one for one in part if one.key not in held)
-    tuning = tuple(one for one in part if one.key in held)
-    if not train:
-        raise InvalidInput(f"{task}: a part of {len(part)} rows is too small to hold some back: take a larger fraction")
-    if tuning:
-        apart = _apart(tuning, train)
-        dropped["held back, but like a training row"] = len(tuning) - len(apart)
-        tuning = apart
-    return Part(
-        train=train,
-        tuning=tuning,
-        dropped=dict(+dropped),
-        usable=len(usable),
-    )
+    return usable, dropped
+
+
+def _is_there(folder: Path, stem: str) -> bool:
+    return any((folder / (stem + suffix)).is_file() for suffix in SUFFIXES)
 
 
 def _evaluated_files(task: str) -> tuple[str, ...]:
