@@ -58,6 +58,7 @@ def _scaled(measure: Measure, value: float) -> float:
 def _along(panel: Axes, outcome: Outcome, axis: str, measure: Measure) -> None:
     conditions = [condition for condition in outcome.experiment.conditions if condition.axis == axis]
     places = list(dict.fromkeys(condition.place for condition in conditions))
+    rising = all(place.startswith(f"{axis}=") for place in places)  # numbers of one axis; others are no line
     for number, base in enumerate(dict.fromkeys(condition.base for condition in conditions)):
         points = [_point(outcome, c, measure, places.index(c.place)) for c in conditions if c.base == base]
         known = [point for point in points if point is not None]
@@ -72,23 +73,21 @@ def _along(panel: Axes, outcome: Outcome, axis: str, measure: Measure) -> None:
                 marker=_MARKS[number % len(_MARKS)],
                 capsize=2,
                 linewidth=1.4,
+                linestyle="-" if rising else "none",
                 markersize=4,
             )
-    for number, condition in enumerate(_levels(outcome, measure)):
+    levels = [c for c in outcome.experiment.conditions if not c.axis and c.model == "student"]
+    for number, condition in enumerate(levels):
         spread = outcome.spread(condition, measure)
         if spread is not None:
             panel.axhline(
                 _scaled(measure, spread.mean), color=_COLOURS[-1 - number % 2], linestyle="--", label=condition.label
             )
-    panel.set_xticks(range(len(places)), places, rotation=30 if sum(map(len, places)) > 60 else 0)
+    names = [place.removeprefix(f"{axis}=") for place in places]
+    panel.set_xticks(range(len(names)), names, rotation=30 if sum(map(len, names)) > 60 else 0)
     panel.set(title=measure.label, xlabel=axis)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(frameon=False, fontsize=8)
-
-
-def _levels(outcome: Outcome, measure: Measure) -> list[Condition]:
-    """Conditions that lie on no axis, drawn as lines; the untrained student, far off, would flatten the others."""
-    return [c for c in outcome.experiment.conditions if not c.axis and c.model != "untrained" and measure.name != "kl"]
 
 
 def _point(outcome: Outcome, condition: Condition, measure: Measure, x: int) -> tuple[float, float, float] | None:
