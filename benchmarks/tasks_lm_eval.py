@@ -119,17 +119,18 @@ def main() -> None:
     harness = importlib.import_module("lm_eval.models.huggingface").HFLM(
         pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=16, device="cpu"
     )
-    found = []
+    found: list[Compared] = []
     for cell in CELLS:
         if cell.task.startswith(given.only):
             with tempfile.TemporaryDirectory() as folder:
-                found += compare(cell, loaded, harness, given.data, given.limit, Path(folder))
-            for row in found[-(1 + cell.task.endswith("continuation")) :]:
+                rows = compare(cell, loaded, harness, given.data, given.limit, Path(folder))
+            for row in rows:
                 print(
                     f"{row.task:34} {row.shots} shots, {row.questions} questions: {row.prompts} prompts differ, "
                     f"log-likelihoods by up to {row.largest:.1e}, {row.answers} answers",
                     flush=True,
                 )
+            found += rows
     sys.exit(any(row.prompts or row.answers or row.largest > TOLERANCE for row in found))
 
 
