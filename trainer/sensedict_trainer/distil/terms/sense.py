@@ -16,6 +16,7 @@ from sensedict_trainer.distil.terms.term import (
     Rule,
     StateLoss,
     StateTerm,
+    Units,
     mean_per_row,
     squared_distances,
 )
@@ -73,34 +74,47 @@ class SenseLoss(StateTerm):
         """The loss, its two parts, and how many hinges push."""
         assert at.positives is not None and at.negatives is not None  # noqa: PT018 # needs_senses
         unit = at.units.spread if self.distance == "spread" else 1.0
-        near = squared_distances(at.student, at.positives.senses) / unit  # (s, p)
-        far = squared_distances(at.student, at.negatives.senses) / unit
-        margin = self._margin(at, unit)
-        pulls = self._mean_of_positives(near, at.positives, unit)
-        pushes = mean_per_row(F.relu(margin - far), at.negatives.mask)
+        pulls = self._mean_of_positives(at.student, at.positives, unit)
+        some = at.negatives.mask.any(dim=1).nonzero().squeeze(1)  # most positions have no antonyms
+        negatives = at.negatives.at(some)
+        far = squared_distances(at.student[some], negatives.senses) / unit  # (r, p)
+        margin = self._margin(negatives, at.units, unit)
+        pushes = mean_per_row(F.relu(margin - far), negatives.mask)
         positive, negative = (values.sum() / max(at.denominator, 1) for values in (pulls, pushes))
-        active = int(((far < margin) & at.negatives.mask).sum())
+        active = int(((far < margin) & negatives.mask).sum())
         return StateLoss(
             total=self.positive * positive + self.negative * negative,
             parts={"positive": float(positive.detach()), "negative": float(negative.detach())},
-            shares={"hinge_active": (active, int(at.negatives.mask.sum()))},
+            shares={"hinge_active": (active, int(negatives.mask.sum()))},
         )
 
-    def _margin(self, at: Positions, unit: float) -> Tensor:
-        """(s, p) or a number: m of each negative."""
-        assert at.negatives is not None
+    def _margin(self, negatives: Chosen, units: Units, unit: float) -> Tensor:
+        """(r, p) or a number: m of each negative."""
         if self.margin_of == "teacher":
-            return self.margin * at.negatives.distances.masked_fill(~at.negatives.mask, 0.0) / unit
-        m = at.units.quantile(self.margin) / unit if self.margin_of == "quantile" else self.margin
-        return at.student.new_tensor(m)
+            return self.margin * negatives.distances.masked_fill(~negatives.mask, 0.0) / unit
+        m = units.quantile(self.margin) / unit if self.margin_of == "quantile" else self.margin
+        return negatives.distances.new_tensor(m)
 
-    def _mean_of_positives(self, near: Tensor, positives: Chosen, unit: float) -> Tensor:
-        """(s,) of distances (s, p)."""
+    def _mean_of_positives(self, student: Tensor, positives: Chosen, unit: float) -> Tensor:
+        """(s,) means of d²(h_s, c) with weights that add up to 1; 0 for a row without positives.
+
+        A mean of squared distances is the squared distance to the mean and the spread about it, which is the teacher's
+        alone: what is differentiated is (s, D), not (s, p, D).
+        """
+        with torch.no_grad():
+            weights = self._weights(positives, unit).to(student.dtype)  # (s, p)
+            senses = positives.senses.to(student.dtype)
+            mean = (weights.unsqueeze(1) @ senses).squeeze(1)  # (s, D)
+            spread = (weights * squared_distances(mean, senses)).sum(dim=1)
+        distances = ((student - mean).square().mean(dim=-1) + spread) / unit
+        return torch.where(positives.mask.any(dim=1), distances, torch.zeros_like(distances))
+
+    def _weights(self, positives: Chosen, unit: float) -> Tensor:
+        """(s, p) shares of P*; 0 where masked."""
         if self.positives == "uniform":
-            return mean_per_row(near, positives.mask)
+            return positives.mask / positives.mask.sum(dim=1, keepdim=True).clamp(min=1)
         scores = (-positives.distances / unit / self.sharpness).masked_fill(~positives.mask, -torch.inf)
-        weights = torch.softmax(scores, dim=1).nan_to_num(0.0)  # a row without positives is all −∞
-        return (weights.to(near.dtype) * torch.where(positives.mask, near, torch.zeros_like(near))).sum(dim=1)
+        return torch.softmax(scores, dim=1).nan_to_num(0.0)  # a row without positives is all −∞
 
 
 TERM = SenseLoss

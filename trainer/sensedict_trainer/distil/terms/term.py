@@ -108,6 +108,10 @@ class Chosen:
     mask: Tensor
     distances: Tensor
 
+    def at(self, rows: Tensor) -> Chosen:
+        """Those of some of the positions, (r,) int64."""
+        return Chosen(self.senses[rows], self.mask[rows], self.distances[rows])
+
 
 @dataclass(frozen=True)
 class Positions:
