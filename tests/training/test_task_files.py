@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,9 @@ def test_names(tmp_path: Path) -> None:
     wrong.write_text(json.dumps(ARC) + "\n")
     with pytest.raises(InvalidInput, match="is a file of arc_challenge by its name, and the task is arc_easy"):
         load_tasks([f"arc_easy:{wrong}"])
+    for name, task in (("piqa_train.jsonl.gz", "piqa"), ("mmlu_dev.jsonl", "mmlu/letter")):
+        with pytest.raises(InvalidInput, match=r"by its name what students are trained on .* needs another name"):
+            load_tasks([f"{task}:{tmp_path / name}"])
     assert set(ENTRIES) >= {"arc_easy", "arc_challenge", "commonsense_qa", "piqa", "mmlu", "hellaswag", "winogrande"}
 
 
@@ -129,4 +133,20 @@ def test_rows_of_datasets(tmp_path: Path) -> None:
     assert task.ids == ("hub:train:1", "hub:train:2")
     assert len(task.file_hash) == 64
     with pytest.raises(InvalidInput, match=r"datasets:.*absent"):
-        load_tasks([f"piqa/letter:datasets:{tmp_path / 'absent'}"])
+        load_tasks([f"piqa/letter:datasets:{tmp_path / 'absent'}#test"])
+    with pytest.raises(InvalidInput, match=r"hub: name the split that is scored, as .*hub#validation"):
+        load_tasks([f"piqa/letter:datasets:{tmp_path / 'hub'}"])
+
+
+@pytest.mark.skipif(
+    "SENSEDICT_TEST_DATA" not in os.environ, reason="SENSEDICT_TEST_DATA names no folder of further data"
+)
+def test_the_authors_files() -> None:
+    folder = Path(os.environ["SENSEDICT_TEST_DATA"]) / "tasks"
+    totals = {"arc_challenge": 1172, "arc_easy": 2376, "commonsense_qa": 1221, "piqa": 1838, "mmlu": 14042}
+    for task in load_tasks([f"{name}/letter" for name in totals], folder, shots=5):
+        groups = len(set(task.groups))
+        assert (groups, len(task.example_ids)) == ((57, 285) if task.name == "mmlu/letter" else (1, 5))
+        assert len(task.ids) == task.total == totals[task.name.partition("/")[0]]
+    (swag,) = load_tasks(["hellaswag/continuation"], folder, limit=100)
+    assert (len(swag.ids), swag.total, swag.chance) == (100, 10042, 0.25)

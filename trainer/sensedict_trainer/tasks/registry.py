@@ -18,7 +18,7 @@ from sensedict_trainer.tasks.rows import find_file, name_of
 from sensedict_trainer.tasks.squad import FIELDS as SQUAD_FIELDS
 from sensedict_trainer.tasks.squad import load_squad
 from sensedict_trainer.tasks.task import Asking, Choices, Reply, Task, TaskScore
-from sensedict_trainer.text_streams import PREFIX
+from sensedict_trainer.text_streams import PREFIX, parse_stream
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,10 @@ def load_tasks(
     Raises:
         InvalidInput: no such task, form, folder or file; a bad file; too few examples; a task named twice.
     """
-    tasks = [
-        ENTRIES[name].load(_choices(name, form, source, data, shots, seed, limit))
-        for name, form, source in _parsed(names)
+    chosen = [
+        (ENTRIES[name], _choices(name, form, source, data, shots, seed, limit)) for name, form, source in _parsed(names)
     ]
-    twice = [task.name for place, task in enumerate(tasks) if task.name in [other.name for other in tasks[:place]]]
-    if twice:
-        raise InvalidInput(f"the task {twice[0]} is named twice: a score is known by its task's name")
-    return tasks
+    return [entry.load(choices) for entry, choices in chosen]
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -148,7 +144,7 @@ def ask(
 
 def _parsed(names: Iterable[str]) -> list[tuple[str, str, str]]:
     """Data set, form and source (empty: the usual file) of each name."""
-    found = []
+    found: list[tuple[str, str, str]] = []
     for given in names:
         task, colon, source = given.partition(":")
         name, slash, form = task.partition("/")
@@ -161,7 +157,10 @@ def _parsed(names: Iterable[str]) -> list[tuple[str, str, str]]:
             raise InvalidInput(
                 f"{name} has no form {form!r}{_near(form, entry.forms)}: it has {', '.join(entry.forms)}"
             )
-        found += [(name, each, source) for each in ((form,) if slash else entry.usual)]
+        for each in (form,) if slash else entry.usual:
+            if (name, each) in [known[:2] for known in found]:
+                raise InvalidInput(f"the task {name}/{each} is named twice: a score is known by its task's name")
+            found.append((name, each, source))
     return found
 
 
@@ -178,11 +177,20 @@ def _choices(name: str, form: str, source: str, data: Path | None, shots: int, s
 
 
 def _check_file(name: str, source: str) -> None:
-    """Refuse a file that its name says to be another data set's: fields are the same in some."""
-    called = "" if source.startswith(PREFIX) else name_of(source)
+    """Refuse a source that its name says to be another data set's, or another split: fields are the same in some."""
+    if source.startswith(PREFIX):
+        if parse_stream(source).split is None:
+            raise InvalidInput(f"{source}: name the split that is scored, as {source}#validation")
+        return
+    called, entry = name_of(source), ENTRIES[name]
     for other in ENTRIES:
         if other != name and re.match(rf"{other}_(train|dev|validation|test)\b", called):
             raise InvalidInput(f"{source} is a file of {other} by its name, and the task is {name}")
+    if entry.examples != entry.scored and called.partition(".")[0] in (entry.examples, f"{name}_train"):
+        raise InvalidInput(
+            f"{source} is by its name what students are trained on and examples are taken from, not what {name} is "
+            f"scored on, {entry.scored}.jsonl: a part of it to tune on needs another name"
+        )
 
 
 def _near(word: str, known: Iterable[str]) -> str:
