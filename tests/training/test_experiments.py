@@ -200,6 +200,20 @@ def test_a_folder_of_other_results_and_text_that_is_trained_on_are_refused(room:
         Store(room.folder / "foreign", {})
 
 
+def test_a_loss_that_is_no_number_ends_its_cell_alone(room: Room) -> None:
+    text = "title = 'x'\nseeds = 1\n"
+    for name, weight in (("broken", 1e39), ("kd", 1.0)):
+        text += f"[[conditions]]\nname = '{name}'\nset = {{ objective = 'kd', 'kl.weight' = {weight} }}\n"
+    (room.folder / "broken.toml").write_text(text)
+    arguments = [str(room.folder / "broken.toml"), *room.arguments("broken")]
+    first, second = (CliRunner().invoke(command, arguments, catch_exceptions=False) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0, first.output
+    assert "broken, seed 0: " in first.output
+    assert "kd, seed 0: CE" in first.output
+    assert "seed 0: " not in second.output, "neither is tried again"
+    assert "and they have no results: broken, seed 0." in (room.folder / "broken" / "broken" / "report.md").read_text()
+
+
 def test_a_missing_dictionary_names_the_build(room: Room) -> None:
     wanted = load_experiment("table4")
     with (

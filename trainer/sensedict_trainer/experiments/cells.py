@@ -112,9 +112,19 @@ def identity_of(cell: Cell, material: Material) -> dict[str, Any]:
 
 
 def layers_of(cell: Cell, material: Material) -> tuple[int, ...]:
-    """The teacher's layers that a cell's student keeps."""
+    """The teacher's layers that a cell's student keeps.
+
+    Raises:
+        InvalidInput: fewer than are to be trained.
+    """
     recipe, teacher = cell.recipe, material.teacher
-    return choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, material.training)
+    layers = recipe.student_layers(teacher.layers)
+    if layers < recipe.trainable:
+        raise InvalidInput(
+            f"{cell.condition.name}: {recipe.trainable} layers are to be trained, and at layers = {recipe.layers:g} a "
+            f"student of this teacher has {layers} of {teacher.layers}"
+        )
+    return choose_layers(recipe.choice, layers, teacher, material.training)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

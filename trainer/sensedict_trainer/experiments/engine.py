@@ -208,7 +208,7 @@ class Engine:
             return None, None if cell.recipe.reads_teacher else 0
         source = material.source(cell.condition.variant) if stored.kind == "senses" else None
         of = "" if source is None else source.identity.content_hash
-        folder = self.store.folder / "states" / key_of({"kind": stored.kind, "count": stored.count, "of": of})
+        folder = self.store.folder / "teacher-states" / key_of({"kind": stored.kind, "count": stored.count, "of": of})
         with self.store.claim(f"states-{folder.name}", wait=True):
             build_teacher_states(folder, material.teacher, material.training, stored.kind, stored.count, source)
         return folder, int((manifest_key(folder) or {})["width"])
