@@ -33,7 +33,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from sensedict_server.build.clusters import Part, cut, senses_of
-from sensedict_trainer.processes import Processes, one_thread
+from sensedict_trainer.processes import Processes, one_thread, shared
 
 COMMAND = "make bench-build"
 SENSES, WORKERS, ROUNDS = 10, 2, 3
@@ -98,7 +98,8 @@ def harvested(folder: Path) -> list[Vectors]:
 def laid(tokens: Sequence[Vectors]) -> list[tuple[Vectors, Part]]:
     """The vectors one after another, cut into parts, as a build has read them."""
     bounds = np.cumsum([0, *(len(x) for x in tokens)])
-    vectors = np.concatenate(tokens)
+    vectors = shared(int(bounds[-1]), tokens[0].shape[1])
+    np.concatenate(tokens, out=vectors)
     parts = cut(bounds, np.full(len(tokens), SENSES), range(len(tokens)), 1)
     return [(vectors[bounds[first] : bounds[first + len(part.numbers)]], part) for first, part in parts]
 

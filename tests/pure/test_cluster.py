@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from sensedict_trainer.cluster import _NARROW_SKETCH, Clusters, _signs, cluster, cluster_each
+from sensedict_trainer.cluster import _NARROW_SKETCH, Clusters, cluster, cluster_each
 from sensedict_trainer.lloyd import Gram, Rows, settled
+from sensedict_trainer.wide import _signs
 
 
 def test_by_hand() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import process_work
 from sensedict_server.build.clusters import cut, senses_of
-from sensedict_trainer.processes import Processes, one_thread
+from sensedict_trainer.processes import Processes, one_thread, shared
 
 # Prints the numbers of its two processes and where their files are, and waits for them with more work to come.
 PARENT = """
@@ -48,7 +48,12 @@ def test_senses_are_the_same_to_the_bit_in_any_number_of_processes() -> None:
     bounds = np.cumsum([0, *sizes])
     numbers = np.array([10, 10, 3, 3, 10, 10, 3, 10, 10, 10, 10, 10])
     parts = cut(bounds, numbers, range(len(sizes)), 2)
-    tasks = [(vectors[bounds[first] : bounds[first + len(part.numbers)]], part) for first, part in parts]
+    handed = shared(*vectors.shape)
+    handed[:] = vectors
+    tasks, same = (
+        [(x[bounds[first] : bounds[first + len(part.numbers)]], part) for first, part in parts]
+        for x in (vectors, handed)
+    )
     assert len(tasks) == 2
     assert [first for first, _ in parts] + [len(sizes)] == np.cumsum([0, *(len(p.numbers) for _, p in parts)]).tolist()
     with one_thread():
@@ -56,11 +61,26 @@ def test_senses_are_the_same_to_the_bit_in_any_number_of_processes() -> None:
     said: list[str] = []
     for count in (1, 2, 3):
         with Processes(count, senses_of.__module__, said.append) as pool:
-            found = list(pool.each(senses_of, tasks)) + list(pool.each(senses_of, tasks))
+            found = list(pool.each(senses_of, tasks)) + list(pool.each(senses_of, same))
         for one, other in zip(alone * 2, found, strict=True):
             for name, values in vars(one).items():
                 assert values.tobytes() == getattr(other, name).tobytes(), name
     assert said == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copied there")
+def test_shared_vectors_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    x = shared(4, 3)
+    x[:] = np.arange(12).reshape(4, 3)
+    with Processes(2, process_work.__name__, pytest.fail) as pool:
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", None)
+        whole = [(x, False), (x[1:], False), (x[3:], False), (x[2:2], False)]
+        assert list(pool.each(process_work.killed, whole)) == [66, 63, 30, 0]
+    assert shared(0, 3).shape == (0, 3)
+    del x, whole
+    assert len(list(descriptors.iterdir())) == before
 
 
 def test_what_processes_fail_to_give_is_made_here() -> None:

@@ -9,18 +9,19 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from sensedict_trainer.lloyd import Gram, Rows, each, means, one_hot, plus_plus, refined, settled
+from sensedict_trainer.lloyd import Gram, Rows, each, means, one_hot, plus_plus, settled
+from sensedict_trainer.wide import Room, Wide
 
 _LONGEST = 100  # iterations; scikit-learn's default is 300 and it rarely takes more than 30
 _FEW = 4  # iterations on all coordinates after those on a sketch have settled
 _SETTLED = 0.005  # of the vectors: when fewer move, a sketch has no more to say
+_UNSURE = 1.3  # times the squared distance to the nearest mean, by a sketch
 _WIDE, _SKETCH, _NARROW_SKETCH = 2048, 256, 128  # coordinates
-_GRAM, _WIDE_GRAM, _GPU_GRAM = 256, 128, 2048  # vectors at most, for which a Gram matrix is cheaper than coordinates
+_GRAM, _WIDE_GRAM, _GPU_GRAM = 256, 64, 2048  # vectors at most, for which a Gram matrix is cheaper than coordinates
 _TOGETHER, _GPU_TOGETHER = 1 << 20, 1 << 28  # numbers of a batch
 _BLOCK = 1 << 18  # numbers that stay in the cache
 _CLOSE = 1 / 16  # of a vector's squared length: nearer to its centroid, a distance is computed from differences
@@ -61,25 +62,11 @@ def cluster(vectors: Tensor, k: int, seed: int) -> Clusters:
 
 def cluster_each(tokens: Sequence[Tensor], k: int, seeds: Sequence[int]) -> list[Clusters]:
     """As `cluster`, for the vectors of each token, quickest with one of torch's threads: the products are short."""
-    room = _Room()
+    room = Room()
     found: dict[int, Clusters] = {}
     for batch in _batches(tokens, k):
         found |= zip(batch, _cluster([tokens[i] for i in batch], k, [seeds[i] for i in batch], room), strict=True)
     return [found[i] for i in range(len(tokens))]
-
-
-class _Room:
-    """Memory that is used again and again: to have the system clear fresh pages takes as long as to fill them."""
-
-    def __init__(self) -> None:
-        self._flat = torch.empty(0)
-
-    def take(self, *shape: int, device: torch.device) -> Tensor:
-        """Numbers of that shape, not cleared, until the next call."""
-        size = math.prod(shape)
-        if self._flat.numel() < size or self._flat.device != device:
-            self._flat = torch.empty(size, device=device)
-        return self._flat[:size].view(shape)
 
 
 def _batches(tokens: Sequence[Tensor], k: int) -> list[list[int]]:
@@ -91,8 +78,7 @@ def _batches(tokens: Sequence[Tensor], k: int) -> list[list[int]]:
     for size in sorted(sizes, reverse=True):
         x = tokens[sizes[size][0]]
         together = _GPU_TOGETHER if x.is_cuda else _TOGETHER
-        most = together // max(1, size * max(size, x.shape[1])) if size <= _most_by_gram(x) else 1
-        most = max(1, most)
+        most = max(1, together // max(1, size * (max(size, x.shape[1]) if size <= _most_by_gram(x) else _SKETCH)))
         found += [sizes[size][at : at + most] for at in range(0, len(sizes[size]), most)]
     return found
 
@@ -108,20 +94,21 @@ def _padded(x: Tensor, k: int) -> int:
     n = len(x)
     if n <= k:
         return 0
-    step = max(16, (1 << n.bit_length()) // 16)
-    return -(-n // step) * step if n <= _most_by_gram(x) else n
+    most = _most_by_gram(x)
+    step = max(16, (1 << n.bit_length()) // (16 if n <= most else 8))
+    return min(most, -(-n // step) * step) if n <= most else -(-n // step) * step
 
 
-def _cluster(tokens: list[Tensor], k: int, seeds: Sequence[int], room: _Room) -> list[Clusters]:
+def _cluster(tokens: list[Tensor], k: int, seeds: Sequence[int], room: Room) -> list[Clusters]:
     """Of one batch."""
     if len(tokens[0]) <= k:
         return [_kept(x) for x in tokens]
     by_gram = len(tokens[0]) <= _most_by_gram(tokens[0])
-    found = _by_gram(tokens, k, seeds, room) if by_gram else [_by_coordinates(tokens[0], k, seeds[0], room)]
+    found = _by_gram(tokens, k, seeds, room) if by_gram else _by_coordinates(tokens, k, seeds, room)
     return [one if len(one.counts) == k else _mended(x, one, k) for x, one in zip(tokens, found, strict=True)]
 
 
-def _by_gram(tokens: list[Tensor], k: int, seeds: Sequence[int], room: _Room) -> list[Clusters]:
+def _by_gram(tokens: list[Tensor], k: int, seeds: Sequence[int], room: Room) -> list[Clusters]:
     """By inner products alone: as exact, and cheaper than coordinates for few wide vectors."""
     n, width, device = _padded(tokens[0], k), tokens[0].shape[1], tokens[0].device
     x = room.take(len(tokens), n, width, device=device)
@@ -140,56 +127,52 @@ def _by_gram(tokens: list[Tensor], k: int, seeds: Sequence[int], room: _Room) ->
     return _in_order(centroids, labels, distances, [len(token) for token in tokens])
 
 
-def _by_coordinates(token: Tensor, k: int, seed: int, room: _Room) -> Clusters:
-    """By Lloyd's iterations on a sketch, then on all coordinates; on all from the start where they are few.
-
-    A count-sketch: coordinates a width apart are added with signs that keep distances on average. Signs change no
-    distance of the vectors themselves, and are the same for all.
-
-    Source: Charikar, Chen, Farach-Colton 2002.
-    """
-    n, width = token.shape
-    sketched = _SKETCH if width >= _WIDE else _NARROW_SKETCH
-    signs = _signs(width, token.device)
-    offset = token[:: max(1, n // 64)].float().mean(dim=0)  # near the mean is enough to keep digits
-    x = room.take(1, n, width, device=token.device)
-    squares = torch.empty(1, n, device=token.device)
-    sketch = torch.empty(1, n, sketched, device=token.device) if width >= 2 * sketched else None
-    block = max(1, _BLOCK // width)
-    for at in range(0, n, block):
-        here = x[0, at : at + block]
-        here.copy_(token[at : at + block]).sub_(offset).mul_(signs)
-        torch.linalg.vector_norm(here, dim=1, out=squares[0, at : at + block])
-        if sketch is not None:
-            _sketch(here, out=sketch[0, at : at + block])
-    squares.square_()
-    rows, pads = Rows(x, squares), torch.zeros(1, n, dtype=torch.bool, device=token.device)
-    if sketch is None:
-        labels, nearest, members = settled(rows, plus_plus(rows, k, [seed], pads), k, _LONGEST, pads)
-        centroids = means(x, members, members.sum(dim=1))
+def _by_coordinates(tokens: list[Tensor], k: int, seeds: Sequence[int], room: Room) -> list[Clusters]:
+    """By Lloyd's iterations on sketches, then on all coordinates; on all from the start where they are few."""
+    n, width, device = _padded(tokens[0], k), tokens[0].shape[1], tokens[0].device
+    narrow = width < 2 * _sketch(width)
+    sketches = torch.zeros(len(tokens), n, width if narrow else _sketch(width), device=device)
+    wides = [Wide(token, room) for token in tokens]
+    for wide, token, sketch in zip(wides, tokens, sketches, strict=True):
+        if narrow:
+            sketch[: len(token)].copy_(token).sub_(wide.offset)
+        else:
+            wide.sketch(out=sketch[: len(token)])
+    sizes = torch.tensor([len(token) for token in tokens], device=device).unsqueeze(1)
+    pads = torch.arange(n, device=device) >= sizes
+    rough = Rows(sketches, torch.linalg.vector_norm(sketches, dim=2).square_())
+    few = torch.zeros_like(sizes) if narrow else (_SETTLED * sizes).long()
+    labels, nearest, members = settled(rough, plus_plus(rough, k, seeds, pads), k, _LONGEST, pads, few)
+    if narrow:
+        centroids = means(sketches, members, members.sum(dim=1))
+        distances = _distances(sketches, centroids, labels, nearest, rough.squares)
+        centroids += torch.stack([wide.offset for wide in wides]).unsqueeze(1)
     else:
-        rough = Rows(sketch, torch.linalg.vector_norm(sketch, dim=2).square_())
-        labels, *_ = settled(rough, plus_plus(rough, k, [seed], pads), k, _LONGEST, pads, int(_SETTLED * n))
-        labels, nearest, centroids = (one.unsqueeze(0) for one in refined(x[0], squares[0], labels[0], k, _FEW))
-    distances = _distances(x, centroids, labels, nearest, squares)
-    (found,) = _in_order(centroids * signs + offset, labels, distances, [n])
-    alone = torch.nonzero(found.counts[found.labels] == 1).flatten()
-    found.centroids[found.labels[alone]] = token[alone].float()  # to the last bit, which the offset took away
+        unsure = _unsure(rough, labels, k)
+        centroids = torch.empty(len(tokens), k, width, device=device)
+        distances = torch.zeros(len(tokens), n, device=device)
+        for b, wide in enumerate(wides):
+            own = slice(len(tokens[b]))
+            labels[b, own], centroids[b], distances[b, own] = wide.refined(labels[b, own], unsure[b, own], k, _FEW)
+        distances.div_(width)
+    found = _in_order(centroids, labels, distances, [len(token) for token in tokens])
+    for token, one in zip(tokens, found, strict=True):
+        alone = torch.nonzero(one.counts[one.labels] == 1).flatten()
+        one.centroids[one.labels[alone]] = token[alone].float()  # to the last bit, which the offset took away
     return found
 
 
-@lru_cache
-def _signs(width: int, device: torch.device) -> Tensor:
-    draws = torch.randint(2, (width,), generator=torch.Generator().manual_seed(0))
-    return (2 * draws - 1).to(device, torch.float32)
+def _unsure(x: Rows, labels: Tensor, k: int) -> Tensor:
+    """(B, n) bool, which sketches are about as near to another mean as to the nearest."""
+    members = one_hot(labels, k)
+    far = x.scores(members, members.sum(dim=1)).add_(x.squares.unsqueeze(2))
+    nearest, found = far.min(dim=2)
+    return far.scatter_(2, found.unsqueeze(2), math.inf).amin(dim=2) < _UNSURE * nearest
 
 
-def _sketch(x: Tensor, out: Tensor) -> None:
-    """Add coordinates a width apart."""
-    width = out.shape[1]
-    whole = x.shape[1] // width * width
-    torch.sum(x[:, :whole].view(len(x), -1, width), dim=1, out=out)
-    out[:, : x.shape[1] - whole].add_(x[:, whole:])
+def _sketch(width: int) -> int:
+    """Coordinates of a sketch."""
+    return _SKETCH if width >= _WIDE else _NARROW_SKETCH
 
 
 def _distances(x: Tensor, centroids: Tensor, labels: Tensor, nearest: Tensor, squares: Tensor) -> Tensor:

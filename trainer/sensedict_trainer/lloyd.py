@@ -108,23 +108,27 @@ def plus_plus(x: Rows | Gram, k: int, seeds: Sequence[int], pads: Tensor) -> Ten
 
 
 def settled(
-    x: Rows | Gram, labels: Tensor, k: int, most: int, pads: Tensor, few: int = 0
+    x: Rows | Gram, labels: Tensor, k: int, most: int, pads: Tensor, few: Tensor | int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Lloyd's iterations from (B, n) labels, until no more than `few` vectors move, or `most` of them.
+    """Lloyd's iterations from (B, n) labels, of each set until no more than `few` vectors move, or `most` of them.
 
     An emptied cluster takes the vector farthest from its mean, as long as there is one that is not at its mean.
+
+    Args:
+        few: of all sets, or (B, 1).
 
     Returns:
         (B, n) labels, (B, n) squared distances short of ‖x‖², and the (B, n, k) members to whose means they are.
     """
     members = one_hot(labels, k)
+    still = torch.zeros(len(labels), 1, dtype=torch.bool, device=labels.device)  # their labels stay, whoever goes on
     for _ in range(most):
         of_means, counts = members, members.sum(dim=1)
         nearest, found = x.scores(members, counts).min(dim=2)
-        found.masked_fill_(pads, k)
-        moved = int((found != labels).sum())
+        found = torch.where(still, labels, found.masked_fill_(pads, k))
+        still = (found != labels).sum(dim=1, keepdim=True) <= few
         labels = found
-        if moved <= few:
+        if still.all():
             break
         members = one_hot(labels, k)
         if not members.any(dim=1).all():
@@ -140,52 +144,3 @@ def _repaired(labels: Tensor, k: int, far: Tensor) -> Tensor:
         farthest = farthest[far[b, farthest] > 0]
         labels[b, farthest] = empty[: len(farthest)]
     return labels
-
-
-def refined(x: Tensor, squares: Tensor, labels: Tensor, k: int, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """At most `most` of Lloyd's iterations from labels that are nearly right.
-
-    A vector whose nearest mean cannot have changed, by how far the means have moved, is left out of an iteration.
-
-    Args:
-        x: (n, D).
-        squares: (n,) squared lengths.
-        labels: (n,), none of them padded.
-        k: clusters.
-        most: iterations before the last, which leaves out none.
-
-    Returns:
-        (n,) labels, (n,) squared distances short of ‖x‖², and the (k, D) means to which they are.
-
-    Source: Elkan 2003.
-    """
-    members = one_hot(labels, k)
-    counts = members.sum(dim=0)
-    sums = members.T @ x
-    centroids = sums / counts.clamp(min=1).unsqueeze(1)
-    lower = _lengths(x, squares, centroids, counts)  # (n, k), at most the distances to all means but its own
-    upper, found = lower.min(dim=1)  # at least the distance to its own
-    lower.scatter_(1, found.unsqueeze(1), math.inf)
-    for _ in range(most):
-        moved = torch.nonzero(found != labels).flatten()
-        if not len(moved):
-            break
-        change = one_hot(found[moved], k) - one_hot(labels[moved], k)
-        labels, before = found.clone(), centroids
-        counts, sums = counts + change.sum(dim=0), sums + change.T @ x[moved]
-        centroids = sums / counts.clamp(min=1).unsqueeze(1)
-        shifts = torch.linalg.vector_norm(centroids - before, dim=1)
-        lower -= shifts
-        upper += shifts[labels]
-        rows = torch.nonzero(lower.amin(dim=1) <= upper).flatten()
-        far = _lengths(x[rows], squares[rows], centroids, counts)
-        upper[rows], found[rows] = far.min(dim=1)
-        lower[rows] = far.scatter_(1, found[rows].unsqueeze(1), math.inf)
-    nearest, labels = _scores(x.unsqueeze(0), centroids.unsqueeze(0), counts).squeeze(0).min(dim=1)
-    return labels, nearest, centroids
-
-
-def _lengths(x: Tensor, squares: Tensor, centroids: Tensor, counts: Tensor) -> Tensor:
-    """(n, k) distances."""
-    scores = _scores(x.unsqueeze(0), centroids.unsqueeze(0), counts).squeeze(0)
-    return scores.add_(squares.unsqueeze(1)).clamp_(min=0).sqrt_()

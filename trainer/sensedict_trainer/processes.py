@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import multiprocessing
 import os
 import shutil
@@ -13,8 +15,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -23,6 +27,51 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float16]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+def shared(*shape: int) -> Vectors:
+    """Zeros that `Processes` hand over without a copy; on other systems than Linux they are copied like any."""
+    if sys.platform != "linux":
+        return np.zeros(shape, dtype=np.float16)
+    return np.frombuffer(_Shared(max(1, 2 * math.prod(shape))), np.float16, math.prod(shape)).reshape(shape)
+
+
+if sys.platform == "linux":
+
+    class _Shared(mmap.mmap):
+        """Memory that belongs to no file: a folder for such files is often too small, as /dev/shm in a container."""
+
+        path: str  # by which this user's processes open it, as long as it is in use here
+
+        def __new__(cls, size: int) -> Self:
+            descriptor = os.memfd_create("sensedict")
+            try:
+                os.ftruncate(descriptor, size)
+                made = super().__new__(cls, descriptor, size)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            made.madvise(mmap.MADV_HUGEPAGE)
+            made.path = f"/proc/{os.getpid()}/fd/{descriptor}"
+            finalize(made, os.close, descriptor)
+            return made
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a process finds vectors: in a file, from an offset in bytes; gone once read where they are a copy."""
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    copy: bool
+
+    def read(self) -> Vectors:
+        vectors = np.memmap(self.path, np.float16, "c", self.offset, self.shape)
+        if self.copy:
+            with suppress(OSError):  # Windows keeps a file that is mapped: it goes with its folder
+                os.unlink(self.path)
+        return np.asarray(vectors)
 
 
 @contextmanager
@@ -39,8 +88,8 @@ def one_thread() -> Iterator[None]:
 class Processes:
     """Processes that end with this one; this one itself where there cannot be others. torch has one thread in each.
 
-    Vectors go to them in files that are mapped, results come back by a pipe. They ignore Ctrl-C: whoever made them
-    decides what it ends.
+    Vectors that are `shared` are mapped where they are, others go to them in files; results come back by a pipe. They
+    ignore Ctrl-C: whoever made them decides what it ends.
 
     Args:
         count: how many; with 1 all is done here.
@@ -100,11 +149,15 @@ class Processes:
         for vectors, task in tasks:
             if len(waiting) > self._count:
                 yield waiting.popleft().result()
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                np.save(file, vectors)
-            waiting.append(pool.submit(_call, function, file.name, task))
+            place = _shared_place(vectors) or self._copied(vectors)
+            waiting.append(pool.submit(_call, function, place, task))
         while waiting:
             yield waiting.popleft().result()
+
+    def _copied(self, vectors: Vectors) -> _Place:
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            file.write(np.ascontiguousarray(vectors).data)
+        return _Place(file.name, 0, vectors.shape, copy=True)
 
     def _end(self, why: Exception | None = None) -> None:
         if why is not None:
@@ -140,8 +193,16 @@ def _end_with_parent(folder: str) -> None:
         os._exit(1)
 
 
-def _call(function: Callable[[Vectors, Task], Result], path: str, task: Task) -> Result:
-    vectors = np.asarray(np.load(path, mmap_mode="c"))
-    with suppress(OSError):  # Windows keeps a file that is mapped: it goes with its folder
-        os.unlink(path)
-    return function(vectors, task)
+def _shared_place(vectors: Vectors) -> _Place | None:
+    """None where the vectors are not `shared`."""
+    first: Any = vectors
+    while isinstance(first.base, np.ndarray):
+        first = first.base
+    path = getattr(getattr(first.base, "obj", None), "path", None)  # numpy holds a memoryview of what it was given
+    if path is None or not vectors.flags.c_contiguous:
+        return None
+    return _Place(path, vectors.ctypes.data - first.ctypes.data, vectors.shape, copy=False)
+
+
+def _call(function: Callable[[Vectors, Task], Result], place: _Place, task: Task) -> Result:
+    return function(place.read(), task)

@@ -174,9 +174,11 @@ def _vectors(
     Args:
         checksums: what those of the slices have come to before the vectors.
     """
+    from sensedict_trainer.processes import shared
+
     some_shard = workplace.needed(next(iter(workplace.needed("plan").facts["harvest"])))
     (like,) = _read(workplace, [(some_shard, Rows(some_shard.file, "vectors", 0, 0))])
-    vectors = np.empty((count, like.shape[1]), dtype=np.float16)
+    vectors = shared(count, like.shape[1])
     reached, row = list(checksums), 0
     for some in _batches(slices, max(1, _BLOCK // (2 * like.shape[1]))):
         blocks = _read(workplace, [(slices[i].shard, part) for i, part in some])
