@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from mmap import mmap
 from typing import Any
 
@@ -45,6 +46,11 @@ _DTYPES = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes an encoder anew each time
 _quoted = lru_cache(maxsize=256)(_to_json)
+# The header that `encode` writes for one list of numbers, which most requests are. Anything else is parsed.
+_ONE_LIST = re.compile(
+    rb'\{"([A-Za-z0-9]\w{0,79})":\{"dtype":"(\w{2,3})",'
+    rb'"shape":\[([1-9]\d{0,14})\],"data_offsets":\[0,([1-9]\d{0,15})\]\}\} *'
+)
 
 
 def encode(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -77,15 +83,43 @@ def _in_order(
     tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None
 ) -> tuple[bytes, list[NDArray[Any]]]:
     """The header, and the tensors as the file has them."""
-    widest_first = sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize)
-    found = {name: _plain(name, tensor) for name, tensor in widest_first}
-    return head({name: (block.dtype, block.shape) for name, block in found.items()}, metadata), list(found.values())
+    order, template = _template(tuple([(name, tensor.dtype, tensor.ndim) for name, tensor in tensors.items()]))
+    found = [_plain(tensors[name]) for name in order]
+    numbers: list[int] = []
+    end = 0
+    for block in found:
+        begin, end = end, end + block.nbytes
+        numbers += (*block.shape, begin, end)
+    return _finished(template % tuple(numbers), metadata), found
 
 
-def _plain(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+@lru_cache(maxsize=256)
+def _template(kinds: tuple[tuple[str, np.dtype[Any], int], ...]) -> tuple[list[str], str]:
+    """The order of tensors of these names, dtypes and numbers of dimensions, and their header for `%`."""
+    widest_first = sorted(kinds, key=lambda kind: -kind[1].itemsize)
+    return [kind[0] for kind in widest_first], ",".join([_entry(*kind) for kind in widest_first])
+
+
+def _entry(name: str, dtype: np.dtype[Any], ndim: int) -> str:
+    """What the header says of a tensor, for `%` with its shape, begin and end."""
+    sizes = ",".join(["%d"] * ndim)
+    quoted = _quoted(name).replace("%", "%%")
+    return f'{quoted}:{{"dtype":"{_NAMES[_little(name, dtype)]}","shape":[{sizes}],"data_offsets":[%d,%d]}}'
+
+
+def _finished(entries: str, metadata: Mapping[str, str] | None) -> bytes:
+    if metadata is not None:
+        said = f"{_quoted(_METADATA)}:{_to_json(dict(metadata)) if metadata else '{}'}"
+        entries = f"{said},{entries}" if entries else said
+    text = f"{{{entries}}}".encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _plain(tensor: NDArray[Any]) -> NDArray[Any]:
     if tensor.dtype in _NAMES and tensor.flags.c_contiguous:
         return tensor
-    return np.asarray(tensor, dtype=_little(name, tensor.dtype), order="C")
+    return np.asarray(tensor, dtype=tensor.dtype.newbyteorder("<"), order="C")
 
 
 def head(
@@ -99,16 +133,12 @@ def head(
     Raises:
         InvalidInput: a dtype has no place in the format.
     """
-    entries = [] if metadata is None else [f"{_to_json(_METADATA)}:{_to_json(dict(metadata))}"]
+    entries = []
     end = 0
     for name, (dtype, shape) in shapes.items():
         begin, end = end, end + math.prod(shape) * dtype.itemsize
-        kind = _NAMES[dtype if dtype in _NAMES and name != _METADATA else _little(name, dtype)]
-        sizes = ",".join(map(str, shape))
-        entries.append(f'{_quoted(name)}:{{"dtype":"{kind}","shape":[{sizes}],"data_offsets":[{begin},{end}]}}')
-    text = f"{{{','.join(entries)}}}".encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+        entries.append(_entry(name, dtype, len(shape)) % (*shape, begin, end))
+    return _finished(",".join(entries), metadata)
 
 
 def _little(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -175,7 +205,13 @@ def decode(data: bytes | bytearray | memoryview | mmap) -> tuple[Tensors, Metada
             f"not safetensors: a header of {length} bytes is announced, at most "
             f"{min(MAX_HEADER_BYTES, len(view) - 8)} can be here"
         )
-    header = _parse_header(bytes(view[8 : 8 + length]))
+    text = bytes(view[8 : 8 + length])
+    one = _ONE_LIST.fullmatch(text)
+    if one is not None:
+        found = _one_list(view[8 + length :], *one.groups())
+        if found is not None:
+            return found, {}
+    header = _parse_header(text)
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise MalformedBody("safetensors: `__metadata__` is not an object of texts")
@@ -183,6 +219,14 @@ def decode(data: bytes | bytearray | memoryview | mmap) -> tuple[Tensors, Metada
     places = {name: _place(name, entry) for name, entry in header.items()}
     _check_contiguous(places, len(body))
     return {name: _view(name, body, *place) for name, place in places.items()}, metadata
+
+
+def _one_list(body: memoryview, name: bytes, kind: bytes, size: bytes, end: bytes) -> Tensors | None:
+    """The list that fills the body; None where it does not, or is of no known kind."""
+    dtype = _DTYPES.get(kind.decode())
+    if dtype is None or not int(size) * dtype.itemsize == int(end) == len(body):
+        return None
+    return {name.decode(): np.frombuffer(body, dtype)}
 
 
 def _parse_header(text: bytes) -> dict[str, Any]:
@@ -249,21 +293,20 @@ def _view(name: str, body: memoryview, dtype: np.dtype[Any], shape: list[int], b
 
 
 def tensor(
-    tensors: Mapping[str, NDArray[Any]], name: str, dtypes: Iterable[type[np.generic]], ndim: int
+    tensors: Mapping[str, NDArray[Any]], name: str, dtypes: Sequence[type[np.generic]], ndim: int
 ) -> NDArray[Any]:
     """The tensor of that name, of one of the dtypes and of `ndim` dimensions.
 
     Raises:
         MalformedBody: it is absent or another; says what was expected.
     """
-    wanted = [np.dtype(dtype) for dtype in dtypes]
     found = tensors.get(name)
     if found is None:
         raise MalformedBody(f"the tensor {name!r} is missing; found {sorted(tensors)!s:.200}")
-    if found.dtype not in wanted or found.ndim != ndim:
+    if found.dtype.type not in dtypes or found.ndim != ndim:
         raise MalformedBody(
             f"the tensor {name!r} is {found.dtype} of {found.ndim} dimensions, expected "
-            f"{' or '.join(map(str, wanted))} of {ndim}"
+            f"{' or '.join(str(np.dtype(dtype)) for dtype in dtypes)} of {ndim}"
         )
     return found
 
@@ -294,11 +337,37 @@ def candidate_sets_to_tensors(sets: CandidateSets) -> tuple[Tensors, Metadata]:
     tensors: Tensors = {
         "tokens": sets.tokens,
         "own_first": sets.own_first,
+        "synonyms_offsets": sets.synonyms.offsets,
+        "antonyms_offsets": sets.antonyms.offsets,
+        "synonyms_first": sets.synonyms.first,
+        "antonyms_first": sets.antonyms.first,
         "own_count": sets.own_count,
-        **ranges_to_tensors("synonyms", sets.synonyms),
-        **ranges_to_tensors("antonyms", sets.antonyms),
+        "synonyms_count": sets.synonyms.count,
+        "antonyms_count": sets.antonyms.count,
     }
     return tensors, _errors_to_metadata(sets.errors)
+
+
+def candidate_sets_head(tokens: int, synonyms: int, antonyms: int, errors: Iterable[ItemError]) -> bytes:
+    """What stands before the tensors of a bulk answer for so many tokens, with so many ranges."""
+    numbers: list[int] = []
+    end = 0
+    rows = (tokens, tokens, tokens + 1, tokens + 1, synonyms, antonyms)
+    for length in rows:
+        begin, end = end, end + 4 * length
+        numbers += (length, begin, end)
+    for length in (tokens, synonyms, antonyms):
+        begin, end = end, end + 2 * length
+        numbers += (length, begin, end)
+    return _finished(_candidate_sets_template() % tuple(numbers), _errors_to_metadata(errors))
+
+
+@cache
+def _candidate_sets_template() -> str:
+    wide, narrow = np.zeros(1, np.uint32), np.zeros(1, np.uint16)
+    empty = Ranges(wide, wide[1:], narrow[1:])
+    tensors, _ = candidate_sets_to_tensors(CandidateSets(wide[1:], wide[1:], narrow[1:], empty, empty))
+    return _template(tuple([(name, tensor.dtype, tensor.ndim) for name, tensor in tensors.items()]))[1]
 
 
 def candidate_sets_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> CandidateSets:

@@ -145,7 +145,7 @@ class Snapshot:
             InvalidInput: no tokens, or no whole numbers.
         """
         asked = inputs.token_ids(tokens)
-        return self.candidates.sets(asked, inputs.outside_vocabulary(asked, self.identity))
+        return self.candidates.look_up(asked).sets(inputs.outside_vocabulary(asked, self.identity))
 
     def get_senses(self, ids: NDArray[np.integer]) -> NDArray[np.float16]:
         """(n, D) float16 vectors of the sense ids, in order; the caller's own copy.

@@ -29,6 +29,12 @@ def add_header(scope: Scope, name: str, value: str) -> None:
     scope.setdefault("state", {}).setdefault(_KEPT, {})[name] = value
 
 
+def added_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Those headers, for whoever answers before `Answers` does."""
+    added = scope["state"].get(_KEPT, {})
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in added.items()]
+
+
 class Compressed(GZipMiddleware):
     """Compress what is worth it."""
 

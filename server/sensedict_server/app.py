@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request, Response
 from sqlalchemy import Engine
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sensedict import wire
 from sensedict_server import metrics, openapi, problems
@@ -48,6 +51,28 @@ from sensedict_server.uses import Uses
 from sensedict_server.work import follow
 
 
+class Service(FastAPI):
+    """FastAPI inside the middleware and not around it: what is answered before a route is looked for waits for none.
+
+    Attributes:
+        around: what is called with each request.
+    """
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(**said)
+        self.around: ASGIApp = super().__call__
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        scope["app"] = self
+        await self.around(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """FastAPI's own, without what answers an unforeseen error: `RequestContext` does."""
+        stack = super().build_middleware_stack()
+        return stack.app if isinstance(stack, ServerErrorMiddleware) else stack
+
+
 def create_app(database: Engine, settings: Settings) -> FastAPI:
     """Give the service over that database and the file sets of `settings`; both are closed when it stops.
 
@@ -77,7 +102,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
         probes.close()
         catalogue.close()
 
-    app = FastAPI(
+    app = Service(
         title="sensedict",
         summary="Senses of a language model's tokens and words, and lexical relations between them",
         version=version("sensedict"),
@@ -101,14 +126,10 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     # Who asks on one's own machine without a key is one person, whom a rate would protect from nobody.
     rate = None if local else LIMITS.requests_per_second
     share = FairShare(settings.pool_size, rate, LIMITS.max_burst, LIMITS.max_in_flight)
-    app.add_middleware(Compressed)
-    app.add_middleware(Shortcut, catalogue=catalogue)
-    app.add_middleware(Turns, limits=LIMITS, share=share, large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes})
-    app.add_middleware(Watched)
-    app.add_middleware(AtOnce, catalogue=catalogue)
-    app.add_middleware(Answers)
-    app.add_middleware(Guard, limits=LIMITS, share=share, keys=ring, local=local)
-    app.add_middleware(RequestContext)  # the last one added is the outermost
+    passed = Shortcut(Compressed(app.around), catalogue)
+    bounded = Turns(passed, LIMITS, share, large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes})
+    at_once = AtOnce(Answers(Watched(bounded)), catalogue)
+    app.around = RequestContext(Guard(at_once, LIMITS, share, ring, local))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 

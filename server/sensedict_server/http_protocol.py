@@ -21,7 +21,9 @@ from sensedict_server.problems import problem
 HEAD_SECONDS = 10.0  # from the first byte of a connection, or of a further request, to the end of the request's head
 STALL_SECONDS = 20.0  # between two looks at how much of an answer was taken
 SLOWEST = 32 * 1024  # bytes a second of an answer that the client must take
-WHOLE = "whole"  # in the state of a request whose body came together with its head
+# In the state of a request whose body came together with its head: what is called by whoever sends the whole answer
+# without a wait between its head and its body.
+WHOLE = "whole"
 _HEAD_BYTES = 4096  # no more are held back for what follows
 # On every answer: no page of another site may frame it, take it for what it is not, or load it as a part of its own.
 HEADERS = [
@@ -42,6 +44,7 @@ class Joining:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
         self._held = b""
+        self._followed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -53,9 +56,15 @@ class Joining:
             self._transport.write(data)
         elif 0 < len(data) <= _HEAD_BYTES:
             self._held = data
-            self._loop.call_soon(self._flush)
+            if not self._followed:
+                self._loop.call_soon(self._flush)
+            self._followed = False
         elif data:
             self._transport.write(data)
+
+    def follow(self) -> None:
+        """Be told that the next write is followed by another one at once."""
+        self._followed = True
 
     def close(self) -> None:
         """End the connection when all is sent."""
@@ -71,13 +80,15 @@ class Joining:
 class BoundedProtocol(H11Protocol):
     """A connection that is ended when its client takes too long."""
 
+    _joining: Joining
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self.transport = Joining(transport, self.loop)  # type: ignore[assignment]
+        self._joining = Joining(transport, self.loop)
+        self.transport = self._joining  # type: ignore[assignment]
         # asyncio does so itself, but not for the sockets of a listener that uvicorn bound: without it the body of an
         # answer waits 40 ms for the client to acknowledge the head.
         found = transport.get_extra_info("socket")
@@ -101,7 +112,8 @@ class BoundedProtocol(H11Protocol):
         super().data_received(data)
         if self.cycle is not before:
             self._got_head()
-            self.scope["state"][WHOLE] = not self.cycle.more_body  # the application runs after this
+            if not self.cycle.more_body:
+                self.scope["state"][WHOLE] = self._joining.follow  # the application runs after this
         elif self._head is None and self._between():
             self._await_head()
 

@@ -125,5 +125,8 @@ def _method(scope: Scope) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    given: bytes = dict(scope["headers"]).get(b"x-request-id", b"")
+    given = b""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value
     return given.decode() if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()

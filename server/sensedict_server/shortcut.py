@@ -15,13 +15,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sensedict import wire
 from sensedict.snapshot import Snapshot
+from sensedict_server.answers import added_headers
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.http_protocol import WHOLE
 from sensedict_server.media import Body
 from sensedict_server.routes import bulk
+from sensedict_server.routes.shared import noted
 
 _BEFORE = f"{wire.DICTIONARIES}/"
-_TYPES = {(b"content-type", wire.SAFETENSORS.encode()), (b"accept", wire.SAFETENSORS.encode())}
+_MEDIA = wire.SAFETENSORS.encode()
+_TYPES = ((b"content-type", _MEDIA), (b"accept", _MEDIA))
 _ROUTES = {route.path: route for route in bulk.router.routes if isinstance(route, APIRoute)}
 _VERBS = {path: path.rpartition("}")[2] for path in _ROUTES}  # `:candidateSets`
 
@@ -38,16 +41,20 @@ class AtOnce:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
-        ref = _asked(scope, wire.CANDIDATE_SETS, self._catalogue) if scope.get("state", {}).get(WHOLE) else None
+        follow = scope.get("state", {}).get(WHOLE)
+        ref = None if follow is None else _asked(scope, wire.CANDIDATE_SETS, self._catalogue)
         if ref is None:
             await self._app(scope, receive, send)
             return
         message = await receive()
-        body, senses = message.get("body", b""), self._catalogue.at_hand(ref)
-        tokens = None if senses is None or len(body) > bulk.SMALL_BODY else bulk.few_ranges(senses, body)
-        if tokens is not None:
-            response = bulk.candidate_sets_at_once(bulk.opened_at_hand(ref, Request(scope)), tokens)
-            await response(scope, receive, send)
+        senses = self._catalogue.at_hand(ref)
+        answer = None if senses is None else bulk.candidate_sets_at_once(senses, message.get("body", b""))
+        if answer is not None:
+            noted(self._catalogue.resolve(ref), scope)
+            headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", _MEDIA), *added_headers(scope)]
+            follow()
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": answer})
             return
 
         waiting = [message]
@@ -91,7 +98,7 @@ def _asked(scope: Scope, path: str, catalogue: Catalogue) -> str | None:
     ref = asked[len(_BEFORE) : -len(_VERBS[path])]
     if scope["method"] != "POST" or scope["query_string"] or catalogue.at_hand(ref) is None:
         return None
-    if not _TYPES.issubset(scope["headers"]):
+    if any(header not in scope["headers"] for header in _TYPES):
         return None
     scope["route"], scope["path_params"] = _ROUTES[path], {"ref": ref}
     return ref

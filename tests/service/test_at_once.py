@@ -33,7 +33,7 @@ TOKENS = np.uint32([2, 1, 40, 2])
 def test_the_bulk_routes_have_no_dependency_that_the_shortcut_leaves_out() -> None:
     """The two of every route refuse methods and parameters, with which the shortcut passes a request on.
 
-    Another one must be called in `bulk.opened_at_hand` too, and then be named here.
+    Another one must be called in `bulk.opened_at_hand` and `AtOnce` too, and then be named here.
     """
     called = {each.call for route in bulk.router.routes if isinstance(route, APIRoute) for each in dependencies(route)}
     assert called <= {only_the_methods_of_a_verb, only_known_parameters}
@@ -73,7 +73,7 @@ def test_candidate_sets_at_once_or_passed_on_with_their_body(
 
         headers = [(b"content-type", MEDIA), (b"accept", MEDIA)]
         scope = {"type": "http", "method": "POST", "path": f"{TINY}:candidateSets", "query_string": b"", "app": app}
-        given = {**scope, "headers": headers, "state": {WHOLE: True}, **changed}
+        given = {**scope, "headers": headers, "state": {WHOLE: lambda: None}, **changed}
         asyncio.run(AtOnce(others, catalogue)(given, receive, send))
         return b"".join(message.get("body", b"") for message in sent)
 
@@ -125,9 +125,13 @@ def test_the_head_of_an_answer_goes_out_with_what_follows() -> None:
             joining.write(data)
         joining.write(b"head alone")
         await asyncio.sleep(0)
+        joining.follow()
+        joining.write(b"head again")
+        await asyncio.sleep(0)
+        joining.write(b"more")
         joining.write(b"last")
         joining.close()
         await asyncio.sleep(0)
 
     asyncio.run(work())
-    assert sent == [b"headbody", b"more" * 2000, b"head alone", b"last", b"end"]
+    assert sent == [b"headbody", b"more" * 2000, b"head alone", b"head againmore", b"last", b"end"]

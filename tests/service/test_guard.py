@@ -16,9 +16,10 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from running_service import Service
+from running_service import Service as Running
 from sensedict.wire import Limits
 from sensedict_server import exchange, http_protocol
+from sensedict_server.app import Service
 from sensedict_server.disconnects import Watched
 from sensedict_server.exchange import Turns
 from sensedict_server.fair_share import FairShare
@@ -68,6 +69,21 @@ def url() -> Iterator[str]:
     limits = Limits(max_body_bytes=1000, max_url_bytes=100, max_header_bytes=2000)
     with serving(limits) as found:
         yield found
+
+
+def test_an_unforeseen_error_of_a_route_is_a_problem_and_ends_there() -> None:
+    app = Service()
+    app.around = RequestContext(app.around)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("unforeseen")
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+            return await http.get("/broken")
+
+    expect_problem(asyncio.run(ask()), 500, "internal", "its log tells why")
 
 
 def test_names_of_other_sites_are_not_answered_without_keys(url: str) -> None:
@@ -158,7 +174,7 @@ def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(rest(reader)) > BIG
 
 
-def test_every_answer_has_the_headers_of_safety(service: Service) -> None:
+def test_every_answer_has_the_headers_of_safety(service: Running) -> None:
     for path in ("/livez", "/docs", "/v1/limits", "/nosuch", "/v1/dictionaries/x"):
         headers = httpx.get(service.url + path).headers
         for name, value in http_protocol.HEADERS:

@@ -156,6 +156,27 @@ def test_malformed_bytes_are_refused_and_say_why(data: bytes, message: str) -> N
         arrays.decode(data)
 
 
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        (b'{"a":{"dtype":"U32","shape":[03],"data_offsets":[0,12]}}', 12),  # nearly what is written for one list
+        (b'{"a":{"dtype":"U99","shape":[3],"data_offsets":[0,12]}}', 12),
+        (b'{"a":{"dtype":"U32","shape":[3],"data_offsets":[0,12]}}', 16),
+        (b'{"a":{"dtype":"U32","shape":[3],"data_offsets":[0,8]}}', 8),
+        (b'{"a":{"dtype":"U32","shape":[3],"data_offsets":[0,12]}},', 12),
+        (b'{"__metadata__":{"dtype":"U32","shape":[3],"data_offsets":[0,12]}}', 12),
+    ],
+)
+def test_a_header_of_one_list_is_read_as_strictly(header: bytes, size: int) -> None:
+    with pytest.raises(MalformedBody):
+        arrays.decode(body(header, bytes(size)))
+    right = body(b'{"a%":{"dtype":"U32","shape":[3],"data_offsets":[0,12]}}', bytes(12))
+    one = body(b'{"a":{"dtype":"U32","shape":[3],"data_offsets":[0,12]}} ', bytes(12))
+    (found,), (other,) = ((*arrays.decode(data)[0].values(),) for data in (right, one))
+    assert (found.dtype, found.tolist()) == (other.dtype, other.tolist())
+    assert arrays.decode(arrays.encode({"a%d": found}))[0].keys() == {"a%d"}
+
+
 def only_malformed(data: bytes) -> None:
     """Whatever the bytes are: an answer, or MalformedBody, and nothing else."""
     try:

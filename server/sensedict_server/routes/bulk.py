@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from sensedict import arrays, inputs, wire
+from sensedict.candidates import Found
 from sensedict.errors import InvalidInput, MalformedBody, RequestTooLarge, WrongDimension
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity, NearestSenses, Ranges
@@ -82,23 +83,23 @@ async def nearest_senses(ref: Ref, request: Request) -> Response:
 async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Response:
     """The candidate sets that a body asks for."""
     tokens = inputs.token_ids(await _read(asked, lambda: _ids(asked, "tokens", wire.CandidateSetsRequest)))
-    ranges = _checked_ranges(senses, tokens, _RANGE_BYTES if media == wire.SAFETENSORS else _JSON_RANGE_BYTES)
+    found = _looked_up(senses, tokens, _RANGE_BYTES if media == wire.SAFETENSORS else _JSON_RANGE_BYTES)
     _ITEMS[wire.CANDIDATE_SETS].inc(len(tokens))
-    if media == wire.SAFETENSORS and ranges <= _FEW_RANGES:
-        return _candidate_sets(senses, tokens, media)
-    return await run_in_threadpool(_candidate_sets, senses, tokens, media)
+    if media == wire.SAFETENSORS and found.size <= _FEW_RANGES:
+        return _candidate_sets(senses, found, media)
+    return await run_in_threadpool(_candidate_sets, senses, found, media)
 
 
-def few_ranges(senses: Snapshot, body: bytes) -> NDArray[np.uint32] | None:
-    """The tokens of a body of safetensors; None where their sets would take longer than others should wait."""
+def candidate_sets_at_once(senses: Snapshot, body: bytes) -> bytes | None:
+    """The answer to a body of safetensors; None where it would take longer than others should wait."""
+    if len(body) > SMALL_BODY:
+        return None
     tokens = inputs.token_ids(_ids(Body(wire.SAFETENSORS, body), "tokens", wire.CandidateSetsRequest))
-    return tokens if _checked_ranges(senses, tokens) <= _FEW_RANGES else None
-
-
-def candidate_sets_at_once(senses: Snapshot, tokens: NDArray[np.uint32]) -> Response:
-    """The candidate sets of the tokens that `few_ranges` gave."""
+    found = _looked_up(senses, tokens)
+    if found.size > _FEW_RANGES:
+        return None
     _ITEMS[wire.CANDIDATE_SETS].inc(len(tokens))
-    return _candidate_sets(senses, tokens, wire.SAFETENSORS)
+    return found.encoded(inputs.outside_vocabulary(tokens, senses.identity))
 
 
 async def answer_senses(senses: Snapshot, asked: Body, media: str) -> Response:
@@ -113,11 +114,12 @@ async def answer_nearest(shared: Catalogue, senses: Snapshot, asked: Body, media
     return await run_in_threadpool(_nearest_senses, shared, senses, asked, media)
 
 
-def _candidate_sets(senses: Snapshot, tokens: NDArray[np.uint32], media: str) -> Response:
-    found = senses.candidates.sets(tokens, inputs.outside_vocabulary(tokens, senses.identity))
+def _candidate_sets(senses: Snapshot, found: Found, media: str) -> Response:
+    errors = inputs.outside_vocabulary(found.tokens, senses.identity)
     if media == wire.SAFETENSORS:
-        return _tensors(*arrays.candidate_sets_to_tensors(found))
-    return _json({"sets": _sets(found), "errors": [vars(error) for error in found.errors]})
+        return Response(found.encoded(errors), media_type=media)
+    sets = found.sets(errors)
+    return _json({"sets": _sets(sets), "errors": [vars(error) for error in sets.errors]})
 
 
 def _nearest_senses(shared: Catalogue, senses: Snapshot, asked: Body, media: str) -> Response:
@@ -165,15 +167,15 @@ def _ids(asked: Body, field: str, request: type[Any]) -> NDArray[Any]:
     return _bounded(arrays.tensor(tensors, field, _IDS, 1))
 
 
-def _checked_ranges(senses: Snapshot, tokens: NDArray[np.uint32], size: int = _RANGE_BYTES) -> int:
-    """How many ranges the candidate sets of the tokens hold; each takes `size` bytes of memory."""
-    ranges = senses.candidates.ranges(tokens)
-    if ranges * size > LIMITS.max_candidate_bytes:
+def _looked_up(senses: Snapshot, tokens: NDArray[np.uint32], size: int = _RANGE_BYTES) -> Found:
+    """What the candidate sets of the tokens are gathered with; each range of them takes `size` bytes of memory."""
+    found = senses.candidates.look_up(tokens)
+    if found.size * size > LIMITS.max_candidate_bytes:
         raise RequestTooLarge(
-            f"the answer for {len(tokens)} tokens would take {ranges * size} bytes of memory; at most "
+            f"the answer for {len(tokens)} tokens would take {found.size * size} bytes of memory; at most "
             f"{LIMITS.max_candidate_bytes}: ask for fewer tokens at once, and for each only once; see {wire.LIMITS}"
         )
-    return ranges
+    return found
 
 
 def _nearest_request(asked: Body, identity: Identity) -> tuple[NDArray[Any], int, NDArray[Any] | None, str]:
@@ -227,8 +229,8 @@ def _too_many(items: int) -> RequestTooLarge:
 
 
 def _refuse_others(tensors: arrays.Tensors, known: set[str]) -> None:
-    others = sorted(set(tensors) - known)
-    if others:
+    if not tensors.keys() <= known:
+        others = sorted(set(tensors) - known)
         raise MalformedBody(f"the tensors {', '.join(others)[:200]} have no meaning here; known are {sorted(known)}")
 
 

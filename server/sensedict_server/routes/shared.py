@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response
+from starlette.types import Scope
 
 from sensedict import inputs
 from sensedict.errors import InvalidInput
@@ -55,15 +56,19 @@ def dictionary(ref: Ref, drafts: SeesDrafts, shared: SharedCatalogue, request: R
     Whatever comes of it, the answer says where the dictionary is deprecated (RFC 9745) and until when it is there
     (RFC 8594).
     """
-    found = shared.resolve(ref, drafts)
-    uses: Uses = request.app.state.uses
-    uses.note(found.name, found.version, request.scope["state"].get("key_name", ""))
+    return noted(shared.resolve(ref, drafts), request.scope)
+
+
+def noted(found: Dictionary, scope: Scope) -> Dictionary:
+    """The dictionary, whose use is counted, and of which the headers of the answer tell."""
+    uses: Uses = scope["app"].state.uses
+    uses.note(found.name, found.version, scope["state"].get("key_name", ""))
     if found.deprecated_at is not None:
-        add_header(request.scope, "Deprecation", f"@{int(found.deprecated_at.timestamp())}")
+        add_header(scope, "Deprecation", f"@{int(found.deprecated_at.timestamp())}")
     if found.sunset_at is not None:
-        add_header(request.scope, "Sunset", format_datetime(found.sunset_at.astimezone(UTC), usegmt=True))
+        add_header(scope, "Sunset", format_datetime(found.sunset_at.astimezone(UTC), usegmt=True))
     if found.state == "draft":
-        add_header(request.scope, "Cache-Control", "no-store")  # it may be made anew under the same address
+        add_header(scope, "Cache-Control", "no-store")  # it may be made anew under the same address
     return found
 
 
