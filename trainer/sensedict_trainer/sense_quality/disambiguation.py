@@ -21,7 +21,7 @@ from sensedict_trainer.sense_quality.word_in_context import CENTROID, SENSES, ST
 from sensedict_trainer.sense_quality.wordnet_keys import SemCor, TaggedUse, load_framework, load_semcor
 
 FREQUENT = "most frequent sense"
-FREQUENT_READ = "most frequent sense, of the sentences read"
+FREQUENT_READ = "most frequent sense read"
 NAME = "wsd"
 
 
