@@ -42,6 +42,11 @@ class Measure:
     unit: Unit
     pooled: tuple[str, ...] = ()
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is of a text's windows or a task's questions; costs and histories are told, not tested."""
+        return self.name in _TEXT or (self.unit == "share" and not self.name.startswith(_LAST))
+
     def of(self, result: CellResult) -> float | None:
         """The number of a cell; None where it has none."""
         if self.name in _TEXT:
@@ -57,7 +62,7 @@ class Measure:
         """(n,) sums of each window, or what each question was worth; (n,) positions, or 1. None without them."""
         if self.name in _TEXT:
             return getattr(result.text, _TEXT[self.name][0]), result.text.positions.astype(np.float64)
-        if self.unit != "share" or self.name.startswith(_LAST):
+        if not self.compares:
             return None
         scores = {score.name: score for score in result.tasks}
         names = self.pooled or (self.name,)

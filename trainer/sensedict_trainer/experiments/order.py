@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sensedict.errors import InvalidInput, SenseDictError
+from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.recipe import load_recipe
 from sensedict_trainer.distil.run_options import TrainOptions
 from sensedict_trainer.experiments.cells import Cell, Tuned, cells_of
@@ -27,6 +28,7 @@ from sensedict_trainer.tasks.registry import load_tasks
 from sensedict_trainer.teacher import load_teacher
 from sensedict_trainer.text import check_held_out, cut_windows
 from sensedict_trainer.text_sources import read_documents
+from sensedict_trainer.work import flatten
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -107,11 +109,6 @@ class Bench:
     def made(self) -> dict[str, Any]:
         """With what, as JSON."""
         order, material, teacher = self.order, self.material, self.material.teacher
-        recipes = {}
-        for entry in self.cells:
-            if entry.cell.seed in (None, order.seeds[0]) and entry.cell.condition.model == "student":
-                recipe = entry.cell.recipe.to_json()
-                recipes[entry.cell.condition.name] = {n: v for n, v in recipe.items() if n != "seed"}
         return {
             "command": order.command,
             "seeds": list(order.seeds),
@@ -132,17 +129,36 @@ class Bench:
                 for task in material.tasks
             },
             **made_with(material),
-            "recipes": recipes,
+            **self._recipes(),
         }
+
+    def _recipes(self) -> dict[str, Any]:
+        """The settings that all students have, and of each condition those that are its own."""
+        flat: dict[str, dict[str, Any]] = {}
+        for entry in self.cells:
+            if entry.cell.condition.model == "student":
+                settings = flatten(entry.cell.recipe.to_json())
+                flat[entry.cell.condition.name] = {n: value for n, value in settings.items() if n != "seed"}
+        if not flat:
+            return {}
+        first, *others = flat.values()
+        common = {n: v for n, v in first.items() if all(n in other and other[n] == v for other in others)}
+        own = {
+            f"condition {name}": ", ".join(f"{n}={value}" for n, value in found.items() if n not in common)
+            for name, found in flat.items()
+        }
+        return {"all conditions": common, **own}
 
     def _variants(self) -> list[str]:
         used = [e.cell.condition.variant for e in self.cells if e.cell.recipe.uses_dictionary]
         return list(dict.fromkeys(used))
 
     def _dictionary(self, variant: str) -> dict[str, Any]:
-        identity = asdict(self.material.source(variant).identity)
+        source = self.material.source(variant)
+        identity = asdict(source.identity)
         kept = ("name", "version", "k", "key_policy", "state_point", "senses", "content_hash")
-        return {name: identity[name] for name in kept}
+        build = source.manifest.settings.get("build", {}) if isinstance(source, Snapshot) else {}
+        return {**{name: identity[name] for name in kept}, **({"build": build} if build else {})}
 
 
 @contextmanager

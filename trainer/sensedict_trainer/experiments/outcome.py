@@ -55,6 +55,12 @@ class Outcome:
         return [m for m in found if any(self.values(c, m) for c in self.experiment.conditions)]
 
     @property
+    def compared(self) -> list[Measure]:
+        """Those of them that conditions are compared in: of text and tasks, the primary ones first."""
+        found = [measure for measure in self.measures if measure.compares]
+        return sorted(found, key=lambda measure: measure.name not in self.experiment.primary)
+
+    @property
     def seeds(self) -> list[int]:
         """All seeds that some cell has, rising."""
         return sorted({seed for group in self.cells.values() for seed in group if seed is not None})

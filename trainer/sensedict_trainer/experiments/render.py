@@ -39,7 +39,7 @@ def document_of(outcome: Outcome, made: Mapping[str, Any]) -> Document:
         caption = "Means over training seeds; bars are one standard deviation to both sides."
         first.append(Picture(experiment.name, to_svg(figure), caption))
     sections = [Section("Results", first)]
-    comparisons = [comparison for measure in outcome.measures for comparison in outcome.compare(measure)]
+    comparisons = [comparison for measure in outcome.compared for comparison in outcome.compare(measure)]
     if comparisons:
         sections.append(Section("Differences over training seeds", _over_seeds(comparisons)))
         sections.append(Section("Differences over windows and questions", _over_items(comparisons)))
@@ -104,7 +104,7 @@ def summary(outcome: Outcome, made: Mapping[str, Any]) -> dict[str, Any]:
             "over windows or questions": c.items,
             "at equal wall-clock": None if c.equal_time is None else vars(c.equal_time),
         }
-        for measure in outcome.measures
+        for measure in outcome.compared
         for c in outcome.compare(measure)
     ]
     return {"experiment": outcome.experiment.name, "rows": rows, "comparisons": compared, "made": dict(made)}
