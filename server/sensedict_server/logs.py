@@ -16,7 +16,6 @@ from sensedict_server.work import current
 # What the line of a request says beside its message; docs/operations.md tells of each.
 FIELDS = ("request_id", "method", "path", "route", "dictionary", "key", "status", "milliseconds", "bytes")
 log = logging.getLogger("sensedict.service")
-_BLANK = vars(logging.LogRecord(log.name, logging.INFO, "", 0, "request", None, None))
 
 
 class JsonLines(logging.Formatter):
@@ -62,12 +61,10 @@ def log_to_stderr(level: str = "info", style: str | None = None) -> None:
 
 
 def log_request(level: int, fields: dict[str, Any]) -> None:
-    """Log a request that is over; `Logger.log` would look for the line of code, the thread and the process that ask."""
+    """Log a request that is over; `Logger.log` would look for the line of code that asks, on every request."""
     if log.isEnabledFor(level):
-        now = time.time()
-        record = logging.LogRecord.__new__(logging.LogRecord)
-        vars(record).update(_BLANK, levelno=level, levelname=logging.getLevelName(level), created=now, **fields)
-        record.msecs = now % 1 * 1000
+        record = logging.LogRecord(log.name, level, "", 0, "request", None, None)
+        vars(record).update(fields)
         log.handle(record)
 
 
@@ -92,6 +89,6 @@ def _encode(line: dict[str, Any]) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the record was given, and the id of the request in whose course it was made."""
     given = vars(record)
-    found = {name: value for name in FIELDS if (value := given.get(name)) is not None}
+    found = {name: given[name] for name in FIELDS if given.get(name) is not None}
     work = current.get()
     return found if work is None or "request_id" in found else {"request_id": work.request_id, **found}
