@@ -124,7 +124,10 @@ def layers_of(cell: Cell, material: Material) -> tuple[int, ...]:
             f"{cell.condition.name}: {recipe.trainable} layers are to be trained, and at layers = {recipe.layers:g} a "
             f"student of this teacher has {layers} of {teacher.layers}"
         )
-    return choose_layers(recipe.choice, layers, teacher, material.training)
+    wanted = (recipe.choice, layers)
+    if wanted not in material.kept:  # what `influence` keeps is measured
+        material.kept[wanted] = choose_layers(recipe.choice, layers, teacher, material.training)
+    return material.kept[wanted]
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ class Material:
         training, held_out: windows; curve: of the latter, those that are scored along a run.
         tasks: to be scored as well.
         options: of every run.
-        memo: the teacher's states of the held-out text.
+        memo: the teacher's states of the held-out text; kept: layers of students, by choice and number.
     """
 
     teacher: Teacher
@@ -104,6 +104,7 @@ class Material:
     dictionaries: Dictionaries
     options: TrainOptions
     memo: dict[int, Tensor] = field(default_factory=dict)
+    kept: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
 
     def source(self, variant: str) -> SenseSource:
         """A dictionary of this teacher. Raises `Mismatch` where it is another's."""

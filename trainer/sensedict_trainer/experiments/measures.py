@@ -23,6 +23,7 @@ _TEXT: dict[str, tuple[OfText, str]] = {
 }
 _EVALUATION = "evaluation_seconds/"
 _LAST = "last/"  # what the run's history had in its last steps: last/hinge_active
+_OTHER = "#"  # another measure of a task than its main one: squad_v2/generate#exact_match
 Unit = Literal["nats", "share", "d²", "seconds", "bytes", "count"]
 POOLED = "pooled"
 
@@ -32,7 +33,8 @@ class Measure:
     """A column.
 
     Attributes:
-        name: as an experiment names it: `ce`, `kl`, `agreement`, `distance`, a task, `pooled`, a cost, `last/…`.
+        name: as an experiment names it: `ce`, `kl`, `agreement`, `distance`, a task, `pooled`,
+            `TASK#OTHER`, a cost, `last/…`.
         label: its heading.
         pooled: of `pooled`, the tasks whose questions it puts together.
     """
@@ -45,7 +47,8 @@ class Measure:
     @property
     def compares(self) -> bool:
         """Whether it is of a text's windows or a task's questions; costs and histories are told, not tested."""
-        return self.name in _TEXT or (self.unit == "share" and not self.name.startswith(_LAST))
+        told = self.name.startswith(_LAST) or _OTHER in self.name
+        return self.name in _TEXT or (self.unit == "share" and not told)
 
     def of(self, result: CellResult) -> float | None:
         """The number of a cell; None where it has none."""
@@ -53,6 +56,9 @@ class Measure:
             return result.text.mean(_TEXT[self.name][0])
         if self.name.startswith(_LAST):
             return result.last.get(self.name.removeprefix(_LAST))
+        if _OTHER in self.name:
+            task, _, other = self.name.partition(_OTHER)
+            return next((score.others.get(other) for score in result.tasks if score.name == task), None)
         if self.unit == "share":
             items = self.items(result)
             return None if items is None else float(items[0].sum() / items[1].sum())
@@ -104,7 +110,8 @@ def measure_of(name: str, pooled: Sequence[str] = ()) -> Measure:
         unit = "seconds" if name.endswith("seconds") else "bytes" if name.endswith("bytes") else "count"
         return Measure(name, NAMES[name], unit)
     if "/" in name:
-        return Measure(name, f"{name} (%)", "share")
+        task, _, other = name.partition(_OTHER)
+        return Measure(name, f"{task}, {other.replace('_', ' ')} (%)" if other else f"{name} (%)", "share")
     raise InvalidInput(f"no measure {name!r}: there are {', '.join([*_TEXT, POOLED, *NAMES])}, and tasks")
 
 
