@@ -227,60 +227,56 @@ def _options(item: Item) -> str:
     return "\n".join([item.text, *lines, "Answer:"])
 
 
-def _sets() -> Sequence[ChoiceSet]:
-    labelled = ("question", "choices", "answerKey")
-    mmlu = {
-        "letter": "The following are multiple choice questions (with answers) about {}.\n\n",
-        "continuation": "The following are questions (with answers) about {}.\n\n",
-    }
-    return (
-        ChoiceSet("arc_easy", labelled, "arc_easy_test", "arc_easy_train", _arc, _asked, _listed, {}),
-        ChoiceSet("arc_challenge", labelled, "arc_challenge_test", "arc_challenge_train", _arc, _asked, _listed, {}),
-        ChoiceSet(
-            "commonsense_qa",
-            labelled,
-            "commonsense_qa_validation",
-            "commonsense_qa_train",
-            _commonsense_qa,
-            _asked,
-            _listed,
-            {},
-        ),
-        ChoiceSet(
-            "piqa", ("goal", "sol1", "sol2", "label"), "piqa_validation", "piqa_train", _piqa, _asked, _listed, {}
-        ),
-        ChoiceSet(
-            "mmlu",
-            ("subject", "question", "choices", "answer"),
-            "mmlu_test",
-            "mmlu_dev",
-            _mmlu,
-            _asked,
-            _options,
-            mmlu,
-        ),
-        ChoiceSet(
-            "hellaswag",
-            ("activity_label", "ctx", "endings", "label"),
-            "hellaswag_validation",
-            "hellaswag_train",
-            _hellaswag,
-            _bare,
-            None,
-            {},
-        ),
-        ChoiceSet(
-            "winogrande",
-            ("sentence", "option1", "option2", "answer"),
-            "winogrande_xl_validation",
-            "winogrande_train_l",
-            _winogrande,
-            _bare,
-            None,
-            {},
-            normed=False,
-        ),
-    )
+_LABELLED = ("question", "choices", "answerKey")
+_MMLU_TOPIC = {
+    "letter": "The following are multiple choice questions (with answers) about {}.\n\n",
+    "continuation": "The following are questions (with answers) about {}.\n\n",
+}
+_SETS = (
+    ChoiceSet("arc_easy", _LABELLED, "arc_easy_test", "arc_easy_train", _arc, _asked, _listed, {}),
+    ChoiceSet("arc_challenge", _LABELLED, "arc_challenge_test", "arc_challenge_train", _arc, _asked, _listed, {}),
+    ChoiceSet(
+        "commonsense_qa",
+        _LABELLED,
+        "commonsense_qa_validation",
+        "commonsense_qa_train",
+        _commonsense_qa,
+        _asked,
+        _listed,
+        {},
+    ),
+    ChoiceSet("piqa", ("goal", "sol1", "sol2", "label"), "piqa_validation", "piqa_train", _piqa, _asked, _listed, {}),
+    ChoiceSet(
+        "mmlu",
+        ("subject", "question", "choices", "answer"),
+        "mmlu_test",
+        "mmlu_dev",
+        _mmlu,
+        _asked,
+        _options,
+        _MMLU_TOPIC,
+    ),
+    ChoiceSet(
+        "hellaswag",
+        ("activity_label", "ctx", "endings", "label"),
+        "hellaswag_validation",
+        "hellaswag_train",
+        _hellaswag,
+        _bare,
+        None,
+        {},
+    ),
+    ChoiceSet(
+        "winogrande",
+        ("sentence", "option1", "option2", "answer"),
+        "winogrande_xl_validation",
+        "winogrande_train_l",
+        _winogrande,
+        _bare,
+        None,
+        {},
+        normed=False,
+    ),
+)
 
-
-CHOICE_SETS: Mapping[str, ChoiceSet] = {data_set.name: data_set for data_set in _sets()}
+CHOICE_SETS: Mapping[str, ChoiceSet] = {data_set.name: data_set for data_set in _SETS}
