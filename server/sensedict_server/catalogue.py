@@ -41,7 +41,7 @@ class Catalogue:
         self._sources: dict[int, list[Source]] = {}
         self._filter_values: dict[int, FilterValues] = {}
         self._buried: set[int] = set()  # tombstones that were seen
-        self._opening = Lock()
+        self._opening: dict[str, Lock] = {}  # by file set, so that one does not wait for another
 
     def resolve(self, ref: str, drafts: bool = False) -> Dictionary:
         """The dictionary that `name@version` or `name@alias` stands for; a bare name means its alias `latest`.
@@ -106,11 +106,13 @@ class Catalogue:
         held = self._held(dictionary)
         if held is not None:
             return held
-        with self._opening:
+        with self._opening.setdefault(dictionary.ref, Lock()):
             held = self._held(dictionary)
             if held is None:
                 with metrics.opening():
                     held = self._snapshots[dictionary.ref] = self._open(dictionary)
+                if dictionary.state == "published" and dictionary.ref not in self._found:
+                    self._snapshots.pop(dictionary.ref, None)  # deleted meanwhile: `refresh` has been past it
             return held
 
     def at_hand(self, ref: str) -> Snapshot | None:
