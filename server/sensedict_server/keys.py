@@ -26,6 +26,7 @@ REFRESH = 2.0  # seconds between two looks at the table: how late a revocation i
 AGAIN = 0.1  # seconds between two looks at least: whoever tries unknown keys causes no more
 PATIENCE = 5.0  # seconds that a look may take
 NOTE = 60.0  # seconds between two notes of when keys were last used
+OPERATOR = "operator"  # whom logs and limits call the holder of that key
 SHORTEST = 32  # characters of a key that the operator thought of
 _BEARER = b"bearer "
 _LONGEST = 200  # bytes of a key that are looked at
@@ -186,7 +187,7 @@ class KeyRing:
     def _take(self, keys: list[Key]) -> None:
         known: dict[bytes, tuple[Caller, Key | None]] = {key.hash: (Caller(key.name, key.scope), key) for key in keys}
         if self._operators_key is not None:
-            known[self._operators_key] = (Caller("operator", "admin"), None)
+            known[self._operators_key] = (Caller(OPERATOR, "admin"), None)
         self._known = known
 
     def _note(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from sensedict.errors import Conflict, InvalidInput
-from sensedict_server.keys import REFRESH, SHOWN, hash_key, make_key
+from sensedict_server.keys import OPERATOR, REFRESH, SHOWN, hash_key, make_key
 from sensedict_server.queries.keys import SCOPES, Key, Scope, add_key, find_key, list_keys, revoke_key
 from sensedict_server.schema import connected, migrated
 from sensedict_server.settings import Settings
@@ -38,6 +38,8 @@ def create(name: str, scope: Scope, expires: str | None, as_json: bool) -> None:
     """Make a key, and show it: this once, since only its hash is kept."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} can name no key: use up to 64 letters, digits, '.', '_' and '-'")
+    if name == OPERATOR:
+        raise InvalidInput(f"{name!r} is what logs call the holder of SENSEDICT_ADMIN_KEY_FILE: choose another name")
     until = None if expires is None else datetime.now(UTC) + _time(expires)
     key = make_key()
     with migrated(Settings.from_environment()) as database, database.begin() as connection:
@@ -60,6 +62,8 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_told(key) for key in found]))
         return
+    if not found:
+        click.echo("There is no key: `sensedict keys create NAME` makes one.", err=True)
     for key in found:
         used = "never used" if key.last_used_at is None else f"used {key.last_used_at:%Y-%m-%d %H:%M}"
         click.echo(f"{key.name}\t{key.scope}\t{key.prefix}…\t{_until(key)}\t{used}")

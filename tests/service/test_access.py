@@ -239,6 +239,7 @@ def test_texts_can_be_left_out(published: Published, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("create", "a b"), "can name no key"),
+        (("create", "operator"), "is what logs call the holder of SENSEDICT_ADMIN_KEY_FILE"),
         (("create", "a", "--expires", "90"), "is no time: write hours, days or weeks"),
         (("revoke", "nobody"), "no key 'nobody' is in force"),
     ],
@@ -246,6 +247,12 @@ def test_texts_can_be_left_out(published: Published, tmp_path: Path) -> None:
 def test_commands_that_cannot_be(settings: Settings, arguments: tuple[str, ...], says: str) -> None:
     done = CliRunner().invoke(cli, ["keys", *arguments], env=environment_of(settings))
     assert says in str(done.exception)
+
+
+def test_a_list_of_no_keys_says_so(settings: Settings) -> None:
+    done = CliRunner().invoke(cli, ["keys", "list"], env=environment_of(settings))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "`sensedict keys create NAME` makes one" in done.stderr
 
 
 def test_a_name_is_taken_once(settings: Settings) -> None:
