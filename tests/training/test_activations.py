@@ -12,19 +12,24 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sensedict.errors import ConfigurationError, Corrupt
 from sensedict.snapshot import Snapshot
+from sensedict_trainer.compare import Experiment, compare
 from sensedict_trainer.distil import rows
 from sensedict_trainer.distil.activations import to_states, to_stored, width_of
 from sensedict_trainer.distil.loop import TrainOptions, train
 from sensedict_trainer.distil.student import Tail, cut_student, decoder_layers
+from sensedict_trainer.distil.teacher_states import build_teacher_states
 from sensedict_trainer.distil.trunk import Trunk, trunk_of
 from sensedict_trainer.results import read_json_lines
+from sensedict_trainer.tasks.registry import load_tasks
 from sensedict_trainer.teacher import Teacher, load_teacher
-from sensedict_trainer.text import pad_windows
-from tiny_teacher import save_tokenizer
+from sensedict_trainer.text import Document, cut_windows, pad_windows
+from tiny_teacher import WORDS, corpus, save_tokenizer
 from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
 
 _SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -229,16 +234,49 @@ def test_a_cache_that_another_process_finished_meanwhile_is_opened(
 
 
 def test_no_pass_is_of_more_windows_than_a_micro_batch(teacher: Teacher, tmp_path: Path) -> None:
-    windows, recipe = make_windows(teacher), replace(RECIPE, objective="kd", epochs=1)
-    folder = tmp_path / "cache"
-    Trunk(teacher, recipe.student_layers(teacher.layers) - recipe.trainable, windows, folder=folder)
-    sizes = []
-    hook = teacher.backbone.register_forward_pre_hook(
-        lambda _module, _args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
-    )
-    train(recipe, teacher, windows, None, tmp_path / "run", options=TrainOptions(activations=folder, micro_batch=1))
-    hook.remove()
-    assert sizes == [1]  # the check that the tail fits: the rest comes from the cache
+    """Whatever runs a layer of teacher or student in a command: its own, for the cache, on held-out text, questions."""
+    windows = make_windows(teacher, 12)
+    held_out = cut_windows([Document("h", " ".join(corpus(8, seed=9)))], teacher.tokenizer, 24)
+    recipe = replace(RECIPE, epochs=1, choice="influence", trainable=1)
+    options = TrainOptions(micro_batch=2, held_out=held_out)
+    sizes: list[int] = []
+
+    def look(module: nn.Module, args: Any) -> None:
+        if isinstance(module, GradientCheckpointingLayer):  # transformers' base of decoder layers
+            sizes.append(len(args[0]))
+
+    def asked() -> set[int]:
+        found = set(sizes)
+        sizes.clear()
+        return found
+
+    hook = register_module_forward_pre_hook(look)
+    try:
+        with Snapshot.open(make_dictionary(tmp_path / "sets", teacher)) as source:
+            train(recipe, teacher, windows, source, tmp_path / "run", options=options)
+            assert asked() == {1, 2}
+            train(recipe, teacher, windows, source, tmp_path / "all", options=replace(options, micro_batch=None))
+            assert max(asked()) == rows.GROUP
+            build_teacher_states(tmp_path / "states", teacher, windows, "senses", 2, source, at_once=2)
+            assert asked() == {1, 2}
+            shots = "".join(
+                json.dumps({"goal": f"a {w}", "sol1": "x", "sol2": "y", "label": 0}) + "\n" for w in WORDS[:3]
+            )
+            (tmp_path / "piqa.jsonl").write_text(shots)
+            experiment = Experiment(recipe, (0,), windows, held_out, load_tasks([f"piqa:{tmp_path / 'piqa.jsonl'}"]))
+            compared = TrainOptions(micro_batch=2, activations=tmp_path / "cache")
+            compare(experiment, teacher, source, [], tmp_path / "compared", compared)
+            assert asked() == {1, 2}
+        student = cut_student(teacher, 2, 1)
+        trunk_of(teacher, student, 1, windows, tmp_path / "whole").states(windows)
+        assert asked() == {rows.GROUP, len(windows) % rows.GROUP}
+        # What is on disk is read whatever the micro-batch of the run that made it was.
+        cut = trunk_of(teacher, student, 1, windows, tmp_path / "whole", at_once=1)
+        cut.check(student, Tail(student, 1), windows[:1])
+        cut.states(windows)
+        assert asked() == {1}
+    finally:
+        hook.remove()
 
 
 def test_a_damaged_cache_is_not_trained_on(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

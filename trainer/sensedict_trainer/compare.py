@@ -35,7 +35,8 @@ from sensedict_trainer.work import WorkFolder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_BATCH = 8  # windows a forward pass of an evaluation
+_BATCH = 8  # windows a forward pass of an evaluation, unless fewer are asked for
+_ROWS = 16  # of a pass over questions, the same
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,16 @@ def compare(
 
 def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Path, options: TrainOptions) -> list[Row]:
     """The teacher, the untrained student, and a trained one for each seed and objective."""
-    scores = _Scores(experiment, teacher, out)
+    scores = _Scores(experiment, teacher, out, options.micro_batch)
     recipe, trainable = experiment.recipe, experiment.recipe.trainable
-    layers = recipe.student_layers(teacher.layers)
-    untrained = cut_student(teacher, choose_layers(recipe.choice, layers, teacher, experiment.training), trainable)
+    layers, at_once = recipe.student_layers(teacher.layers), options.micro_batch
+    kept = choose_layers(recipe.choice, layers, teacher, experiment.training, at_once)
+    untrained = cut_student(teacher, kept, trainable)
     rows = [
         scores.row("teacher", None, teacher.layers, lambda: teacher.model),
         scores.row("untrained", None, layers, lambda: to_save(untrained, teacher.dtype)),
     ]
-    trunk = trunk_of(teacher, untrained, trainable, experiment.training, options.activations)
+    trunk = trunk_of(teacher, untrained, trainable, experiment.training, options.activations, at_once=at_once)
     for seed in experiment.seeds:
         for objective in OBJECTIVES:
             changed = replace(recipe, objective=objective, seed=seed)
@@ -120,11 +122,12 @@ def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Pa
 class _Scores:
     """Scores a model once, and remembers it on disk."""
 
-    def __init__(self, experiment: Experiment, teacher: Teacher, out: Path) -> None:
+    def __init__(self, experiment: Experiment, teacher: Teacher, out: Path, at_once: int | None) -> None:
         self._experiment = experiment
         self._teacher = teacher
         self._rows = out / "rows" / _evaluation_hash(experiment)
         self._memo: dict[int, Tensor] = {}
+        self._windows, self._questions = (min(usual, at_once or usual) for usual in (_BATCH, _ROWS))
 
     def row(self, objective: str, seed: int | None, layers: int, model: Callable[[], PreTrainedModel]) -> Row:
         """The scores of a model, which `model()` gives when it is needed."""
@@ -134,8 +137,9 @@ class _Scores:
             return Row.from_json(read_json(path))
         loaded = model()
         start = time.perf_counter()
-        text = evaluate_text(loaded, self._teacher, self._experiment.held_out, _BATCH, self._memo)
-        tasks = tuple(score_all(loaded, self._teacher.tokenizer, self._experiment.tasks, progress=True))
+        text = evaluate_text(loaded, self._teacher, self._experiment.held_out, self._windows, self._memo)
+        tokenizer, asked = self._teacher.tokenizer, self._experiment.tasks
+        tasks = tuple(score_all(loaded, tokenizer, asked, self._questions, progress=True))
         row = Row(objective, seed, layers, text, tasks, 0, 0.0, time.perf_counter() - start, None)
         write_json(path, row.to_json())
         return row

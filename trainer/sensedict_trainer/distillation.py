@@ -44,7 +44,7 @@ class Distillation:
         tokens: of the text to train on; None for all.
         dtype: of the teacher's weights and the student's, float32, bfloat16 or float16; device: where both run, `cuda`
             for each process's own.
-        micro_batch: windows a forward pass; None for a batch. cache_mb: of sense vectors on the device.
+        micro_batch: most windows of any forward pass; None for a batch. cache_mb: of sense vectors on the device.
         held_out: sources of text that is not trained on; evaluate_every: steps between two looks at it.
         checkpoint_every, keep, activations, teacher_states, tensorboard: see `TrainOptions`.
         tell: is given a line on each thing that was opened.

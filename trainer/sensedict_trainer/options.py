@@ -57,7 +57,7 @@ _RUN = (
     click.option(
         "--cache-mb", default=256, show_default=True, type=click.IntRange(1), help="Sense vectors on the device."
     ),
-    click.option("--micro-batch", type=click.IntRange(1), help="Windows a forward pass.  [default: a batch]"),
+    click.option("--micro-batch", type=click.IntRange(1), help="Most windows of any forward pass.  [default: a batch]"),
     click.option(
         "--activations",
         type=click.Path(file_okay=False, path_type=Path),

@@ -13,6 +13,7 @@ import torch
 from sensedict_trainer.distil.checkpoint import BEST, NOTE
 from sensedict_trainer.distil.head import Weighted, head_losses
 from sensedict_trainer.distil.ranks import Ranks
+from sensedict_trainer.distil.rows import passes
 from sensedict_trainer.distil.student import Tail
 from sensedict_trainer.distil.terms.ce import CrossEntropy
 from sensedict_trainer.distil.terms.kl import ForwardKL
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _TERMS: dict[str, HeadTerm] = {"ce": CrossEntropy(), "kl": ForwardKL(temperature=1.0)}
-_BATCH = 8  # windows a pass
+_BATCH = 8  # windows a pass, unless fewer are asked for
 
 
 class HeldOut:
@@ -35,16 +36,25 @@ class HeldOut:
         windows: of it.
         trunk: gives their states.
         head_of: the model whose frozen head the student has.
+        at_once: most windows of a pass.
 
     Attributes:
         text: its hash: losses on another text are not compared with these.
     """
 
-    def __init__(self, windows: Sequence[TokenWindow], trunk: Trunk, head_of: PreTrainedModel, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        windows: Sequence[TokenWindow],
+        trunk: Trunk,
+        head_of: PreTrainedModel,
+        ranks: Ranks,
+        at_once: int | None = None,
+    ) -> None:
         self.text = text_hash(windows)
         ordered = sorted(windows, key=lambda window: -len(window.ids))
         # Layers in parts take every process at each pass.
-        self._windows = ordered if ranks.sharded else ranks.share(ordered)
+        own = ordered if ranks.sharded else ranks.share(ordered)
+        self._passes = passes(own, min(_BATCH, at_once or _BATCH))
         self._trunk, self._head, self._ranks = trunk, FrozenHead(head_of), ranks
 
     def losses(self, tail: Tail) -> dict[str, float]:
@@ -54,8 +64,8 @@ class HeldOut:
             tail: the student's, of this process alone.
         """
         sums = dict.fromkeys(("positions", *_TERMS), 0.0)
-        for first in range(0, len(self._windows), _BATCH):
-            states = self._trunk.states(self._windows[first : first + _BATCH])
+        for windows in self._passes:
+            states = self._trunk.states(windows)
             teacher = self._trunk.teacher
             half = teacher.dtype != torch.float32
             with torch.no_grad(), torch.autocast(teacher.device.type, teacher.dtype, enabled=half):

@@ -10,28 +10,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sensedict_trainer.distil.rows import passes
 from sensedict_trainer.teacher import Teacher
 from sensedict_trainer.text import TokenWindow, pad_windows
 
 Choice = Literal["first", "even", "influence"]
 CHOICES = ("first", "even", "influence")
 MEASURED = 32  # windows that influence is measured over
-_BATCH = 4  # of them in a pass
+_BATCH = 4  # of them in a pass, unless fewer are asked for
 
 
-def choose_layers(choice: Choice, layers: int, teacher: Teacher, windows: Sequence[TokenWindow]) -> tuple[int, ...]:
+def choose_layers(
+    choice: Choice, layers: int, teacher: Teacher, windows: Sequence[TokenWindow], at_once: int | None = None
+) -> tuple[int, ...]:
     """The numbers of the teacher's layers that a student keeps, rising.
 
     Args:
         choice: `first`, as the paper has it; `even`, from the first to the last at even distances; `influence`, those
             that change their input most, see `block_influence`.
         layers: of the student, at most the teacher's.
-        windows: text, for `influence`; `MEASURED` of them are read.
+        windows: text, for `influence`; `MEASURED` of them are read, at most `at_once` in a pass.
     """
     if choice == "even":
         return even_layers(layers, teacher.layers)
     if choice == "influence":
-        influence = block_influence(teacher, some_windows(windows))
+        influence = block_influence(teacher, some_windows(windows), at_once)
         return tuple(sorted(np.argsort(-influence, kind="stable")[:layers].tolist()))
     return tuple(range(layers))
 
@@ -61,7 +64,9 @@ def some_windows(windows: Sequence[TokenWindow], most: int = MEASURED) -> list[T
 
 
 @torch.inference_mode()
-def block_influence(teacher: Teacher, windows: Sequence[TokenWindow]) -> NDArray[np.float64]:
+def block_influence(
+    teacher: Teacher, windows: Sequence[TokenWindow], at_once: int | None = None
+) -> NDArray[np.float64]:
     """(L,) of each layer 1 − the mean cosine between what enters it and what leaves it, at all positions.
 
     ShortGPT (Men et al. 2024) removes the layers where it is least: they change their input least.
@@ -85,8 +90,8 @@ def block_influence(teacher: Teacher, windows: Sequence[TokenWindow]) -> NDArray
         for number, layer in enumerate(decoder_layers(teacher.model))
     ]
     try:
-        for start in range(0, len(windows), _BATCH):
-            ids, mask = pad_windows(windows[start : start + _BATCH], teacher.device)
+        for some in passes(windows, min(_BATCH, at_once or _BATCH)):
+            ids, mask = pad_windows(some, teacher.device)
             real = mask.bool()
             teacher.hidden_states(ids, mask)
     finally:

@@ -62,7 +62,8 @@ def train(
         keep_freed_memory()
     _check_text(recipe, teacher, windows)
     source = _checked_source(recipe, teacher, source)
-    kept = choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, windows)
+    layers = recipe.student_layers(teacher.layers)
+    kept = choose_layers(recipe.choice, layers, teacher, windows, options.micro_batch)
     identity = run_identity(recipe, teacher, windows, source, kept) | _stored(options)
     ranks = Ranks(teacher.device)
     with ExitStack() as stack:

@@ -173,7 +173,8 @@ def make_plan(
     Raises:
         ConfigurationError: a student that cannot be cut, or teacher states that cannot be used.
     """
-    kept = choose_layers(recipe.choice, recipe.student_layers(teacher.layers), teacher, windows)
+    layers = recipe.student_layers(teacher.layers)
+    kept = choose_layers(recipe.choice, layers, teacher, windows, options.micro_batch)
     shared = min(shared_layers(kept), len(kept) - recipe.trainable)
     tokens = sum(len(window.ids) for window in windows)
     parameters = count_parameters(teacher, kept, recipe.trainable)

@@ -28,7 +28,7 @@ from sensedict_trainer.work import WorkFolder, differences
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-GROUP = 8  # windows a pass of the teacher
+GROUP = 8  # windows that lie together, and pass together where memory allows it
 _SHARD = 64 * 2**20  # bytes
 _MARK = "sensedict rows"
 
@@ -40,6 +40,12 @@ def groups(windows: Sequence[TokenWindow], size: int = GROUP) -> list[list[Token
     """Windows that pass together, of like length so that little is padding: a function of the text alone."""
     ordered = sorted(windows, key=lambda window: (-len(window.ids), window.id))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def passes(windows: Sequence[TokenWindow], at_once: int | None) -> list[Sequence[TokenWindow]]:
+    """Windows cut in order into parts of at most `at_once`; None leaves them together."""
+    size = at_once or max(len(windows), 1)
+    return [windows[start : start + size] for start in range(0, len(windows), size)]
 
 
 @dataclass(frozen=True)

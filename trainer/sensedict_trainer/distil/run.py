@@ -129,7 +129,9 @@ class Run:
         windows = self.windows if folder is not None else self._own_windows()
 
         def make() -> None:
-            self._trunk = trunk_of(self.teacher, self.student, self.recipe.trainable, windows, folder, known)
+            self._trunk = trunk_of(
+                self.teacher, self.student, self.recipe.trainable, windows, folder, known, self.options.micro_batch
+            )
 
         self.ranks.first(make)  # where a cache is missing it is built once
         if self._trunk is None:
@@ -140,8 +142,9 @@ class Run:
     def _held_out(self) -> HeldOut:
         windows = self.options.held_out
         kept = () if self.ranks.sharded else self.ranks.share(windows)
-        trunk = trunk_of(self.teacher, self.student, self.recipe.trainable, kept)
-        return HeldOut(windows, trunk, self.student, self.ranks)
+        at_once = self.options.micro_batch
+        trunk = trunk_of(self.teacher, self.student, self.recipe.trainable, kept, at_once=at_once)
+        return HeldOut(windows, trunk, self.student, self.ranks, at_once)
 
     def _own_windows(self) -> Sequence[TokenWindow]:
         """Windows whose states are worth remembering in this process."""

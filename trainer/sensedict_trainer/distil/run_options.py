@@ -17,7 +17,8 @@ class TrainOptions:
 
     Attributes:
         cache_bytes: of sense vectors on the device.
-        micro_batch: windows a forward pass; None for all that a process has of a batch.
+        micro_batch: most windows of any forward pass, the teacher's own and held-out ones too; None for all that a
+            process has of a batch.
         checkpoint_every: steps; keep: so many of the last checkpoints are kept.
         held_out: text that is not trained on; every `evaluate_every` steps its loss is taken, and the student at its
             best step is kept in `out/best`; with `keep_best` off there is the loss alone.

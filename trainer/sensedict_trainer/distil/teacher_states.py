@@ -23,7 +23,7 @@ from sensedict.paths import write_whole
 from sensedict_trainer.distil import activations, sense_ids
 from sensedict_trainer.distil.activations import text_key, to_states, width_of
 from sensedict_trainer.distil.head import Head
-from sensedict_trainer.distil.rows import Bytes, Rows, build_rows, manifest_key, open_rows
+from sensedict_trainer.distil.rows import Bytes, Rows, build_rows, manifest_key, open_rows, passes
 from sensedict_trainer.distil.terms.term import StateTerm
 from sensedict_trainer.distil.trunk import NoTeacher
 from sensedict_trainer.teacher import FrozenHead, check_identity
@@ -98,12 +98,14 @@ def build_teacher_states(
     kind: Kind,
     count: int = 0,
     source: SenseSource | None = None,
+    at_once: int | None = None,
 ) -> StoredStates:
     """Run the teacher over the text and keep what the kind keeps; what is there already is kept.
 
     Args:
         count: senses or tokens kept of a position; not used by `exact`.
         source: the dictionary, for `senses`.
+        at_once: most windows of a pass.
 
     Raises:
         InvalidInput: more senses or tokens than there are.
@@ -129,8 +131,11 @@ def build_teacher_states(
     @torch.inference_mode()
     def make(group: Sequence[TokenWindow]) -> list[Bytes]:
         teacher.model.eval()
-        hidden = teacher.hidden_states(*pad_windows(group, teacher.device))
-        return [encode(hidden[row, : len(window.ids)]).cpu().numpy() for row, window in enumerate(group)]
+        made = []
+        for some in passes(group, at_once):
+            hidden = teacher.hidden_states(*pad_windows(some, teacher.device))
+            made += [encode(hidden[row, : len(window.ids)]).cpu().numpy() for row, window in enumerate(some)]
+        return made
 
     rows = build_rows(folder, whole, windows, width, make, f"teacher states ({kind})")
     if table is not None and not (folder / _SENSES).is_file():

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sensedict.errors import ConfigurationError
 from sensedict_trainer.distil.activations import Activations, States, weights_key
 from sensedict_trainer.distil.head import Head
-from sensedict_trainer.distil.rows import groups
+from sensedict_trainer.distil.rows import groups, passes
 from sensedict_trainer.distil.student import Tail, decoder_layers
 from sensedict_trainer.teacher import FrozenHead, Teacher
 from sensedict_trainer.text import TokenWindow, pad_windows
@@ -76,8 +76,8 @@ class Trunk:
     """The teacher's pass over some text, remembered: epochs and other students then cost nothing.
 
     It is remembered in memory, as it is, while there is room; or in a folder, see `activations`. What is remembered,
-    and with which others a window passes, depends on the text alone: a run that was stopped and goes on finds the same
-    states to the last bit.
+    and with which others a window passes, depends on the text and `at_once` alone: a run that was stopped and goes on
+    finds the same states to the last bit.
 
     Args:
         teacher: whose frozen layers the student shares.
@@ -87,6 +87,7 @@ class Trunk:
         folder: of the cache on disk; it is built now where it is missing.
         student: one whose frozen layers are not the teacher's, and run apart.
         known: stands for the teacher's last hidden states: the teacher then runs no further than the trunk.
+        at_once: most windows of a pass; None for all that are asked for together.
 
     Raises:
         ConfigurationError: the folder holds other activations, or has no room for them.
@@ -102,10 +103,11 @@ class Trunk:
         folder: Path | None = None,
         student: PreTrainedModel | None = None,
         known: Known | None = None,
+        at_once: int | None = None,
     ) -> None:
         self.teacher = teacher
         self.first_trained = first_trained
-        self.student, self.known = student, known
+        self.student, self.known, self.at_once = student, known, at_once
         self._group: dict[str, list[TokenWindow]] = {}
         self._remembered: dict[str, States] = {}
         parts = 2 if known is None else 1
@@ -169,8 +171,12 @@ class Trunk:
         entering = pad_sequence([states[0] for states in found], batch_first=True).to(self.teacher.device)
         return TeacherStates(ids, mask, entering, pad_sequence(hidden, batch_first=True).to(self.teacher.device), head)
 
-    @torch.inference_mode()
     def _run(self, windows: Sequence[TokenWindow]) -> list[States]:
+        """As `_pass`, in as many passes as are needed."""
+        return [states for some in passes(windows, self.at_once) for states in self._pass(some)]
+
+    @torch.inference_mode()
+    def _pass(self, windows: Sequence[TokenWindow]) -> list[States]:
         """Of each window, (T, D) states that enter the first trained layer, and (T, D) h_t where it is not known."""
         ids, mask = pad_windows(windows, self.teacher.device)
         owner = self.teacher.model if self.student is None else self.student
@@ -203,12 +209,13 @@ def trunk_of(
     windows: Sequence[TokenWindow],
     folder: Path | None = None,
     known: Known | None = None,
+    at_once: int | None = None,
 ) -> Trunk:
     """The trunk of a student: the teacher's where its frozen layers are the teacher's first ones, else its own.
 
     Args:
         trainable: layers at the student's end that are trained.
-        folder, known: see `Trunk`.
+        folder, known, at_once: see `Trunk`.
     """
     first = len(decoder_layers(student)) - trainable
     own = None
@@ -219,7 +226,7 @@ def trunk_of(
             "beside the teacher's",
             file=sys.stderr,
         )
-    return Trunk(teacher, first, windows, folder=folder, student=own, known=known)
+    return Trunk(teacher, first, windows, folder=folder, student=own, known=known, at_once=at_once)
 
 
 def shares_trunk(teacher: Teacher, student: PreTrainedModel, frozen: int) -> bool:

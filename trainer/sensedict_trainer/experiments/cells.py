@@ -126,7 +126,9 @@ def layers_of(cell: Cell, material: Material) -> tuple[int, ...]:
         )
     wanted = (recipe.choice, layers)
     if wanted not in material.kept:  # what `influence` keeps is measured
-        material.kept[wanted] = choose_layers(recipe.choice, layers, teacher, material.training)
+        material.kept[wanted] = choose_layers(
+            recipe.choice, layers, teacher, material.training, material.options.micro_batch
+        )
     return material.kept[wanted]
 
 

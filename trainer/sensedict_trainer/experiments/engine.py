@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from sensedict_trainer.experiments.material import Material
     from sensedict_trainer.tasks.task import TaskScore
 
-_BATCH = 8  # windows a forward pass of an evaluation
+_BATCH = 8  # windows a forward pass of an evaluation, unless fewer are asked for
+_ROWS = 16  # of a pass over questions, the same
 _POINTS = 8  # of a curve
 _LAST = 20  # steps whose losses are averaged
 _NO_MEANS = ("step", "lr", "tokens", "positions", "answer_positions", "relation_positions", "sampled_positions")
@@ -156,14 +157,15 @@ class Engine:
 
     def _scored(self, entry: Keyed, model: PreTrainedModel, kept: Sequence[int]) -> CellResult:
         material = self.material
+        windows, questions = (min(usual, material.options.micro_batch or usual) for usual in (_BATCH, _ROWS))
         start = time.perf_counter()
-        text = evaluate_text(model, material.teacher, material.held_out, _BATCH, material.memo)
+        text = evaluate_text(model, material.teacher, material.held_out, windows, material.memo)
         seconds = {"text_seconds": time.perf_counter() - start}
         found: list[TaskScore] = []
         for data_set in dict.fromkeys(task.name.partition("/")[0] for task in material.tasks):
             tasks = [task for task in material.tasks if task.name.partition("/")[0] == data_set]
             start = time.perf_counter()
-            found += score_all(model, material.teacher.tokenizer, tasks, progress=True)
+            found += score_all(model, material.teacher.tokenizer, tasks, questions, progress=True)
             seconds[f"evaluation_seconds/{data_set}"] = time.perf_counter() - start
         return CellResult(
             identity=entry.identity,
@@ -182,13 +184,13 @@ class Engine:
         material, recipe = self.material, cell.recipe
         student = cut_student(material.teacher, layers_of(cell, material), recipe.trainable)
         known = None if states is None else known_states(recipe, material.teacher, material.training, states)
-        folder = material.options.activations
+        folder, at_once = material.options.activations, material.options.micro_batch
         if folder is not None:
             folder = folder / key_of({"trunk": name})
         start = time.perf_counter()
         # A cache on disk is made by one process.
         with nullcontext() if folder is None else self.store.claim(f"trunk-{folder.name}", wait=True):
-            trunk = trunk_of(material.teacher, student, recipe.trainable, material.training, folder, known)
+            trunk = trunk_of(material.teacher, student, recipe.trainable, material.training, folder, known, at_once)
         trunk.remember()
         self._trunk = (name, trunk, time.perf_counter() - start)
         return self._trunk[1:]
@@ -210,7 +212,10 @@ class Engine:
         of = "" if source is None else source.identity.content_hash
         folder = self.store.folder / "teacher-states" / key_of({"kind": stored.kind, "count": stored.count, "of": of})
         with self.store.claim(f"states-{folder.name}", wait=True):
-            build_teacher_states(folder, material.teacher, material.training, stored.kind, stored.count, source)
+            at_once = material.options.micro_batch
+            build_teacher_states(
+                folder, material.teacher, material.training, stored.kind, stored.count, source, at_once
+            )
         return folder, int((manifest_key(folder) or {})["width"])
 
 
