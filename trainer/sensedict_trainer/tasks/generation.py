@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -39,13 +40,28 @@ def write_lines(
     lines: dict[int, str] = {}
     was_training = model.training
     model.eval()
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        for i, new in zip(batch, _generate(model, [prompts[i] for i in batch], config), strict=True):
-            lines[i] = _first_line(tokenizer, new, stops)
-        done(len(batch))
+    with _no_settings_of_its_own(model):
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            for i, new in zip(batch, _generate(model, [prompts[i] for i in batch], config), strict=True):
+                lines[i] = _first_line(tokenizer, new, stops)
+            done(len(batch))
     model.train(was_training)
     return [lines[i] for i in range(len(prompts))]
+
+
+@contextmanager
+def _no_settings_of_its_own(model: PreTrainedModel) -> Iterator[None]:
+    """Put aside what a model's folder says of generating: `generate` fills up from it what it is not told.
+
+    Some families come with a repetition penalty, with which the likeliest token is another.
+    """
+    own: GenerationConfig = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

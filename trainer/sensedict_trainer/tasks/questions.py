@@ -41,7 +41,7 @@ class Question:
     Attributes:
         contexts: what stands before each choice, without a blank at its end.
         endings: what the model is asked the likelihood of, after one blank.
-        characters: of each ending; log-likelihoods are divided by them in the form `continuation_norm`.
+            In `continuation_norm` log-likelihoods are divided by their characters.
         answer: place of the right one.
         group: as the item's.
         id: as the item's.

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,7 @@ class Task(ABC):
         """16 hex digits of the sha256 of a question's prompt."""
         return _hash(self.prompt(place))
 
-    @property
+    @cached_property
     def prompts_hash(self) -> str:
         """One such hash for all prompts, in order."""
         return _hash(json.dumps([self.prompt_hash(place) for place in range(len(self.ids))]))
