@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from file_set_factory import IDENTITY, write_file_set
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.terms.kl import ForwardKL
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import Document, TokenWindow, cut_windows
-from tiny_teacher import corpus, save_tiny_teacher
+from tiny_teacher import corpus, save_tiny_teacher, save_tokenizer
 
 RECIPE = Recipe(
     terms={"kl": ForwardKL(temperature=1.0)},
@@ -27,9 +29,33 @@ RECIPE = Recipe(
 )
 
 
+_SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+_GROUPED = {**_SHAPE, "num_key_value_heads": 2, "max_position_embeddings": 128, "attention_dropout": 0.3}
+ARCHITECTURES = {
+    "llama": _GROUPED,
+    "mistral": {**_GROUPED, "sliding_window": 8},
+    "qwen2": {**_GROUPED, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
+    "gpt2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.3, "embd_pdrop": 0.3},
+}
+
+
 def make_teacher(folder: Path) -> Teacher:
     """The tiny teacher, saved and loaded."""
     return load_teacher(str(save_tiny_teacher(folder)))
+
+
+def make_architecture(folder: Path, architecture: str) -> Teacher:
+    """A tiny random teacher of that architecture, saved and loaded; with dropout in its config."""
+    folder.mkdir()
+    save_tokenizer(folder)
+    size = len(AutoTokenizer.from_pretrained(folder))
+    special = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 0}
+    config = AutoConfig.for_model(
+        architecture, vocab_size=size, initializer_range=0.2, **special, **ARCHITECTURES[architecture]
+    )
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    return load_teacher(str(folder))
 
 
 def make_windows(teacher: Teacher, sentences: int = 24, length: int = 24) -> list[TokenWindow]:

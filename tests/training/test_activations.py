@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sensedict.errors import ConfigurationError, Corrupt
@@ -27,19 +26,10 @@ from sensedict_trainer.distil.teacher_states import build_teacher_states
 from sensedict_trainer.distil.trunk import Trunk, trunk_of
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.tasks.registry import load_tasks
-from sensedict_trainer.teacher import Teacher, load_teacher
+from sensedict_trainer.teacher import Teacher
 from sensedict_trainer.text import Document, cut_windows, pad_windows
-from tiny_teacher import WORDS, corpus, save_tokenizer
-from tiny_training import RECIPE, make_dictionary, make_teacher, make_windows
-
-_SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
-_GROUPED = {**_SHAPE, "num_key_value_heads": 2, "max_position_embeddings": 128, "attention_dropout": 0.3}
-ARCHITECTURES = {
-    "llama": _GROUPED,
-    "mistral": {**_GROUPED, "sliding_window": 8},
-    "qwen2": {**_GROUPED, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
-    "gpt2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.3, "embd_pdrop": 0.3},
-}
+from tiny_teacher import WORDS, corpus
+from tiny_training import ARCHITECTURES, RECIPE, make_architecture, make_dictionary, make_teacher, make_windows
 
 
 class Calls:
@@ -63,20 +53,6 @@ class Calls:
             hook.remove()
 
 
-def make(folder: Path, architecture: str) -> Teacher:
-    """A tiny random teacher of that architecture, saved and loaded; with dropout in its config."""
-    folder.mkdir()
-    save_tokenizer(folder)
-    size = len(AutoTokenizer.from_pretrained(folder))
-    special = {"bos_token_id": None, "eos_token_id": 0, "pad_token_id": 0}
-    config = AutoConfig.for_model(
-        architecture, vocab_size=size, initializer_range=0.2, **special, **ARCHITECTURES[architecture]
-    )
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
-    return load_teacher(str(folder))
-
-
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     return make_teacher(tmp_path_factory.mktemp("teacher"))
@@ -86,7 +62,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
 def test_a_shared_trunk_is_both_run_in_full(
     tmp_path: Path, architecture: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    teacher = make(tmp_path / "t", architecture)
+    teacher = make_architecture(tmp_path / "t", architecture)
     windows = make_windows(teacher)[:4]
     student = cut_student(teacher, 3, 1)
     ids, mask = pad_windows(windows, teacher.device)

@@ -1,4 +1,4 @@
-"""The whole objective of a batch against a plain loop in float64: however the batch is cut, and whatever pads it."""
+"""The whole objective of a batch against a plain loop in float64: however it is cut, padded, and packed into rows."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.draws import by_token, draw
+from sensedict_trainer.distil.packing import flat, passes, rows_of
 from sensedict_trainer.distil.recipe import Recipe
 from sensedict_trainer.distil.schedule import batches
 from sensedict_trainer.distil.selection import Selection, select
@@ -122,13 +123,14 @@ def test_loss_and_gradient_are_the_batchs_however_it_is_cut(bench: Bench, data: 
     lengths = data.draw(st.lists(st.integers(2, 20), min_size=1, max_size=5), label="tokens of each window")
     answered = data.draw(st.lists(st.integers(0, 2), min_size=len(lengths), max_size=len(lengths)), label="answers")
     order = data.draw(st.permutations(range(len(lengths))), label="order")
+    row = data.draw(st.sampled_from([None, 20, 30]), label="tokens of a row that windows share")
     cuts = data.draw(st.lists(st.integers(1, len(lengths)), max_size=3), label="ends of micro-batches and ranks")
     whole = make_windows(bench.teacher)
     windows = [
         TokenWindow(w.id, w.ids[:n], None if kind == 0 else (np.arange(n) % 3 == 0)[: len(w.ids)] & (kind == 2))
         for w, n, kind in zip(whole, lengths, answered, strict=False)
     ]
-    trunk = Trunk(bench.teacher, 1, windows)
+    trunk = Trunk(bench.teacher, 1, windows, row=row)
     selections = {}
     for window in windows:
         candidates = by_token(bench.source.candidate_sets(np.unique(window.ids[1:]).astype(np.uint32)))
@@ -151,8 +153,8 @@ def test_loss_and_gradient_are_the_batchs_however_it_is_cut(bench: Bench, data: 
             continue
         states = trunk.states([windows[i] for i in part])
         mask = torch.zeros(states.ids.shape, dtype=torch.bool)
-        for row, i in enumerate(part):
-            mask[row, : len(answers[i])] = torch.from_numpy(answers[i])
+        for i, (place, first, end) in zip(part, states.layout.places, strict=True):
+            mask[place, first:end] = torch.from_numpy(answers[i])
         chosen = [selections[windows[i].id] for i in part]
         bench.stepper.backward(states, chosen, denominators, losses, 0.0, False, mask, scale)
     expected = reference(OBJECTIVE, *bench.wide, windows, selections, bench.senses)
@@ -175,3 +177,19 @@ def test_batches_hold_each_window_once_an_epoch_and_windows_of_like_length(bench
     padded = sum(len(batch) * max(len(window.ids) for window in batch) for batch in found)
     tokens = 3 * sum(len(window.ids) for window in windows)
     assert padded < 1.04 * tokens
+
+
+def test_packed_batches_have_each_window_once_an_epoch_in_rows_with_little_room_left(bench: Bench) -> None:
+    windows = [TokenWindow(w.id, w.ids[: 4 + i % 17]) for i, w in enumerate(make_windows(bench.teacher, 300))]
+    recipe = replace(RECIPE, epochs=2, pack=True)
+    found = list(batches(recipe, windows))
+    assert sorted(w.id for batch in found for w in batch) == sorted(w.id for w in windows for _ in range(2))
+    rows = [rows_of(batch, recipe.window) for batch in found]
+    assert max(map(len, rows)) == recipe.batch_size
+    used = [sum(len(w.ids) for w in row) for some in rows for row in some]
+    assert max(used) <= recipe.window
+    assert sum(used) > 0.97 * recipe.window * len(used)
+    for size in (1, 3):  # micro-batches keep the order, and have no more rows than they may
+        parts = passes(found[0], size, recipe.window)
+        assert flat(parts) == found[0]
+        assert max(len(rows_of(part, recipe.window)) for part in parts) == size

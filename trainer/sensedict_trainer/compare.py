@@ -105,7 +105,9 @@ def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Pa
         scores.row("teacher", None, teacher.layers, lambda: teacher.model),
         scores.row("untrained", None, layers, lambda: to_save(untrained, teacher.dtype)),
     ]
-    trunk = trunk_of(teacher, untrained, trainable, experiment.training, options.activations, at_once=at_once)
+    trunk = trunk_of(
+        teacher, untrained, trainable, experiment.training, options.activations, at_once=at_once, row=recipe.row
+    )
     for seed in experiment.seeds:
         for objective in OBJECTIVES:
             changed = replace(recipe, objective=objective, seed=seed)

@@ -83,18 +83,21 @@ class Teacher:
         backbone: nn.Module = self.model.get_decoder() or self.model.base_model
         return backbone
 
-    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def hidden_states(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **positions: Tensor | None
+    ) -> Tensor:
         """Last hidden states after the final norm: the vectors that the head reads.
 
         Args:
             input_ids: (B, T) int64.
             attention_mask: (B, T), 1 where a position is real; None when all are.
+            positions: `position_ids` (B, T), where they are not 0, 1, 2 …
 
         Returns:
             (B, T, D) in the teacher's dtype.
         """
         states: Tensor = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **positions
         ).last_hidden_state
         return states
 

@@ -12,8 +12,8 @@ import torch
 
 from sensedict_trainer.distil.checkpoint import BEST, NOTE
 from sensedict_trainer.distil.head import Weighted, head_losses
+from sensedict_trainer.distil.packing import passes
 from sensedict_trainer.distil.ranks import Ranks
-from sensedict_trainer.distil.rows import passes
 from sensedict_trainer.distil.student import Tail
 from sensedict_trainer.distil.terms.ce import CrossEntropy
 from sensedict_trainer.distil.terms.kl import ForwardKL
@@ -54,7 +54,7 @@ class HeldOut:
         ordered = sorted(windows, key=lambda window: -len(window.ids))
         # Layers in parts take every process at each pass.
         own = ordered if ranks.sharded else ranks.share(ordered)
-        self._passes = passes(own, min(_BATCH, at_once or _BATCH))
+        self._passes = passes(own, min(_BATCH, at_once or _BATCH), trunk.row)
         self._trunk, self._head, self._ranks = trunk, FrozenHead(head_of), ranks
 
     def losses(self, tail: Tail) -> dict[str, float]:
@@ -69,8 +69,8 @@ class HeldOut:
             teacher = self._trunk.teacher
             half = teacher.dtype != torch.float32
             with torch.no_grad(), torch.autocast(teacher.device.type, teacher.dtype, enabled=half):
-                hidden = tail(states.entering, states.mask)
-            real = states.mask[:, 1:].bool()
+                hidden = tail(states.entering, states.mask, states.layout.positions)
+            real = states.layout.has_target
             own, goal = hidden[:, :-1][real], states.hidden[:, :-1][real]
             weighted = {name: Weighted(term, 1.0, 1) for name, term in _TERMS.items()}
             found = head_losses(own, goal, states.ids[:, 1:][real], self._head, states.head, weighted)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sensedict_trainer.distil.rows import passes
+from sensedict_trainer.distil.packing import passes
 from sensedict_trainer.teacher import Teacher
 from sensedict_trainer.text import TokenWindow, pad_windows
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from sensedict_trainer.distil.activations import width_of
 from sensedict_trainer.distil.cost import Flops, Parameters, count_flops, count_parameters
 from sensedict_trainer.distil.draws import expand
-from sensedict_trainer.distil.layers import choose_layers, shared_layers, some_windows
+from sensedict_trainer.distil.layers import choose_layers, shared_layers
+from sensedict_trainer.distil.measuring import Rate, measure
 from sensedict_trainer.distil.recipe import Recipe
-from sensedict_trainer.distil.step import BatchLosses, Denominators, Stepper
-from sensedict_trainer.distil.student import Tail, cut_student
+from sensedict_trainer.distil.schedule import batches
 from sensedict_trainer.distil.teacher_states import known_states
-from sensedict_trainer.distil.terms.term import HeadTerm
-from sensedict_trainer.distil.trunk import Known, TeacherStates, Trunk
 from sensedict_trainer.teacher import Teacher, logit_rows
 from sensedict_trainer.text import TokenWindow
 
@@ -31,7 +26,6 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 4 * 2**30  # bytes of frozen states that a trunk keeps in memory
 _ASKED = 1024  # tokens whose candidates are asked for at once
-_TIMED = 3  # micro-batches whose time is taken
 
 
 @dataclass(frozen=True)
@@ -57,14 +51,6 @@ class Memory:
     def device(self) -> int:
         """All but states and disk."""
         return self.weights + self.optimizer + self.activations + self.senses + self.logits
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Seconds a token, measured: of the frozen pass, and of a step without its sense loss."""
-
-    frozen: float
-    step: float
 
 
 @dataclass(frozen=True)
@@ -115,7 +101,8 @@ class Plan:
         yield "parameters, teacher", f"{parameters.teacher:,}"
         yield "parameters, student", f"{parameters.student:,}, of them {parameters.trained:,} trained"
         yield "text", f"{self.tokens:,} tokens in {self.windows:,} windows, read {recipe.epochs} times"
-        yield "steps", f"{self.steps:,}, each of {recipe.batch_size} windows"
+        rows = "rows of windows" if recipe.pack else "windows"
+        yield "steps", f"{self.steps:,}, each of {recipe.batch_size} {rows}"
         yield (
             "FLOPs a token, once",
             (
@@ -184,8 +171,9 @@ def make_plan(
     on_disk = options.activations is not None
     remembered = 1.0 if on_disk else min(1.0, _REMEMBERED / of_states)
     flops = count_flops(recipe, teacher, kept, [len(window.ids) for window in windows])
-    size, longest = options.micro_batch or recipe.batch_size, max(len(window.ids) for window in windows)
-    rate, activations = _measure(recipe, teacher, kept, windows, size, known)
+    size = options.micro_batch or recipe.batch_size
+    longest = recipe.row or max(len(window.ids) for window in windows)
+    rate, activations = measure(recipe, teacher, kept, windows, size, known)
     senses = 0
     if source is not None and recipe.uses_senses:
         senses = min(options.cache_bytes, 2 * source.identity.dim * source.identity.senses)
@@ -210,75 +198,11 @@ def make_plan(
         ),
         windows=len(windows),
         tokens=tokens,
-        steps=recipe.epochs * -(-len(windows) // recipe.batch_size),
+        steps=sum(1 for _ in batches(recipe, windows)),
         remembered=remembered,
         rate=rate,
         reads=_reads(recipe, windows, source),
     )
-
-
-def _measure(
-    recipe: Recipe,
-    teacher: Teacher,
-    kept: Sequence[int],
-    windows: Sequence[TokenWindow],
-    size: int,
-    known: Known | None,
-) -> tuple[Rate, int]:
-    """Seconds a token, and bytes that a micro-batch of the longest windows keeps for its backward pass."""
-    student = cut_student(teacher, kept, recipe.trainable)
-    tail = Tail(student, recipe.trainable)
-    frozen = len(kept) - recipe.trainable
-    trunk = Trunk(
-        teacher,
-        frozen,
-        [],
-        memory=0,
-        student=None if shared_layers(kept) >= frozen else student,
-        known=known,
-    )
-    heads = [name for name, term in recipe.active.items() if isinstance(term, HeadTerm)]
-    stepper = Stepper(replace(recipe, objective=" + ".join(heads or ["ce"])), teacher, student, tail, None)
-    at_once = min(size, 2) if teacher.device.type == "cpu" else size  # a CPU is as quick with few
-    sample = some_windows(windows, _TIMED * at_once)
-    longest = max(windows, key=lambda window: len(window.ids))
-    activations = size * _kept_bytes(teacher, tail, trunk.states([longest]))
-    times = []
-    for batch in (sample[start : start + at_once] for start in (0, *range(0, len(sample), at_once))):
-        positions = Denominators(sum(len(window.ids) - 1 for window in batch), 0)
-        before = _now(teacher)
-        states = trunk.states(batch)
-        between = _now(teacher)
-        stepper.backward(states, [], positions, BatchLosses(), 0.0, measure=False)
-        times.append((between - before, _now(teacher) - between))
-    tokens = sum(len(window.ids) for window in sample)
-    once, each = np.sum(times[1:], axis=0) / tokens  # the first batch came twice: it warmed up
-    return Rate(float(once), float(each)), activations
-
-
-def _now(teacher: Teacher) -> float:
-    """Seconds, when the device has done what it was given."""
-    if teacher.device.type != "cpu":
-        torch.accelerator.synchronize(teacher.device)
-    return time.perf_counter()
-
-
-def _kept_bytes(teacher: Teacher, tail: Tail, states: TeacherStates) -> int:
-    """What autograd keeps of the trained layers' pass, weights left out."""
-    kept: dict[int, int] = {}
-    weights = {weight.untyped_storage().data_ptr() for weight in tail.parameters()}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    mixed = torch.autocast(teacher.device.type, teacher.dtype, enabled=teacher.dtype != torch.float32)
-    with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held = tail(states.entering, states.mask)
-    del held  # until here, so that no storage was given to another tensor
-    return sum(kept.values())
 
 
 def _reads(recipe: Recipe, windows: Sequence[TokenWindow], source: SenseSource | None) -> Reads | None:

@@ -37,6 +37,7 @@ class Recipe:
         lr, weight_decay, warmup, clip: of AdamW with a cosine; warmup a share of the steps; clip the gradient's norm, 0
             for none.
         epochs: over the text; batch_size: windows a step; window: tokens a window.
+        pack: short windows share rows of at most `window` tokens, see `packing`, and `batch_size` counts rows.
         loss_on: tokens that cross-entropy counts: `all`, or an assistant's `answers` in chats; the other terms count
             every position.
         seed: of draws and order.
@@ -58,6 +59,7 @@ class Recipe:
     epochs: int = 2
     batch_size: int = 8
     window: int = 512
+    pack: bool = False
     loss_on: Literal["all", "answers"] = "all"
     seed: int = 0
 
@@ -98,6 +100,11 @@ class Recipe:
         return Sampling(self.fraction, self.minimum, self.neighbours, self.seed)
 
     @property
+    def row(self) -> int | None:
+        """Tokens of a row that windows share; None for a row each."""
+        return self.window if self.pack else None
+
+    @property
     def uses_dictionary(self) -> bool:
         """Whether a dictionary says where some term applies, or gives it senses; KD alone needs none."""
         return any(isinstance(term, StateTerm) and not term.everywhere for term in self.active.values())
@@ -124,6 +131,8 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values, with every setting of the terms that it uses."""
         plain = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name != "terms"}
+        if not self.pack:
+            del plain["pack"]  # so that a run of an earlier version, which had no such setting, is the same run
         return {**plain, **{name: asdict(term) for name, term in self.active.items()}}
 
 

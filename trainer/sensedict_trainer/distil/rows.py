@@ -23,29 +23,30 @@ from tqdm import tqdm
 
 from sensedict.errors import ConfigurationError, Corrupt
 from sensedict.paths import write_whole
+from sensedict_trainer.distil.packing import fill_rows, flat, passes
 from sensedict_trainer.text import TokenWindow
 from sensedict_trainer.work import WorkFolder, differences
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-GROUP = 8  # windows that lie together, and pass together where memory allows it
+GROUP = 8  # windows, or rows of them, that lie together, and pass together where memory allows it
 _SHARD = 64 * 2**20  # bytes
 _MARK = "sensedict rows"
+ROW = "tokens a row"  # in the key of windows that share rows
 
 Bytes = NDArray[np.uint8]
 Make = Callable[[Sequence[TokenWindow]], Sequence[Bytes]]
 
 
-def groups(windows: Sequence[TokenWindow], size: int = GROUP) -> list[list[TokenWindow]]:
-    """Windows that pass together, of like length so that little is padding: a function of the text alone."""
-    ordered = sorted(windows, key=lambda window: (-len(window.ids), window.id))
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+def groups(windows: Sequence[TokenWindow], row: int | None = None) -> list[list[TokenWindow]]:
+    """Windows that pass together, of like length so that little is padding: a function of the text alone.
 
-
-def passes(windows: Sequence[TokenWindow], at_once: int | None) -> list[Sequence[TokenWindow]]:
-    """Windows cut in order into parts of at most `at_once`; None leaves them together."""
-    size = at_once or max(len(windows), 1)
-    return [windows[start : start + size] for start in range(0, len(windows), size)]
+    Args:
+        row: tokens of a row that several windows may share, see `packing`; None for a row each.
+    """
+    if row is not None:
+        return passes(flat(fill_rows(windows, row)), GROUP, row)
+    return passes(sorted(windows, key=lambda window: (-len(window.ids), window.id)), GROUP)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def open_rows(folder: Path, key: Mapping[str, Any], windows: Sequence[TokenWindo
         Corrupt: its manifest is damaged, or a shard is missing or of another size.
     """
     hashes = _finished(folder, key)
-    shards = _shards(windows, width)
+    shards = _shards(windows, width, key)
     if hashes is None or any(shard.name not in hashes for shard in shards):
         return None
     for shard in shards:
@@ -146,7 +147,7 @@ def build_rows(
     with WorkFolder(folder, key):
         hashes = dict(_finished(folder, key) or {})
         _write_manifest(folder, key, hashes)
-        missing = [shard for shard in _shards(windows, width) if shard.name not in hashes]
+        missing = [shard for shard in _shards(windows, width, key) if shard.name not in hashes]
         if missing:  # else another process has made them since
             _announce(folder, missing, width, make, what)
         with tqdm(total=sum(shard.rows for shard in missing), unit="tok", unit_scale=True, desc=what) as bar:
@@ -190,10 +191,10 @@ def _announce(folder: Path, shards: Sequence[Shard], width: int, make: Make, wha
     tqdm.write(f"{size}; about {seconds / 60:,.1f} minutes", file=sys.stderr)
 
 
-def _shards(windows: Sequence[TokenWindow], width: int) -> list[Shard]:
+def _shards(windows: Sequence[TokenWindow], width: int, key: Mapping[str, Any]) -> list[Shard]:
     shards: list[list[list[TokenWindow]]] = []
     room = 0
-    for group in groups(windows):
+    for group in groups(windows, key.get(ROW)):
         if room <= 0:
             shards.append([])
             room = _SHARD

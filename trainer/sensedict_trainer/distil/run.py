@@ -22,6 +22,7 @@ from sensedict_trainer.distil.checkpoint import BEST, NOTE, STUDENT, Checkpoints
 from sensedict_trainer.distil.held_out import HeldOut, best_so_far
 from sensedict_trainer.distil.history import History
 from sensedict_trainer.distil.interrupts import Interrupts
+from sensedict_trainer.distil.packing import flat, passes, rows_of
 from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
 from sensedict_trainer.distil.progress import Progress
 from sensedict_trainer.distil.ranks import Ranks
@@ -87,7 +88,7 @@ class Run:
         self.student: PreTrainedModel = cut_student(teacher, self.kept, recipe.trainable)
         self.tail = Tail(self.student, recipe.trainable)
         self.trunk = self._trunk or self._own_trunk()
-        self.trunk.check(self.student, self.tail, self.batches[0][: self.options.micro_batch])
+        self.trunk.check(self.student, self.tail, passes(self.batches[0], self.options.micro_batch, recipe.row)[0])
         cache, units = self._cache(), Units()
         if self.source is not None and recipe.needs_units:
             units = measure_units(self.source, self.trunk, self.windows, recipe)
@@ -106,7 +107,7 @@ class Run:
             recipe, stepper, self.trunk, trained, ranks, len(self.batches), options.micro_batch, options.measure_every
         )
         with ExitStack() as stack:
-            left = [list(ranks.share(batch) or batch[:1]) for batch in self.batches[start:]]
+            left = [(self._share(batch) or batch[:1]) for batch in self.batches[start:]]
             shares: Iterable[PreparedBatch] = map(PreparedBatch, left)
             if self.source is not None:
                 shares = stack.enter_context(Prefetcher(left, self.source, cache, recipe.sampling, updater.selections))
@@ -125,12 +126,12 @@ class Run:
     def _own_trunk(self) -> Trunk:
         """A trunk for this run alone; where nothing reads the teacher's last states, it does not run to its end."""
         known = known_states(self.recipe, self.teacher, self.windows, self.options.teacher_states)
-        folder = self.options.activations
+        folder, at_once = self.options.activations, self.options.micro_batch
         windows = self.windows if folder is not None else self._own_windows()
 
         def make() -> None:
             self._trunk = trunk_of(
-                self.teacher, self.student, self.recipe.trainable, windows, folder, known, self.options.micro_batch
+                self.teacher, self.student, self.recipe.trainable, windows, folder, known, at_once, self.recipe.row
             )
 
         self.ranks.first(make)  # where a cache is missing it is built once
@@ -143,7 +144,7 @@ class Run:
         windows = self.options.held_out
         kept = () if self.ranks.sharded else self.ranks.share(windows)
         at_once = self.options.micro_batch
-        trunk = trunk_of(self.teacher, self.student, self.recipe.trainable, kept, at_once=at_once)
+        trunk = trunk_of(self.teacher, self.student, self.recipe.trainable, kept, at_once=at_once, row=self.recipe.row)
         return HeldOut(windows, trunk, self.student, self.ranks, at_once)
 
     def _own_windows(self) -> Sequence[TokenWindow]:
@@ -152,7 +153,11 @@ class Run:
             return self.windows
         if self.ranks.sharded:  # each pass takes every process, so that none may have it from memory
             return ()
-        return [*{window.id: window for batch in self.batches for window in self.ranks.share(batch)}.values()]
+        return [*{window.id: window for batch in self.batches for window in self._share(batch)}.values()]
+
+    def _share(self, batch: Sequence[TokenWindow]) -> list[TokenWindow]:
+        """The windows of a batch that this process has: every so many-th row."""
+        return flat(self.ranks.share(rows_of(batch, self.recipe.row)))
 
     def _steps(self, start: int, shares: Iterable[PreparedBatch], updater: Updater, stack: ExitStack) -> None:
         """Every step that is left; whatever stops them, what was done so far is saved."""

@@ -107,8 +107,8 @@ class Stepper:
             scale: of the gradient that is left, for float16 and for a mean over processes.
         """
         with torch.autocast(self.teacher.device.type, self.teacher.dtype, enabled=self.teacher.dtype != torch.float32):
-            hidden = self.tail(states.entering, states.mask)  # (B, T, D)
-        with_target = states.mask[:, 1:].bool()  # position i has a target when token i + 1 is real
+            hidden = self.tail(states.entering, states.mask, states.layout.positions)  # (B, T, D)
+        with_target = states.layout.has_target
         own, goal = hidden[:, :-1][with_target], states.hidden[:, :-1][with_target]  # (n, D)
         ids = states.ids if learned is None else states.ids.masked_fill(~learned, NO_TARGET)
         head = self._head(own, goal, states.head, ids[:, 1:][with_target], denominators, share, measure, scale)
@@ -165,8 +165,9 @@ class Stepper:
     ) -> Positions:
         """The sampled positions, with their senses where some term compares with them."""
         device = hidden.device
-        rows = np.repeat(np.arange(len(selections)), [len(chosen.positions) for chosen in selections])
-        columns = np.concatenate([chosen.positions for chosen in selections])
+        places = np.array([place[:2] for place in states.layout.places])  # each window's row and first column
+        places = np.repeat(places, [len(chosen.positions) for chosen in selections], axis=0)
+        rows, columns = places[:, 0], places[:, 1] + np.concatenate([chosen.positions for chosen in selections])
         at = (torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
         student, teacher = hidden[at].float(), states.hidden[at].float()  # (s, D)
         if self.cache is None:

@@ -115,9 +115,14 @@ class Tail(nn.Module):
         view.config = _last_layers(backbone.config, trainable)
         self.view = view
 
-    def forward(self, entering: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, D) last hidden states, of states (B, T, D) that enter the first trained layer; mask (B, T)."""
-        states: Tensor = self.view(inputs_embeds=entering, attention_mask=mask, use_cache=False).last_hidden_state
+    def forward(self, entering: Tensor, mask: Tensor, positions: Tensor | None = None) -> Tensor:
+        """(B, T, D) last hidden states, of states (B, T, D) that enter the first trained layer; mask (B, T).
+
+        Args:
+            positions: (B, T) where windows share rows, see `packing.Layout`; they then stand for the mask.
+        """
+        given = {"attention_mask": mask} if positions is None else {"position_ids": positions}
+        states: Tensor = self.view(inputs_embeds=entering, use_cache=False, **given).last_hidden_state
         return states
 
 

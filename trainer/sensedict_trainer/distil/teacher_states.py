@@ -23,7 +23,8 @@ from sensedict.paths import write_whole
 from sensedict_trainer.distil import activations, sense_ids
 from sensedict_trainer.distil.activations import text_key, to_states, width_of
 from sensedict_trainer.distil.head import Head
-from sensedict_trainer.distil.rows import Bytes, Rows, build_rows, manifest_key, open_rows, passes
+from sensedict_trainer.distil.packing import passes
+from sensedict_trainer.distil.rows import Bytes, Rows, build_rows, manifest_key, open_rows
 from sensedict_trainer.distil.terms.term import StateTerm
 from sensedict_trainer.distil.trunk import NoTeacher
 from sensedict_trainer.teacher import FrozenHead, check_identity

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from sensedict.errors import ConfigurationError
 from sensedict_trainer.distil.activations import Activations, States, weights_key
 from sensedict_trainer.distil.head import Head
-from sensedict_trainer.distil.rows import groups, passes
+from sensedict_trainer.distil.packing import Layout, check_packing, lay_out, passes
+from sensedict_trainer.distil.rows import ROW, groups
 from sensedict_trainer.distil.student import Tail, decoder_layers
 from sensedict_trainer.teacher import FrozenHead, Teacher
-from sensedict_trainer.text import TokenWindow, pad_windows
+from sensedict_trainer.text import TokenWindow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,20 +27,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TeacherStates:
-    """Of some windows, padded on the right.
+    """Of some windows, in rows padded on the right.
 
     Attributes:
-        ids: (B, T) int64 tokens; mask: (B, T) int64.
+        layout: their tokens, and where they lie.
         entering: (B, T, D) states that enter the student's first trained layer.
         hidden: (B, T, D) the teacher's last hidden states h_t; or (B, T, ·) what stands for them, see `Known`.
         head: makes the teacher's logits of `hidden`.
     """
 
-    ids: Tensor
-    mask: Tensor
+    layout: Layout
     entering: Tensor
     hidden: Tensor
     head: Head
+
+    @property
+    def ids(self) -> Tensor:
+        """(B, T) int64 tokens."""
+        return self.layout.ids
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T) int64, 1 where a token is real."""
+        return self.layout.mask
 
 
 class Known(Protocol):
@@ -87,10 +96,12 @@ class Trunk:
         folder: of the cache on disk; it is built now where it is missing.
         student: one whose frozen layers are not the teacher's, and run apart.
         known: stands for the teacher's last hidden states: the teacher then runs no further than the trunk.
-        at_once: most windows of a pass; None for all that are asked for together.
+        at_once: most rows of a pass; None for all that are asked for together.
+        row: tokens of a row that several windows may share, see `packing`; None for a row each.
 
     Raises:
-        ConfigurationError: the folder holds other activations, or has no room for them.
+        ConfigurationError: the folder holds other activations, or has no room for them; or windows are to share rows,
+            and the teacher does not keep them apart.
         Corrupt: a file in it is damaged.
     """
 
@@ -104,10 +115,13 @@ class Trunk:
         student: PreTrainedModel | None = None,
         known: Known | None = None,
         at_once: int | None = None,
+        row: int | None = None,
     ) -> None:
         self.teacher = teacher
         self.first_trained = first_trained
-        self.student, self.known, self.at_once = student, known, at_once
+        self.student, self.known, self.at_once, self.row = student, known, at_once, row
+        if row is not None:
+            check_packing(teacher.backbone, windows, row, teacher.device)
         self._group: dict[str, list[TokenWindow]] = {}
         self._remembered: dict[str, States] = {}
         parts = 2 if known is None else 1
@@ -115,7 +129,7 @@ class Trunk:
         if folder is not None:
             self._stored = Activations.build(folder, teacher, self._key(), windows, self._run, parts)
             return
-        for group in groups(windows):
+        for group in groups(windows, row):
             memory -= sum(len(window.ids) for window in group) * parts * teacher.dim * teacher.dtype.itemsize
             if memory < 0:
                 break
@@ -138,8 +152,9 @@ class Trunk:
             ConfigurationError: the architecture passes more between its layers than hidden states.
         """
         states = self._padded(windows, self._run(windows))
-        got = tail(states.entering, states.mask)
-        whole = student.base_model(input_ids=states.ids, attention_mask=states.mask, use_cache=False).last_hidden_state
+        got = tail(states.entering, states.mask, states.layout.positions)
+        given = states.layout.seen()
+        whole = student.base_model(input_ids=states.ids, use_cache=False, **given).last_hidden_state
         real = states.mask.bool()
         worst = float((got[real].float() - whole[real].float()).abs().max())
         if not worst <= 2e-2 * max(1.0, float(whole[real].float().abs().max())):
@@ -165,41 +180,41 @@ class Trunk:
 
     @torch.no_grad()  # not inference mode: what enters the trained layers is kept for their gradient
     def _padded(self, windows: Sequence[TokenWindow], found: Sequence[States]) -> TeacherStates:
-        ids, mask = pad_windows(windows, self.teacher.device)
+        layout = lay_out(windows, self.row, self.teacher.device)
         hidden = [states[1] for states in found] if self.known is None else [self.known.of(w) for w in windows]
         head = FrozenHead(self.teacher.model) if self.known is None else self.known.head
-        entering = pad_sequence([states[0] for states in found], batch_first=True).to(self.teacher.device)
-        return TeacherStates(ids, mask, entering, pad_sequence(hidden, batch_first=True).to(self.teacher.device), head)
+        entering = layout.put([states[0] for states in found]).to(self.teacher.device)
+        return TeacherStates(layout, entering, layout.put(hidden).to(self.teacher.device), head)
 
     def _run(self, windows: Sequence[TokenWindow]) -> list[States]:
         """As `_pass`, in as many passes as are needed."""
-        return [states for some in passes(windows, self.at_once) for states in self._pass(some)]
+        return [states for some in passes(windows, self.at_once, self.row) for states in self._pass(some)]
 
     @torch.inference_mode()
     def _pass(self, windows: Sequence[TokenWindow]) -> list[States]:
         """Of each window, (T, D) states that enter the first trained layer, and (T, D) h_t where it is not known."""
-        ids, mask = pad_windows(windows, self.teacher.device)
+        layout = lay_out(windows, self.row, self.teacher.device)
         owner = self.teacher.model if self.student is None else self.student
         layer = decoder_layers(owner)[self.first_trained]
         if self.student is None and self.known is None:
             self.teacher.model.eval()  # dropout would tell teacher and student apart
             with _Watched(layer, stop=False) as watched:
-                hidden = self.teacher.hidden_states(ids, mask)
+                hidden = self.teacher.hidden_states(layout.ids, **layout.seen())
             parts = [watched.entering, hidden]
         else:
             for module in _frozen_modules(owner, self.first_trained):
                 module.eval()
-            parts = [_entering(owner, layer, ids, mask)]
+            parts = [_entering(owner, layer, layout)]
             if self.known is None:
                 self.teacher.model.eval()
-                parts.append(self.teacher.hidden_states(ids, mask))
-        lengths = [len(window.ids) for window in windows]
-        return [tuple(part[row, :length] for part in parts) for row, length in enumerate(lengths)]
+                parts.append(self.teacher.hidden_states(layout.ids, **layout.seen()))
+        return list(zip(*map(layout.take, parts), strict=True))
 
     def _key(self) -> dict[str, Any]:
         """What decides the states beside teacher and text."""
         own = None if self.student is None else weights_key(_frozen_modules(self.student, self.first_trained))
-        return {"first trained layer": self.first_trained, "the student's own frozen layers": own}
+        packed = {} if self.row is None else {ROW: self.row}
+        return {"first trained layer": self.first_trained, "the student's own frozen layers": own, **packed}
 
 
 def trunk_of(
@@ -210,12 +225,13 @@ def trunk_of(
     folder: Path | None = None,
     known: Known | None = None,
     at_once: int | None = None,
+    row: int | None = None,
 ) -> Trunk:
     """The trunk of a student: the teacher's where its frozen layers are the teacher's first ones, else its own.
 
     Args:
         trainable: layers at the student's end that are trained.
-        folder, known, at_once: see `Trunk`.
+        folder, known, at_once, row: see `Trunk`.
     """
     first = len(decoder_layers(student)) - trainable
     own = None
@@ -226,7 +242,7 @@ def trunk_of(
             "beside the teacher's",
             file=sys.stderr,
         )
-    return Trunk(teacher, first, windows, folder=folder, student=own, known=known, at_once=at_once)
+    return Trunk(teacher, first, windows, folder=folder, student=own, known=known, at_once=at_once, row=row)
 
 
 def shares_trunk(teacher: Teacher, student: PreTrainedModel, frozen: int) -> bool:
@@ -260,10 +276,10 @@ class _Watched:
         return kind is _Reached
 
 
-def _entering(model: PreTrainedModel, layer: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+def _entering(model: PreTrainedModel, layer: nn.Module, layout: Layout) -> Tensor:
     """(B, T, D) what enters a layer; it and those after it do not run."""
     with _Watched(layer, stop=True) as watched:
-        (model.get_decoder() or model.base_model)(input_ids=ids, attention_mask=mask, use_cache=False)
+        (model.get_decoder() or model.base_model)(input_ids=layout.ids, use_cache=False, **layout.seen())
     return watched.entering
 
 

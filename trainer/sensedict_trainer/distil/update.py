@@ -16,6 +16,7 @@ from tqdm import tqdm
 from sensedict.errors import NotFinite
 from sensedict_trainer.distil.checkpoint import Trained
 from sensedict_trainer.distil.draws import Draw
+from sensedict_trainer.distil.packing import Layout, flat, passes, rows_of
 from sensedict_trainer.distil.prefetch import PreparedBatch
 from sensedict_trainer.distil.ranks import Ranks, whole
 from sensedict_trainer.distil.recipe import Recipe
@@ -36,7 +37,7 @@ class Updater:
 
     Attributes:
         steps: of the whole run.
-        micro_batch: windows a pass; None for all that a process has of a batch.
+        micro_batch: rows a pass; None for all that a process has of a batch.
         measure_every: steps between two measurements of each term's gradient.
         selections: what was chosen for each window, by its id; filled as they come.
     """
@@ -90,8 +91,12 @@ class Updater:
     ) -> tuple[dict[str, Any], BatchLosses]:
         """Leave the gradient of a batch in the student; gives the record of it, and the losses, of all processes."""
         ranks = self.ranks
-        own = ranks.share(batch)
-        draws = [share.draws[window.id] for window in own if share.draws]
+        rows = rows_of(batch, self.recipe.row)
+        shares = [
+            passes(flat(rows[rank :: ranks.count]), self.micro_batch, self.recipe.row) for rank in range(ranks.count)
+        ]
+        own = shares[ranks.index]
+        draws = [share.draws[window.id] for window in flat(own) if share.draws]
         counted = [sum(len(d.positions) for d in draws), sum(d.related for d in draws), share.wanted, share.hits]
         sampled, related, wanted, hits = map(int, ranks.sums(counted))
         denominators = Denominators(
@@ -100,13 +105,12 @@ class Updater:
             learned=sum(map(_answers, batch)) if self.recipe.loss_on == "answers" else None,
         )
         losses = BatchLosses()
-        largest = math.ceil(len(batch) / ranks.count)  # what the first process has
-        size = self.micro_batch or largest
-        starts = range(0, largest, size)
-        for first in starts:
-            measure = first == 0 and done % self.measure_every == 0
-            with ranks.unsynced(self.stepper.tail, last=first == starts[-1]):
-                self._pass(own[first : first + size], share, denominators, losses, done / self.steps, measure)
+        most = max(map(len, shares))  # every process makes as many passes
+        for number in range(most):
+            measure = number == 0 and done % self.measure_every == 0
+            windows = own[number] if number < len(own) else []
+            with ranks.unsynced(self.stepper.tail, last=number == most - 1):
+                self._pass(windows, share, denominators, losses, done / self.steps, measure)
         if share.held is not None and self.stepper.cache is not None:
             self.stepper.cache.release(share.held)
         _add_up(losses, ranks)
@@ -133,8 +137,8 @@ class Updater:
         some = windows or share.windows[:1]
         states = self.trunk.states(some)
         selections = [
-            self._select(share.draws[window.id], window.id, states.hidden[row])
-            for row, window in enumerate(some)
+            self._select(share.draws[window.id], window.id, hidden)
+            for window, hidden in zip(some, states.layout.take(states.hidden), strict=True)
             if share.draws
         ]
         if not windows:
@@ -205,17 +209,19 @@ def _answers(window: TokenWindow) -> int:
 def _answer_mask(windows: Sequence[TokenWindow], states: TeacherStates) -> Tensor:
     """(B, T) bool: tokens that are an answer's."""
     mask = torch.zeros(states.ids.shape, dtype=torch.bool)
-    for row, window in enumerate(windows):
+    for window, (row, first, end) in zip(windows, states.layout.places, strict=False):
         if window.answers is not None:
-            width = min(len(window.answers), mask.shape[1])
-            mask[row, :width] = torch.from_numpy(window.answers[:width])
+            end = min(end, first + len(window.answers), mask.shape[1])
+            mask[row, first:end] = torch.from_numpy(window.answers[: end - first])
     return mask.to(states.ids.device)
 
 
 def _first_token(states: TeacherStates) -> TeacherStates:
     """States of the first token of the first window, which has no target."""
-    parts = {name: getattr(states, name)[:1, :1] for name in ("ids", "mask", "entering", "hidden")}
-    return replace(states, **parts)
+    layout = states.layout
+    positions = None if layout.positions is None else layout.positions[:1, :1]
+    first = Layout(layout.ids[:1, :1], layout.mask[:1, :1], [(0, 0, 1)], positions)
+    return replace(states, layout=first, entering=states.entering[:1, :1], hidden=states.hidden[:1, :1])
 
 
 def _nothing(selection: Selection) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from sensedict_trainer.distil.rows import manifest_key
 from sensedict_trainer.distil.student import cut_student, to_save
 from sensedict_trainer.distil.teacher_states import build_teacher_states, known_states
 from sensedict_trainer.distil.trunk import trunk_of
-from sensedict_trainer.evaluate import evaluate_text
+from sensedict_trainer.evaluate import MEASURES, TextScores, evaluate_text
 from sensedict_trainer.experiments import costs
 from sensedict_trainer.experiments.cells import Cell, identity_of, key_of, layers_of
 from sensedict_trainer.experiments.store import CellResult, Store
@@ -160,6 +161,7 @@ class Engine:
         windows, questions = (min(usual, material.options.micro_batch or usual) for usual in (_BATCH, _ROWS))
         start = time.perf_counter()
         text = evaluate_text(model, material.teacher, material.held_out, windows, material.memo)
+        check_finite(text)
         seconds = {"text_seconds": time.perf_counter() - start}
         found: list[TaskScore] = []
         for data_set in dict.fromkeys(task.name.partition("/")[0] for task in material.tasks):
@@ -190,7 +192,9 @@ class Engine:
         start = time.perf_counter()
         # A cache on disk is made by one process.
         with nullcontext() if folder is None else self.store.claim(f"trunk-{folder.name}", wait=True):
-            trunk = trunk_of(material.teacher, student, recipe.trainable, material.training, folder, known, at_once)
+            trunk = trunk_of(
+                material.teacher, student, recipe.trainable, material.training, folder, known, at_once, recipe.row
+            )
         trunk.remember()
         self._trunk = (name, trunk, time.perf_counter() - start)
         return self._trunk[1:]
@@ -201,7 +205,8 @@ class Engine:
         stored = cell.condition.stored
         known = "" if stored is None else f"{stored.kind} {stored.count} {cell.condition.variant}"
         frozen = len(layers_of(cell, self.material)) - cell.recipe.trainable
-        return f"{layers_of(cell, self.material)[:frozen]} {known}"
+        packed = "" if cell.recipe.row is None else f" rows of {cell.recipe.row}"
+        return f"{layers_of(cell, self.material)[:frozen]} {known}{packed}"
 
     def _states(self, cell: Cell) -> tuple[Path | None, int | None]:
         """The folder of what stands for the teacher, made where it is missing, and its bytes a position."""
@@ -217,6 +222,17 @@ class Engine:
                 folder, material.teacher, material.training, stored.kind, stored.count, source, at_once
             )
         return folder, int((manifest_key(folder) or {})["width"])
+
+
+def check_finite(text: TextScores) -> None:
+    """Let pass scores that are numbers.
+
+    Raises:
+        NotFinite: one is none: the last steps may ruin a model whose loss was still a number.
+    """
+    for measure in MEASURES:
+        if not math.isfinite(text.mean(measure)):
+            raise NotFinite(f"the {measure} on the held-out text is {text.mean(measure)}: lower the learning rate")
 
 
 def curve_of(history: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float, float], ...]:
@@ -256,7 +272,8 @@ def summary_of(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     `relation_share` is that of all positions whose target has relations.
     """
     rows = history[-_LAST:]
-    names = [name for name, value in rows[-1].items() if isinstance(value, int | float) and name not in _NO_MEANS]
+    numbers = [name for row in rows for name, value in row.items() if isinstance(value, int | float)]
+    names = [name for name in dict.fromkeys(numbers) if name not in _NO_MEANS]  # a step may have no negatives
     found = {name: fmean(row[name] for row in rows if name in row) for name in names}
     shares = [row["grad_share"] for row in history if row.get("grad_share")]
     for name in dict.fromkeys(name for share in shares for name in share):
