@@ -22,19 +22,23 @@ from click.testing import CliRunner
 
 from file_set_factory import write_manifest
 from running_service import SENSEDICT
-from sensedict.errors import ConfigurationError, InvalidInput
+from sensedict.errors import ConfigurationError, InvalidInput, NotFinite
 from sensedict.fileset import MANIFEST, Manifest, hash_file
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.recipe import load_recipe
+from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.experiments import grid, latex, statistics
 from sensedict_trainer.experiments.cells import cells_of, read_tuned
 from sensedict_trainer.experiments.command import experiment as command
 from sensedict_trainer.experiments.controls import one_centroid, shuffled
+from sensedict_trainer.experiments.engine import check_finite, summary_of
 from sensedict_trainer.experiments.grid_command import grid as grid_command
-from sensedict_trainer.experiments.material import Dictionaries
+from sensedict_trainer.experiments.material import Dictionaries, describe_task
 from sensedict_trainer.experiments.measures import measure_of
+from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.reading import experiment_names, load_experiment
 from sensedict_trainer.experiments.store import Store
+from sensedict_trainer.tasks.registry import load_tasks
 from tiny_teacher import corpus
 from tiny_training import make_dictionary, make_teacher
 
@@ -178,6 +182,10 @@ def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
     assert len(lines) == 1 + len(cells)
     assert all(len(cell["curve"]) >= 4 for cell in kd)
     assert kd[0]["curve"][-1][0] == pytest.approx(kd[0]["costs"]["training_seconds"], rel=0.05)
+    (room.folder / "tuned.toml").write_text("[dskd]\n[kdd]\n")
+    tuned = room.run("whole", "--seeds", "0,1", "--tuned", str(room.folder / "tuned.toml"))
+    assert "has settings for kdd: no conditions of tiny" in tuned
+    assert "has no settings for kd, stored: they have the recipe's" in tuned
     dry = room.run("whole", "--seeds", "0,1,2", "--dry-run")
     assert "13 cells, 4 to do" in dry
     assert "in one process" in dry
@@ -198,6 +206,10 @@ def test_a_folder_of_other_results_and_text_that_is_trained_on_are_refused(room:
     (room.folder / "foreign" / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="holds something else"):
         Store(room.folder / "foreign", {})
+    new = room.folder / "new"
+    new.mkdir()
+    (new / ".identity.json.tmp").write_text("{")  # another process is about to say whose the folder is
+    Store(new, {"teacher": "x"})
 
 
 def test_a_loss_that_is_no_number_ends_its_cell_alone(room: Room) -> None:
@@ -240,6 +252,58 @@ def test_the_grid_chooses_on_text_set_aside(room: Room) -> None:
         next(grid.stages(load_experiment("review")))
 
 
+def test_the_grid_chooses_on_text_that_is_given(room: Room) -> None:
+    """Chats show one another as examples, so that no part of them can be set aside."""
+    quoting = room.folder / "quoting.jsonl"
+    quoting.write_text((room.folder / "train.jsonl").read_text() * 2)
+    alone = room.arguments("quoting", "--seeds", "0", held_out=False)
+    alone[alone.index("--text") + 1] = str(quoting)
+    with pytest.raises(InvalidInput, match=r"no part can be set aside for tuning: give such a part by --tuning"):
+        CliRunner().invoke(grid_command, [str(room.folder / "tiny.toml"), *alone], catch_exceptions=False)
+    room.run("whole", "--seeds", "0,1")
+    before = room.cells("whole")
+    given = [*room.arguments("whole", "--seeds", "0", held_out=False), "--tuning", str(room.folder / "held.jsonl")]
+    CliRunner().invoke(grid_command, [str(room.folder / "tiny.toml"), *given], catch_exceptions=False)
+    assert room.cells("whole") == before
+    recipes = [(cell["identity"]["made"].get("recipe", {}), cell["text"]["kl"]) for cell in before.values()]
+    by_p = {r["nearest"]: kl for r, kl in recipes if "sense" in r and r["seed"] == 0}
+    tuned = tomllib.loads((room.folder / "whole" / "tiny" / "tuned.toml").read_text())
+    assert tuned == {"dskd": {"nearest": min(by_p, key=lambda p: by_p[p])}}
+
+
+def test_a_cell_knows_which_questions_it_was_asked(tmp_path: Path) -> None:
+    def write(name: str, answer: int) -> None:
+        rows = [{"goal": f"{name} {i}", "sol1": "a", "sol2": "b", "label": answer} for i in range(6)]
+        (tmp_path / f"piqa_{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def described(shots: int, seed: int, limit: int | None) -> str:
+        (task,) = load_tasks(["piqa/letter"], tmp_path, shots, seed, limit)
+        return json.dumps(describe_task(task))
+
+    write("validation", 0)
+    write("train", 0)
+    few = {described(0, seed, 3) for seed in range(4)}
+    assert len(few) == 4, "questions chosen by another seed are others"
+    before = described(6, 0, None)
+    write("train", 1)
+    assert described(6, 0, None) != before, "examples that say something else, under the same names"
+
+
+def test_scores_that_are_no_numbers_are_told() -> None:
+    good = np.array([1.0, 2.0])
+    text = TextScores(np.array([3, 4]), good, good, good, good)
+    check_finite(text)
+    with pytest.raises(NotFinite, match="the kl on the held-out text is nan"):
+        check_finite(replace(text, kl=np.array([1.0, np.nan])))
+
+
+def test_a_history_is_summed_up_over_steps_that_have_less() -> None:
+    row = {"step": 1, "tokens": 8, "positions": 7, "tokens_per_second": 4.0, "loss": 2.0}
+    found = summary_of([{**row, "hinge_active": 0.5}, {**row, "hinge_active": 0.25}, row])
+    assert (found["hinge_active"], found["loss"]) == (0.375, 2.0)
+    assert "step" not in found
+
+
 @pytest.mark.parametrize("name", experiment_names())
 def test_experiments_of_the_package_can_be_run(name: str) -> None:
     found = load_experiment(name)
@@ -247,6 +311,7 @@ def test_experiments_of_the_package_can_be_run(name: str) -> None:
     assert all(measure_of(measure, found.pooled) for measure in (*found.measures, *found.primary))
     assert set(found.primary) <= set(found.measures)
     assert set(found.build) >= set(found.variants) - {"base", "one", "shuffled"}
+    assert {second.base for _, second in Outcome(found, {}).pairs()} == set(found.against)
     if found.kind == "training":
         cells = cells_of(found, "demo", range(found.seeds))
         assert len({(cell.condition.name, cell.seed) for cell in cells}) == len(cells) >= len(found.conditions)
@@ -266,6 +331,8 @@ def test_the_reviews_cells_are_what_their_names_say() -> None:
     table9 = {c.condition.name: c.recipe.to_json() for c in cells_of(load_experiment("table9"), "demo", [0])}
     assert table9["kd α=2.0"]["kl"]["weight"] == 2
     assert table9["dskd"]["kl"]["weight"] == 1
+    pairs = Outcome(load_experiment("table9"), {}).pairs()
+    assert [(a.name, b.name) for a, b in pairs] == [("dskd", f"kd α={alpha}") for alpha in (0.0, 0.5, 1.0, 2.0)]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +422,7 @@ def test_statistics_are_those_of_the_books() -> None:
     assert statistics.paired([1.0], [2.0]) is None
     equal = statistics.paired([1.0, 1.0], [0.5, 0.5])
     assert equal is not None
-    assert (equal.t, equal.low, equal.high) == (0.0, 0.5, 0.5)
+    assert (equal.t, equal.low, equal.high) == (0.5, 0.5, 0.5)  # of four signs two have such a mean
     weights = np.array([1.0, 2.0, 5.0])
     assert statistics.bootstrap(-0.5 * weights, weights) == pytest.approx((-0.5, -0.5, -0.5))
     difference, low, high = statistics.bootstrap(np.array([0.0, 1.0] * 50), np.ones(100))

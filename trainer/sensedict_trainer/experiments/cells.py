@@ -107,8 +107,8 @@ def identity_of(cell: Cell, material: Material) -> dict[str, Any]:
         made["states"] = {"kind": stored.kind, "count": stored.count}
         if stored.kind == "senses":
             made["states"]["dictionary"] = material.source(cell.condition.variant).identity.content_hash
-    tasks = [material.describe_task(task) for task in material.tasks]
-    return {"engine": _CODE, "made": made, "scored": {"text": text_hash(material.held_out), "tasks": tasks}}
+    scored = {"text": text_hash(material.held_out), "tasks": material.described_tasks}
+    return {"engine": _CODE, "made": made, "scored": scored}
 
 
 def layers_of(cell: Cell, material: Material) -> tuple[int, ...]:

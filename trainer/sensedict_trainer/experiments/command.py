@@ -65,6 +65,9 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     unused = sorted(set(chosen) - {condition.base for condition in found.conditions})
     if unused:
         click.echo(f"{tuned} has settings for {', '.join(unused)}: no conditions of {found.name}", err=True)
+    without = {c.base: None for c in found.conditions if c.model == "student" and c.base not in chosen}
+    if tuned is not None and without:
+        click.echo(f"{tuned} has no settings for {', '.join(without)}: they have the recipe's", err=True)
     run_order(given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=chosen), given.dry_run)
 
 
@@ -91,6 +94,7 @@ def run_order(order: Order, dry_run: bool) -> None:
     from sensedict_trainer.document import markdown_table
     from sensedict_trainer.experiments.order import opened, work
     from sensedict_trainer.experiments.render import results_table, write_outcome
+    from sensedict_trainer.experiments.store import claim
 
     if dry_run:
         with opened(order) as bench:
@@ -98,7 +102,8 @@ def run_order(order: Order, dry_run: bool) -> None:
         return
     outcome, made = work(order, click.echo)
     folder = order.out / order.experiment.name
-    write_outcome(outcome, made, folder)
+    with claim(order.out, "report", wait=True):  # others that worked on it write the same files now
+        write_outcome(outcome, made, folder)
     click.echo(
         f"\n{markdown_table(results_table(outcome))}\n\n{folder / 'report.html'}, report.md, table.tex, cells.csv"
     )

@@ -13,6 +13,7 @@ from sensedict_trainer.experiments.order import Order, work
 from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.render import write_outcome
 from sensedict_trainer.experiments.spec import Condition, Experiment
+from sensedict_trainer.experiments.store import claim
 from sensedict_trainer.results import write_text
 
 
@@ -45,13 +46,15 @@ def search(order: Order, say: Callable[[str], object]) -> dict[str, dict[str, An
     for number, stage in enumerate(stages(experiment), start=1):
         staged = replace(order, experiment=stage, tuned={**order.tuned, **tuned})
         outcome, made = work(staged, say)
-        write_outcome(outcome, made, order.out / experiment.name / f"axis-{number}")
+        with claim(order.out, "report", wait=True):  # others that worked on it write the same files now
+            write_outcome(outcome, made, order.out / experiment.name / f"axis-{number}")
         for choice in best(outcome, measure):
             base = choice.condition.base
             tuned[base] = {**tuned.get(base, {}), **choice.condition.point}
             value = measure.text(choice.value)
             say(f"{choice.condition.label}: {measure.label} {value}" + _edge(choice.edges))
-    write_text(order.out / experiment.name / "tuned.toml", tuned_toml(tuned, order, measure))
+    with claim(order.out, "report", wait=True):
+        write_text(order.out / experiment.name / "tuned.toml", tuned_toml(tuned, order, measure))
     return tuned
 
 

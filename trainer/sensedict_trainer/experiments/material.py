@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +134,19 @@ class Material:
             "held-out text": text_hash(self.held_out),
         }
 
-    @staticmethod
-    def describe_task(task: Task) -> list[Any]:
-        """What decides a task's questions, as JSON."""
-        return [task.name, task.file_hash, len(task.ids), task.shots, list(task.example_ids)]
+    @cached_property
+    def described_tasks(self) -> list[list[Any]]:
+        """What decides the tasks' questions, as JSON."""
+        return [describe_task(task) for task in self.tasks]
+
+
+def describe_task(task: Task) -> list[Any]:
+    """What decides a task's questions, as JSON.
+
+    Without examples, and chosen by the seed 0, they are known from file and number; else the prompts tell.
+    """
+    prompts = [task.prompts_hash] if task.shots or task.seed else []
+    return [task.name, task.file_hash, len(task.ids), task.shots, list(task.example_ids), *prompts]
 
 
 def open_all(variants: Collection[str], dictionaries: Dictionaries) -> None:

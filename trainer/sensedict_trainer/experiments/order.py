@@ -26,7 +26,7 @@ from sensedict_trainer.experiments.store import Store
 from sensedict_trainer.options import open_source
 from sensedict_trainer.tasks.registry import load_tasks
 from sensedict_trainer.teacher import load_teacher
-from sensedict_trainer.text import check_held_out, cut_windows
+from sensedict_trainer.text import check_held_out, cut_windows, overlapping
 from sensedict_trainer.text_sources import read_documents
 from sensedict_trainer.work import flatten
 
@@ -184,7 +184,7 @@ def opened(order: Order, device: str | None = None) -> Iterator[Bench]:
             training, held_out = set_aside(training, order.tune_share)
         else:
             held_out = _windows(order.held_out, teacher, base.window, order.eval_tokens)
-        check_held_out(held_out, training)
+            check_held_out(held_out, training)
         options = TrainOptions(
             cache_bytes=order.cache_mb * 2**20, micro_batch=order.micro_batch, activations=order.activations
         )
@@ -231,7 +231,7 @@ def set_aside(windows: Sequence[TokenWindow], share: float) -> tuple[list[TokenW
     """The windows without every n-th document, and those documents' windows: about the share, at least one document.
 
     Raises:
-        InvalidInput: the text is one document.
+        InvalidInput: the text is one document, or its documents share text.
     """
     documents = list(dict.fromkeys(window.id.rpartition("#")[0] for window in windows))
     step = max(2, round(1 / share))
@@ -239,7 +239,13 @@ def set_aside(windows: Sequence[TokenWindow], share: float) -> tuple[list[TokenW
     if len(documents) < 2:
         raise InvalidInput("the text is one document, and a part of it is to be set aside for tuning: give more text")
     kept = [window for window in windows if window.id.rpartition("#")[0] not in aside]
-    return kept, [window for window in windows if window.id.rpartition("#")[0] in aside]
+    tuning = [window for window in windows if window.id.rpartition("#")[0] in aside]
+    if shared := overlapping(tuning, kept):
+        raise InvalidInput(
+            f"documents of the text share some of it, {shared[0][0]} with {shared[0][1]}, so that no part can be set "
+            "aside for tuning: give such a part by --tuning, as `sensedict tasks prepare --hold-back` writes it"
+        )
+    return kept, tuning
 
 
 def _help(order: Order, device: str) -> None:

@@ -82,6 +82,7 @@ class Outcome:
     def pairs(self) -> Iterator[tuple[Condition, Condition]]:
         """Each condition with each that it is compared with: at the same place of the same axis, or on none.
 
+        A condition that lies on no axis is compared with a base that does at each of its places (DSKD Table 9).
         What is compared with a first base is not told again the other way round.
         """
         students = [condition for condition in self.experiment.conditions if condition.model == "student"]
@@ -92,7 +93,8 @@ class Outcome:
                     continue
                 same = [o for o in others if (o.axis, o.place) == (condition.axis, condition.place)]
                 alone = [o for o in others if not o.axis]
-                yield from ((condition, other) for other in (same or alone)[:1])
+                everywhere = [] if condition.axis else others
+                yield from ((condition, other) for other in same or alone or everywhere)
 
     def compare(self, measure: Measure) -> list[Comparison]:
         """Every comparison of the experiment in one measure; those without a common seed are left out."""

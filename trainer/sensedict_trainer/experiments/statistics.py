@@ -38,7 +38,8 @@ class Paired:
 
     Attributes:
         difference: mean; deviation: standard deviation over seeds.
-        low, high: 95% interval of a paired t test; t: its p.
+        low, high: 95% interval of a paired t test; t: its p. Where all differences are equal there is no spread to go
+            by: both bounds are the mean, and p is that of sign flips.
         sign: p of an exact sign test; permutation: of sign flips of the differences, exact up to 17 seeds. Both are
             two-sided; with n seeds neither goes below 2 ** (1 − n).
         lower: seeds with a difference below 0; count: seeds.
@@ -67,12 +68,6 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
         return None
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     lower, moved = int((differences < 0).sum()), int((differences != 0).sum())
-    if deviation < 1e-12 * max(1.0, abs(mean)):  # a t test of equal values has no spread to go by
-        t, low, high = (1.0 if mean == 0 else 0.0), mean, mean
-    else:
-        test = stats.ttest_1samp(differences, 0.0)
-        interval = test.confidence_interval(0.95)
-        t, low, high = float(test.pvalue), float(interval.low), float(interval.high)
     flips = stats.permutation_test(
         (differences,),
         np.mean,
@@ -80,6 +75,14 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
         n_resamples=_FLIPS,
         rng=np.random.default_rng(0),
     )
+    if deviation < 1e-12 * max(
+        1.0, abs(mean)
+    ):  # a few questions, the same few in every seed: nothing is certain by that
+        t, low, high = float(flips.pvalue), mean, mean
+    else:
+        test = stats.ttest_1samp(differences, 0.0)
+        interval = test.confidence_interval(0.95)
+        t, low, high = float(test.pvalue), float(interval.low), float(interval.high)
     return Paired(
         difference=mean,
         deviation=deviation,

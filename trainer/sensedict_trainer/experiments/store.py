@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ class Store:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        if folder.exists() and (not folder.is_dir() or (not (folder / IDENTITY).is_file() and any(_entries(folder)))):
+        # In this order: what another process makes in a new folder, it makes after the note of what the folder is.
+        if folder.exists() and (not folder.is_dir() or (any(_entries(folder)) and not (folder / IDENTITY).is_file())):
             raise ConfigurationError(f"{folder} holds something else than results of experiments: name another folder")
         folder.mkdir(parents=True, exist_ok=True)
         with self.claim("folder", wait=True):
@@ -133,28 +134,34 @@ class Store:
         for name in (STUDENT, BEST):
             shutil.rmtree(self.run_folder(key) / name, ignore_errors=True)
 
-    @contextmanager
-    def claim(self, key: str, wait: bool = False) -> Iterator[bool]:
-        """Whether a cell, or a shared thing of that name, is this process's alone inside the block.
-
-        A claim ends with its process, however that ends.
-
-        Args:
-            wait: until whoever has it gives it back.
-        """
-        path = self.folder / "locks" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+    def claim(self, key: str, wait: bool = False) -> AbstractContextManager[bool]:
+        """See `claim`."""
+        return claim(self.folder, key, wait)
 
     def _path(self, key: str, kind: str = "cells") -> Path:
         return self.folder / kind / f"{key}.json"
 
 
+@contextmanager
+def claim(folder: Path, key: str, wait: bool = False) -> Iterator[bool]:
+    """Whether a cell, or a shared thing of that name, in a folder of results is this process's alone inside the block.
+
+    A claim ends with its process, however that ends.
+
+    Args:
+        wait: until whoever has it gives it back.
+    """
+    path = folder / "locks" / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 def _entries(folder: Path) -> Iterator[Path]:
-    return (entry for entry in folder.iterdir() if entry.name != "locks")
+    """What a folder holds but locks, and files that are about to get their names."""
+    return (entry for entry in folder.iterdir() if entry.name != "locks" and not entry.name.startswith("."))
