@@ -37,6 +37,7 @@ from sensedict_trainer.sense_quality.owners import FileSetSpellings, ServiceSpel
 from sensedict_trainer.sense_quality.reading import NO_PLACE, NO_SENSES, TOO_LONG, Coverage, UseReader, join_words
 from sensedict_trainer.sense_quality.stability import check_other, evaluate_stability
 from sensedict_trainer.sense_quality.statistics import auc, best_threshold, f1, measured, share, spearman
+from sensedict_trainer.sense_quality.word_in_context import SAME_SENSE, STATE, _accuracies
 from sensedict_trainer.sense_quality.wordnet_keys import load_framework, load_semcor
 from sensedict_trainer.teacher import Teacher
 from tiny_dictionary import TOKENS, WORDS, insert_lexicon
@@ -140,20 +141,25 @@ class Made:
     teacher: Teacher
     folder: Path
     other: Path
+    moved: Path
 
 
 @pytest.fixture(scope="module")
 def made(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """A dictionary of the key `input` at a layer: " stone" has a sense of each of its two contexts, in two versions."""
+    """A dictionary of the key `input` at a layer: " stone" has a sense of each of its two contexts.
+
+    The second version is the same; in the third all senses of tokens lie at one point.
+    """
     home = tmp_path_factory.mktemp("quality")
     teacher = make_teacher(home / "teacher")
     with copy_of_template(postgres, home / "home") as settings:
         with opened(settings) as engine:
             lexicon, word_ids = insert_lexicon(engine)
             draft = draft_of(teacher, lexicon, word_ids)
-            for version in ("1", "2"):
-                publish(engine, settings.files, replace(draft, version=version))
-        yield Made(teacher, settings.files / "tiny@1", settings.files / "tiny@2")
+            moved = replace(draft.tokens, vectors=np.full_like(draft.tokens.vectors, 9.0))
+            for version, tokens in (("1", draft.tokens), ("2", draft.tokens), ("3", moved)):
+                publish(engine, settings.files, replace(draft, version=version, tokens=tokens))
+        yield Made(teacher, *(settings.files / f"tiny@{version}" for version in (1, 2, 3)))
 
 
 def draft_of(teacher: Teacher, lexicon: int, word_ids: dict[str, int]) -> Draft:
@@ -339,12 +345,25 @@ def test_stability_falls_with_what_moves(made: Made, data: Path) -> None:
         reader = UseReader(made.teacher, identity, book)
         uses = [Use(tuple(text.split()), len(text.split()) - 1, "stone") for text in (ONE, TWO)] * 6
         readings = [reading for reading in reader.read(uses, Coverage("here")) if reading is not None]
-    found = {m.measure: m for m in evaluate_stability(made.folder, made.other, readings, book.mean, 0)}
+    found, moved = (
+        {m.measure: m for m in evaluate_stability(made.folder, other, readings, book.mean, 0)}
+        for other in (made.other, made.moved)
+    )
     assert [m.value for m in found.values()] == [1.0] * 4
+    assert [m.value for m in moved.values()] == pytest.approx([0.0] * 4, abs=1e-9)
     assert found["adjusted Rand index"].items == found["adjusted Rand index"].total == 1
     for name in ("state_point", "key_policy", "teacher_hash"):
         with pytest.raises(Mismatch, match=f"tiny@1 cannot tell .* its {name.replace('_', ' ')} is other, not"):
             check_other(identity, replace(identity, **{name: "other"}))
+
+
+def test_the_same_nearest_sense_is_taken_at_its_word() -> None:
+    """Whatever training pairs say: a vector's threshold is chosen on them, and here it is the other way round."""
+    scores = [{SAME_SENSE: same, STATE: same} for same in (0.0, 0.0, 1.0, 1.0)]
+    found = _accuracies("wic", (scores, [True, True, False, False]), (scores, [False, False, True, True]), 0)
+    value = {measure.by: measure.value for measure in found}
+    assert value[SAME_SENSE] == 1.0
+    assert value[STATE] == 0.5
 
 
 def test_statistics_against_references() -> None:
