@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,11 +120,17 @@ def bootstrap(
         differences: (n,) sums of a window, or of a question; weights: (n,) positions of a window, or 1.
         seed: of the resampling.
     """
-    count = len(differences)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_SAMPLES)  # (samples, n)
+    draws = _draws(len(differences), seed)
     replicates = (draws @ differences) / np.maximum(draws @ weights, 1e-12)
     low, high = np.quantile(replicates, (0.025, 0.975))
     return float(differences.sum() / weights.sum()), float(low), float(high)
+
+
+@lru_cache(maxsize=8)  # a report has hundreds of bootstraps over the same few numbers of items
+def _draws(count: int, seed: int) -> NDArray[np.uint8]:
+    """(samples, count) how often each item is drawn; none as often as 256 times."""
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_SAMPLES)
+    return drawn.astype(np.uint8)
 
 
 def at_time(curve: Sequence[tuple[float, float]], seconds: float) -> float:
