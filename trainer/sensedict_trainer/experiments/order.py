@@ -150,7 +150,7 @@ class Bench:
         return {"all conditions": common, **own}
 
     def _variants(self) -> list[str]:
-        used = [e.cell.condition.variant for e in self.cells if e.cell.recipe.uses_dictionary]
+        used = [entry.cell.condition.variant for entry in self.cells if _needs_dictionary(entry.cell)]
         return list(dict.fromkeys(used))
 
     def _dictionary(self, variant: str) -> dict[str, Any]:
