@@ -15,7 +15,7 @@ from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.draws import Sampling
-from sensedict_trainer.distil.prefetch import Prefetcher
+from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
 from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.distil.selection import select as choose
 from sensedict_trainer.text import TokenWindow
@@ -130,3 +130,34 @@ def test_batches_are_ready_before_they_are_asked_for(tmp_path: Path) -> None:
             for _ in range(4):
                 assert asked.acquire(timeout=60)
             assert batch.wanted
+
+
+def test_a_step_asks_for_what_is_there_as_long_as_answers_keep_up_with_steps(tmp_path: Path) -> None:
+    """Where a batch's answers come within a step, however slow, none is waited for after the first batches."""
+    teacher = make_teacher(tmp_path / "teacher")
+    windows = make_windows(teacher)
+    batches, ahead = [windows[start : start + 2] for start in range(0, 20, 2)], 3
+    there = threading.Semaphore(0)
+
+    class Told(Prefetcher):
+        def _put(self, item: PreparedBatch | BaseException | None) -> None:
+            super()._put(item)
+            there.release()
+
+    with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
+        source = Gate(inner)
+        cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
+        with Told(batches, source, cache, SAMPLING, {}) as prefetcher:  # type: ignore[arg-type]
+            asks, taken = iter(prefetcher), []
+            source.answers.release(2 * ahead)
+            assert all(there.acquire(timeout=60) for _ in range(ahead))
+            for _ in range(len(batches) - ahead):
+                assert prefetcher._queue.qsize() == ahead  # before the step asks
+                taken.append(next(asks))
+                source.answers.release(2)  # during the step: candidate sets and vectors of one batch
+                assert there.acquire(timeout=60)
+            for _ in range(ahead):  # so many steps go by without any answer
+                assert prefetcher._queue.qsize() > 0
+                taken.append(next(asks))
+            assert list(asks) == []
+    assert [batch.windows for batch in taken] == batches
