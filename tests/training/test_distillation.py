@@ -14,12 +14,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 from huggingface_hub.repocard import metadata_load
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sensedict.errors import ConfigurationError, InvalidInput, MissingExtra, SenseDictError
 from sensedict.snapshot import Snapshot
 from sensedict_trainer import Distillation
+from sensedict_trainer.compare_command import compare as compare_command
 from sensedict_trainer.distil.cost import count_flops, count_parameters
 from sensedict_trainer.distil.layers import block_influence, choose_layers, shared_layers
 from sensedict_trainer.distil.loop import TrainOptions, train
@@ -301,6 +305,35 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
             assert len(shown.splitlines()) == 2  # the step before the last had no line of its own
 
 
+def test_where_memory_is_short_a_command_says_what_to_lower(
+    folder: Path, dictionary: Path, text: Path, tmp_path: Path
+) -> None:
+    held_out = tmp_path / "held-out.jsonl"
+    held_out.write_text(json.dumps({"text": " ".join(corpus(8, seed=9))}))
+    options = ["--teacher", str(folder), "--text", str(text), "--held-out", str(held_out), "--set", "window=24"]
+    options += ["--snapshot", str(dictionary), "--out", str(tmp_path / "out")]
+
+    def full(module: nn.Module, _args: Any) -> None:
+        if isinstance(module, GradientCheckpointingLayer):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nAnd much more.")
+
+    for command, now in ((train_command, 8), (compare_command, 4)):
+        hook = register_module_forward_pre_hook(full)
+        try:
+            done = CliRunner().invoke(command, options)
+        finally:
+            hook.remove()
+        assert isinstance(done.exception, ConfigurationError)
+        assert str(done.exception) == (
+            f"cpu has not enough memory: lower --micro-batch (now {now} windows), --cache-mb (now 256), or the setting "
+            "window (now 24); --dtype bfloat16 halves weights (CUDA out of memory. Tried to allocate 2.00 GiB.)"
+        )
+        # A device that is not there is found before the teacher, which is not there either.
+        absent = ["nowhere/x/y" if option == str(folder) else option for option in options]
+        with pytest.raises(ConfigurationError, match="the device 'cuda:99' cannot be used"):
+            CliRunner().invoke(command, [*absent, "--device", "cuda:99"], catch_exceptions=False)
+
+
 def test_what_cannot_be_is_refused_at_the_edge(folder: Path, dictionary: Path, text: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "photos"
     foreign.mkdir()
@@ -320,6 +353,8 @@ def test_what_cannot_be_is_refused_at_the_edge(folder: Path, dictionary: Path, t
         ({"micro_batch": 0}, InvalidInput, "micro_batch is 0 and must be at least 1"),
         ({"text": [tmp_path / "absent.jsonl"]}, InvalidInput, "absent.jsonl"),
         ({"text": [columns]}, InvalidInput, "columns.jsonl"),
+        ({"teacher_states": text.parent}, ConfigurationError, "holds no teacher states: make them with"),
+        ({"device": "cuda:99"}, ConfigurationError, "the device 'cuda:99' cannot be used"),
         ({"dictionary": None}, ConfigurationError, "the objective dskd needs a dictionary"),
         ({"dictionary": tmp_path / "nowhere"}, ConfigurationError, "nowhere"),
         ({"recipe": "paper"}, InvalidInput, "no recipe 'paper'"),

@@ -20,6 +20,7 @@ from sensedict.errors import ConfigurationError, Corrupt, InvalidInput
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil import sense_ids
 from sensedict_trainer.distil.loop import TrainOptions, train
+from sensedict_trainer.distil.rows import manifest_key
 from sensedict_trainer.distil.student import cut_student, decoder_layers
 from sensedict_trainer.distil.teacher_states import TopLogits, build_teacher_states, open_teacher_states
 from sensedict_trainer.distil.terms.mse import StateDistance
@@ -247,3 +248,8 @@ def test_the_commands_make_states_and_train_from_them(teacher: Teacher, dictiona
     assert trained.exit_code == 0, trained.output
     assert list((tmp_path / "cache").glob("rows-*"))
     assert "loss" in read_json_lines(tmp_path / "run" / "history.jsonl")[0]
+    half = [*states[:-1], str(tmp_path / "half"), "--kind", "exact", "--dtype", "float16"]
+    assert CliRunner().invoke(cli, half).exit_code == 0
+    assert (manifest_key(tmp_path / "half") or {})["dtype"] == "float16"
+    wrong = CliRunner().invoke(cli, [*half, "--device", "cuda:99", "--teacher", "nowhere/x/y"])
+    assert "the device 'cuda:99' cannot be used" in str(wrong.exception)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from sensedict.errors import ConfigurationError
@@ -81,6 +82,32 @@ def test_a_trunk_that_remembers_nothing_gives_the_same(teacher: Teacher) -> None
     for _ in range(2):
         a, b = forgetful.states(windows), mindful.states(windows)
         torch.testing.assert_close(a.entering[a.mask.bool()], b.entering[a.mask.bool()])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_what_is_saved_is_copied_to_main_memory_and_nowhere_else(
+    tmp_path: Path, tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = cut_student(load_teacher(str(save_tiny_teacher(tmp_path / "t", tied=tied))), 2, 1)
+
+    def fails(*_: object) -> None:
+        raise AssertionError("a weight was copied where it is")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nn.Parameter, "__deepcopy__", fails)
+        plain = to_save(student, torch.bfloat16)
+    assert type(plain) is type(student)
+    assert (plain.lm_head.weight is plain.model.embed_tokens.weight) == tied
+    for name, weight in plain.state_dict().items():
+        own = student.state_dict()[name]
+        assert weight.device.type == "cpu"
+        assert weight.data_ptr() != own.data_ptr()
+        assert torch.equal(weight, own.to(torch.bfloat16))
+    assert not any(weight.requires_grad for weight in plain.parameters())
+    assert student.model.layers[-1].mlp.up_proj.weight.requires_grad
+    frequencies = plain.model.rotary_emb.inv_freq
+    assert frequencies.dtype == torch.float32
+    assert frequencies.data_ptr() != student.model.rotary_emb.inv_freq.data_ptr()
 
 
 def test_saved_and_loaded_it_gives_the_same_logits_and_generates(teacher: Teacher, tmp_path: Path) -> None:

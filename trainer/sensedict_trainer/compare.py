@@ -103,7 +103,7 @@ def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Pa
     untrained = cut_student(teacher, kept, trainable)
     rows = [
         scores.row("teacher", None, teacher.layers, lambda: teacher.model),
-        scores.row("untrained", None, layers, lambda: to_save(untrained, teacher.dtype)),
+        scores.row("untrained", None, layers, lambda: to_save(untrained, teacher.dtype).to(teacher.device)),
     ]
     trunk = trunk_of(
         teacher, untrained, trainable, experiment.training, options.activations, at_once=at_once, row=recipe.row

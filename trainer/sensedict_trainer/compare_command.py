@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sensedict_trainer.options import describe_senses, dictionary_options, open_source, run_options, setting_option
+from sensedict_trainer.options import (
+    describe_senses,
+    dictionary_options,
+    enough_memory,
+    open_source,
+    run_options,
+    setting_option,
+)
 from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
@@ -86,11 +93,12 @@ def compare(
     from sensedict_trainer.report import Material, read_lexicon, read_stages
     from sensedict_trainer.results import read_json_lines
     from sensedict_trainer.tasks.registry import load_tasks
-    from sensedict_trainer.teacher import load_teacher
+    from sensedict_trainer.teacher import check_device, load_teacher
     from sensedict_trainer.text_sources import check_sources
 
     # Whatever can be wrong with what was typed is found before the teacher is loaded.
     check_sources((*text, *held_out))
+    check_device(device)
     chosen = load_recipe(recipe, decided=("objective", "seed"), settings=settings)
     named = _seeds(seeds)
     questions = load_tasks(tasks, shots=task_shots, limit=task_limit)
@@ -108,7 +116,8 @@ def compare(
             held_out=_windows(held_out, loaded, chosen, eval_tokens),
             tasks=questions,
         )
-        results = run(experiment, loaded, source, relation_sources(source), out, options)
+        with enough_memory(device, micro_batch or chosen.batch_size, cache_mb, chosen.window):
+            results = run(experiment, loaded, source, relation_sources(source), out, options)
     histories: Histories = {
         objective: [read_json_lines(out / row.history) for row in results.of(objective) if row.history]
         for objective in OBJECTIVES

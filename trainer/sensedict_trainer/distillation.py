@@ -95,10 +95,9 @@ class Distillation:
                 folder that holds something else or another run, a device without enough memory.
             Mismatch, Unavailable, NotFinite: see `train`.
         """
-        import torch
-
         from sensedict_trainer.distil.loop import train
         from sensedict_trainer.distil.tensorboard import check_tensorboard
+        from sensedict_trainer.options import enough_memory
         from sensedict_trainer.text_sources import sources_hash
         from sensedict_trainer.work import check_ours
 
@@ -110,14 +109,9 @@ class Distillation:
             hashes = tuple((name, sha256) for name, sha256 in sources_hash(self.text))
             held_out = self._held_out(recipe, teacher, windows)
             options = replace(self._options(recipe, fresh, hashes), held_out=held_out)
-            try:
+            micro_batch = self.micro_batch or recipe.batch_size
+            with enough_memory(str(teacher.device), micro_batch, self.cache_mb, recipe.window):
                 return train(recipe, teacher, windows, source, Path(out), options=options)
-            except torch.OutOfMemoryError as error:
-                raise ConfigurationError(
-                    f"{teacher.device} has not enough memory: lower --micro-batch (now "
-                    f"{self.micro_batch or recipe.batch_size} windows), --cache-mb (now {self.cache_mb}), or the "
-                    f"setting window (now {recipe.window}); --dtype bfloat16 halves weights ({_first_line(error)})"
-                ) from error
 
     def plan(self) -> Plan:
         """What the run would cost. The teacher is loaded and some windows are run; nothing is written.
@@ -137,6 +131,9 @@ class Distillation:
     def _checked(self) -> Recipe:
         """The recipe, when all that can be known to be wrong before anything is loaded is not."""
         from sensedict_trainer.distil.recipe import load_recipe
+        from sensedict_trainer.distil.teacher_states import check_states
+        from sensedict_trainer.options import own_device
+        from sensedict_trainer.teacher import check_device
         from sensedict_trainer.text_sources import check_sources, read_documents
 
         if not self.text:
@@ -150,6 +147,9 @@ class Distillation:
                 f"the objective {recipe.objective} needs a dictionary: name its file set (--snapshot FOLDER), or its "
                 "name and a service's (--dictionary NAME and --server); kd needs none"
             )
+        if self.teacher_states is not None:
+            check_states(self.teacher_states, recipe)
+        check_device(own_device(self.device))
         return recipe
 
     @contextmanager
@@ -211,7 +211,3 @@ def _check_window(recipe: Recipe, teacher: Teacher) -> None:
             f"window is {recipe.window}, and the teacher {teacher.name} reads {context} tokens at most: its states "
             f"beyond mean nothing; use --set window={context} or less"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]

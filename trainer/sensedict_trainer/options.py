@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sensedict.client import SenseClient
     from sensedict.snapshot import Snapshot
     from sensedict.source import Identity
+
+DTYPES = ("float32", "bfloat16", "float16")  # that a teacher can be loaded in
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,7 +47,7 @@ _RUN = (
         "--dtype",
         default="float32",
         show_default=True,
-        type=click.Choice(["float32", "bfloat16", "float16"]),
+        type=click.Choice(DTYPES),
         help="Of the teacher's weights and the student's.",
     ),
     click.option(
@@ -119,6 +122,28 @@ def own_device(device: str) -> str:
     """
     place = os.environ.get("LOCAL_RANK")
     return f"{device}:{place}" if place is not None and device in ("cuda", "xpu", "npu") else device
+
+
+@contextmanager
+def enough_memory(device: str, micro_batch: int, cache_mb: int, window: int) -> Iterator[None]:
+    """Say what to lower where the device has not enough memory for what is done inside.
+
+    Args:
+        micro_batch, cache_mb, window: as they are.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(
+            f"{device} has not enough memory: lower --micro-batch (now {micro_batch} windows), --cache-mb (now "
+            f"{cache_mb}), or the setting window (now {window}); --dtype bfloat16 halves weights ({reason})"
+        ) from error
 
 
 def is_first() -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from sensedict.paths import package_path
-from sensedict_trainer.options import dictionary_options, open_source, setting_option
+from sensedict_trainer.options import DTYPES, dictionary_options, open_source, setting_option
 from sensedict_trainer.text_sources import KINDS
 
 
@@ -47,9 +47,7 @@ def convert(gguf: str, folder: Path, dtype: str) -> None:
 @click.option("--recipe", default="paper-llama3", show_default=True, help="Whose window the text is cut by.")
 @setting_option
 @click.option("--tokens", type=click.IntRange(8), help="Tokens of the text.  [default: all]")
-@click.option(
-    "--dtype", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16"]), help="Of the weights."
-)
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(DTYPES), help="Of the weights.")
 @click.option("--device", default="cpu", show_default=True, help="Where it runs, e.g. cuda.")
 def states(
     name: str,
@@ -73,11 +71,12 @@ def states(
     """
     from sensedict_trainer.distil.recipe import load_recipe
     from sensedict_trainer.distil.teacher_states import build_teacher_states
-    from sensedict_trainer.teacher import load_teacher
+    from sensedict_trainer.teacher import check_device, load_teacher
     from sensedict_trainer.text import cut_windows
     from sensedict_trainer.text_sources import check_sources, read_documents
 
     check_sources(text)
+    check_device(device)
     window = load_recipe(recipe, settings=settings).window
     opened = open_source(dictionary, server, snapshot, patience) if kind == "senses" else nullcontext()
     with opened as source:

@@ -89,11 +89,17 @@ def _layers_name(backbone: nn.Module) -> str:
 
 
 def to_save(student: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """A copy of the student with all its weights in one dtype: the plain model that is loaded from its folder."""
-    plain = copy.deepcopy(student).requires_grad_(False).eval()
-    for weight in plain.parameters():
-        weight.data = weight.data.to(dtype)  # not what is computed when it is loaded: rotary frequencies stay float32
-    return plain
+    """A copy of the student with all its weights in one dtype, on the CPU: the plain model in its folder.
+
+    A device that training fills has no room for a second student: nothing is copied there.
+    """
+    memo: dict[int, Any] = {}  # of copies by what they are of: deepcopy finds the tensors copied, and tied ones once
+    for tensor in (*student.parameters(), *student.buffers()):
+        on_cpu = tensor.detach().to("cpu", copy=True)
+        # Not what is computed when it is loaded: rotary frequencies stay float32.
+        memo[id(tensor)] = nn.Parameter(on_cpu.to(dtype), False) if isinstance(tensor, nn.Parameter) else on_cpu
+    plain: PreTrainedModel = copy.deepcopy(student, memo)
+    return plain.eval()
 
 
 class Tail(nn.Module):

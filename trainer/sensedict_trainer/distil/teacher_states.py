@@ -151,9 +151,7 @@ def open_teacher_states(folder: Path, teacher: Teacher, windows: Sequence[TokenW
         ConfigurationError: there are none, they are not finished, or of another teacher or text.
         Corrupt: a file is damaged.
     """
-    key = manifest_key(folder)
-    if key is None or "kind" not in key:
-        raise ConfigurationError(f"{folder} holds no teacher states: make them with `sensedict teacher states`")
+    key = _key(folder)
     # How the teacher ran is the folder's business: its states serve students of any dtype.
     wanted = {**key, **text_key(teacher, windows), "dtype": key["dtype"]}
     rows = open_rows(folder, wanted, windows, int(key["width"]))
@@ -175,13 +173,29 @@ def known_states(
     """
     if folder is None:
         return None if recipe.reads_teacher else NoTeacher(teacher)
-    found = open_teacher_states(folder, teacher, windows)
-    if found.kind == "logits" and any(isinstance(term, StateTerm) for term in recipe.active.values()):
+    check_states(folder, recipe)
+    return open_teacher_states(folder, teacher, windows)
+
+
+def check_states(folder: Path, recipe: Recipe) -> None:
+    """Let pass a folder that has teacher states which a recipe can use, as far as it is known without the teacher.
+
+    Raises:
+        ConfigurationError: it has none, or logits where the objective compares hidden states.
+        Corrupt: its manifest is damaged.
+    """
+    if _key(folder)["kind"] == "logits" and any(isinstance(term, StateTerm) for term in recipe.active.values()):
         raise ConfigurationError(
             f"{folder} holds logits, and {recipe.objective} compares hidden states: use states of the kind senses or "
             "exact, or an objective of ce and kl"
         )
-    return found
+
+
+def _key(folder: Path) -> dict[str, Any]:
+    key = manifest_key(folder)
+    if key is None or "kind" not in key:
+        raise ConfigurationError(f"{folder} holds no teacher states: make them with `sensedict teacher states`")
+    return key
 
 
 def _encoder(kind: Kind, teacher: Teacher, count: int, table: Tensor | None) -> Callable[[Tensor], Tensor]:

@@ -114,7 +114,7 @@ class Engine:
         elif cell.condition.model == "untrained":
             kept = layers_of(cell, material)
             untrained = to_save(cut_student(material.teacher, kept, cell.recipe.trainable), material.teacher.dtype)
-            result = self._scored(entry, untrained, kept)
+            result = self._scored(entry, untrained.to(material.teacher.device), kept)
         else:
             result = self._trained(entry)
         self.store.write(entry.key, result)
