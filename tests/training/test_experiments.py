@@ -163,6 +163,7 @@ def test_a_killed_run_of_two_processes_is_gone_on_with(room: Room) -> None:
 
 
 def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
+    room.run("whole", "--seeds", "0,1")
     output = room.run("whole", "--seeds", "0,1")
     assert ": CE " not in output, "everything was finished"
     report = room.folder / "whole" / "tiny"
@@ -182,10 +183,14 @@ def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
     assert len(lines) == 1 + len(cells)
     assert all(len(cell["curve"]) >= 4 for cell in kd)
     assert kd[0]["curve"][-1][0] == pytest.approx(kd[0]["costs"]["training_seconds"], rel=0.05)
-    (room.folder / "tuned.toml").write_text("[dskd]\n[kdd]\n")
-    tuned = room.run("whole", "--seeds", "0,1", "--tuned", str(room.folder / "tuned.toml"))
-    assert "has settings for kdd: no conditions of tiny" in tuned
-    assert "has no settings for kd, stored: they have the recipe's" in tuned
+    tuned = room.folder / "tuned.toml"
+    tuned.write_text("[dskd]\n[kd]\n[stored]\n[kdd]\n")
+    output = room.run("whole", "--seeds", "0,1", "--tuned", str(tuned))
+    assert "has settings for kdd: no conditions of tiny" in output
+    assert ": CE " not in output, "empty tables are the recipe's settings"
+    tuned.write_text("[dskd]\n")
+    with pytest.raises(InvalidInput, match="has no settings for kd, stored, which would stand untuned"):
+        room.run("whole", "--seeds", "0,1", "--tuned", str(tuned))
     dry = room.run("whole", "--seeds", "0,1,2", "--dry-run")
     assert "13 cells, 4 to do" in dry
     assert "in one process" in dry
@@ -269,6 +274,22 @@ def test_the_grid_chooses_on_text_that_is_given(room: Room) -> None:
     by_p = {r["nearest"]: kl for r, kl in recipes if "sense" in r and r["seed"] == 0}
     tuned = tomllib.loads((room.folder / "whole" / "tiny" / "tuned.toml").read_text())
     assert tuned == {"dskd": {"nearest": min(by_p, key=lambda p: by_p[p])}}
+
+
+def test_a_task_that_is_added_later_takes_no_new_training(room: Room) -> None:
+    text = "title = 'x'\nseeds = 1\n[[conditions]]\nname = 'kd'\nset = { objective = 'kd' }\n"
+    (room.folder / "later.toml").write_text(text)
+    rows = [{"goal": f"open {i}", "sol1": "hot", "sol2": "cold", "label": i % 2} for i in range(4)]
+    (room.folder / "piqa_validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = [str(room.folder / "later.toml"), *room.arguments("later", "--keep-students")]
+    for more in ([], ["--task-data", str(room.folder), "--task", "piqa/letter"]):
+        CliRunner().invoke(command, [*arguments, *more], catch_exceptions=False)
+    before, after = sorted(room.cells("later").values(), key=lambda cell: len(cell["tasks"]))
+    assert [score["name"] for score in after["tasks"]] == ["piqa/letter"]
+    assert before["tasks"] == []
+    for known in ("text", "curve"):
+        assert after[known] == before[known], "the same run to the last bit, its times too"
+    assert len(list((room.folder / "later" / "runs").iterdir())) == 1
 
 
 def test_a_cell_knows_which_questions_it_was_asked(tmp_path: Path) -> None:

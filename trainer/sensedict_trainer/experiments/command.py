@@ -48,6 +48,7 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     What is finished is not made again, and an interrupted run goes on. Start the same command in several terminals, or
     give --jobs, and they share the work. The table is OUT/NAME/report.md, beside it report.html, table.tex, cells.csv.
     """
+    from sensedict.errors import InvalidInput
     from sensedict_trainer.experiments.cells import read_tuned
     from sensedict_trainer.experiments.reading import load_experiment
     from sensedict_trainer.text_sources import check_sources
@@ -67,7 +68,10 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
         click.echo(f"{tuned} has settings for {', '.join(unused)}: no conditions of {found.name}", err=True)
     without = {c.base: None for c in found.conditions if c.model == "student" and c.base not in chosen}
     if tuned is not None and without:
-        click.echo(f"{tuned} has no settings for {', '.join(without)}: they have the recipe's", err=True)
+        raise InvalidInput(
+            f"{tuned} has no settings for {', '.join(without)}, which would stand untuned beside tuned ones: search "
+            "them too, or add a table for each, an empty one for the recipe's own settings"
+        )
     run_order(given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=chosen), given.dry_run)
 
 

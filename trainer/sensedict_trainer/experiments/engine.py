@@ -46,17 +46,25 @@ _NO_MEANS = ("step", "lr", "tokens", "positions", "answer_positions", "relation_
 
 @dataclass(frozen=True)
 class Keyed:
-    """A cell with what decides its numbers, and the key of that."""
+    """A cell with what decides its numbers.
+
+    Attributes:
+        key: of all that decides them; run: of what decides the model alone, which is scored anew when tasks are added.
+    """
 
     cell: Cell
     identity: Mapping[str, Any]
     key: str
+    run: str
 
 
 def keyed(cells: Sequence[Cell], material: Material) -> list[Keyed]:
     """The cells with their keys; those of different conditions that are the same model have the same."""
     identities = [identity_of(cell, material) for cell in cells]
-    return [Keyed(cell, identity, key_of(identity)) for cell, identity in zip(cells, identities, strict=True)]
+    return [
+        Keyed(cell, identity, key_of(identity), key_of(identity["made"]))
+        for cell, identity in zip(cells, identities, strict=True)
+    ]
 
 
 class Engine:
@@ -85,20 +93,20 @@ class Engine:
         ordered.sort(key=lambda entry: self._trunk_key(entry.cell))
         for wait in (False, True):
             for entry in ordered:
-                if self._settled(entry.key):
+                if self._settled(entry):
                     continue
-                with self.store.claim(entry.key, wait) as mine:
+                with self.store.claim(entry.run, wait) as mine:
                     if mine and not self._done(entry.key):
                         self._attempt(entry)
                     if mine and not self._keep:
-                        self.store.drop_student(entry.key)
+                        self.store.drop_student(entry.run)
 
     def _done(self, key: str) -> bool:
         return self.store.has(key) or self.store.failure(key) is not None
 
-    def _settled(self, key: str) -> bool:
+    def _settled(self, entry: Keyed) -> bool:
         """Whether a cell is done, and has no student that a kill left."""
-        return self._done(key) and (self._keep or not self.store.has_student(key))
+        return self._done(entry.key) and (self._keep or not self.store.has_student(entry.run))
 
     def _attempt(self, entry: Keyed) -> None:
         try:
@@ -141,7 +149,7 @@ class Engine:
             material.teacher,
             material.training,
             source,
-            self.store.run_folder(entry.key),
+            self.store.run_folder(entry.run),
             trunk,
             options,
         )

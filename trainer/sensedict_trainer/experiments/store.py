@@ -121,18 +121,18 @@ class Store:
         path = self._path(key, "failed")
         return str(read_json(path)["why"]) if path.is_file() else None
 
-    def run_folder(self, key: str) -> Path:
-        """Where a cell's training leaves checkpoints, history and student."""
-        return self.folder / "runs" / key
+    def run_folder(self, run: str) -> Path:
+        """Where the training of that key leaves checkpoints, history and student."""
+        return self.folder / "runs" / run
 
-    def has_student(self, key: str) -> bool:
+    def has_student(self, run: str) -> bool:
         """Whether a student's weights are there."""
-        return (self.run_folder(key) / STUDENT).is_dir()
+        return (self.run_folder(run) / STUDENT).is_dir()
 
-    def drop_student(self, key: str) -> None:
+    def drop_student(self, run: str) -> None:
         """Remove a student's weights; its history stays."""
         for name in (STUDENT, BEST):
-            shutil.rmtree(self.run_folder(key) / name, ignore_errors=True)
+            shutil.rmtree(self.run_folder(run) / name, ignore_errors=True)
 
     def claim(self, key: str, wait: bool = False) -> AbstractContextManager[bool]:
         """See `claim`."""
