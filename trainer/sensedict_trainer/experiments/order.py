@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -249,7 +252,8 @@ def set_aside(windows: Sequence[TokenWindow], share: float) -> tuple[list[TokenW
 
 
 def _help(order: Order, device: str) -> None:
-    """The work of a further process, until nothing is left."""
+    """The work of a further process, until nothing is left or the first is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with opened(order, device) as bench:
             Engine(bench.material, bench.store, order.keep_students).run(bench.cells)
@@ -258,6 +262,14 @@ def _help(order: Order, device: str) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_with_parent() -> None:
+    """Be told to end when the process that began this one has ended, by whatever signal."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def dictionaries_of(order: Order) -> Dictionaries:
