@@ -48,6 +48,19 @@ def test_a_cluster_of_one_is_that_vector_to_the_last_bit(n: int, width: int) -> 
     assert float(found.inertia[alone]) == 0.0
 
 
+@pytest.mark.parametrize("seed", [73, 89, 127])
+def test_a_cluster_that_is_left_with_one_in_the_last_iteration_is_that_vector(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(300, 300, generator=random)
+    x *= torch.exp(torch.randn(300, 1, generator=random))
+    found = cluster(x, 12, seed)
+    alone = found.counts[found.labels] == 1
+    assert alone.any()
+    assert torch.equal(found.centroids[found.labels[alone]], x[alone])
+    assert not found.distances[alone].any()
+    assert not found.inertia[found.counts == 1].any()
+
+
 def test_an_emptied_cluster_takes_the_vector_farthest_from_its_mean() -> None:
     x = torch.tensor([[[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0], [5.0, 40.0], [0.0, 0.0]]])
     pads = torch.tensor([[False] * 5 + [True]])
@@ -58,6 +71,18 @@ def test_an_emptied_cluster_takes_the_vector_farthest_from_its_mean() -> None:
         assert sorted(found[0, :4].tolist()) == [0, 0, 2, 2]
         assert members.sum(dim=1).tolist() == [[2, 1, 2]]
         torch.testing.assert_close((nearest + space.squares)[0, :5], torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]))
+
+
+@pytest.mark.parametrize("few", [0, 3])
+def test_a_set_that_has_settled_stays_as_it_is_whoever_goes_on_beside_it(few: int) -> None:
+    for seed in range(50):
+        random = torch.Generator().manual_seed(seed)
+        places = torch.randn(3, 2, generator=random)  # five clusters asked for
+        x = torch.stack([places[torch.randint(3, (12,), generator=random)], torch.randn(12, 2, generator=random)])
+        labels, pads = torch.randint(5, (2, 12), generator=random), torch.zeros(2, 12, dtype=torch.bool)
+        both = settled(Rows(x, x.square().sum(dim=2)), labels, 5, 30, pads, few)
+        alone = settled(Rows(x[:1], x[:1].square().sum(dim=2)), labels[:1], 5, 30, pads[:1], few)
+        assert all(torch.equal(a[:1], b) for a, b in zip(both, alone, strict=True))
 
 
 def test_equal_vectors_are_one_cluster_whatever_k_is() -> None:

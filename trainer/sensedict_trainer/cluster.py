@@ -159,6 +159,7 @@ def _by_coordinates(tokens: list[Tensor], k: int, seeds: Sequence[int], room: Ro
     for token, one in zip(tokens, found, strict=True):
         alone = torch.nonzero(one.counts[one.labels] == 1).flatten()
         one.centroids[one.labels[alone]] = token[alone].float()  # to the last bit, which the offset took away
+        one.distances[alone] = one.inertia[one.labels[alone]] = 0  # others may have left in the last iteration
     return found
 
 

@@ -121,18 +121,17 @@ def settled(
         (B, n) labels, (B, n) squared distances short of ‖x‖², and the (B, n, k) members to whose means they are.
     """
     members = one_hot(labels, k)
-    still = torch.zeros(len(labels), 1, dtype=torch.bool, device=labels.device)  # their labels stay, whoever goes on
     for _ in range(most):
-        of_means, counts = members, members.sum(dim=1)
-        nearest, found = x.scores(members, counts).min(dim=2)
-        found = torch.where(still, labels, found.masked_fill_(pads, k))
+        nearest, found = x.scores(members, members.sum(dim=1)).min(dim=2)
+        found.masked_fill_(pads, k)
         still = (found != labels).sum(dim=1, keepdim=True) <= few
-        labels = found
+        labels, of_means = found, members
         if still.all():
             break
         members = one_hot(labels, k)
         if not members.any(dim=1).all():
             members = one_hot(_repaired(labels, k, nearest + x.squares * (1 - _ROUNDING)), k)
+        members = torch.where(still.unsqueeze(2), of_means, members)  # as they are, whoever goes on
     return labels, nearest, of_means
 
 
