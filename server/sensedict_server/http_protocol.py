@@ -51,14 +51,14 @@ class Joining:
 
     def write(self, data: bytes) -> None:
         """Send the bytes; of several writes in one turn of the event loop the first waits for the second."""
+        followed, self._followed = self._followed, False
         if self._held:
             self._held, data = b"", self._held + data
             self._transport.write(data)
         elif 0 < len(data) <= _HEAD_BYTES:
             self._held = data
-            if not self._followed:
+            if not followed:
                 self._loop.call_soon(self._flush)
-            self._followed = False
         elif data:
             self._transport.write(data)
 

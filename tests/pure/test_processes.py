@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
@@ -71,6 +72,8 @@ def test_senses_are_the_same_to_the_bit_in_any_number_of_processes() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="copied there")
 def test_shared_vectors_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = Path("/proc/self/fd")
+    with Processes(2, process_work.__name__, pytest.fail) as pool:  # the server that is forked stays
+        assert list(pool.each(process_work.killed, [(np.ones((1, 1), dtype=np.float16), False)])) == [1]
     before = len(list(descriptors.iterdir()))
     x = shared(4, 3)
     x[:] = np.arange(12).reshape(4, 3)
@@ -81,6 +84,12 @@ def test_shared_vectors_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shared(0, 3).shape == (0, 3)
     del x, whole
     assert len(list(descriptors.iterdir())) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copied there")
+def test_shared_vectors_on_a_system_without_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 2**20)  # such a system refuses it as it does what it does not know
+    assert shared(2, 3).tolist() == [[0.0] * 3] * 2
 
 
 def test_what_processes_fail_to_give_is_made_here() -> None:

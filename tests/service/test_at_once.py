@@ -129,9 +129,17 @@ def test_the_head_of_an_answer_goes_out_with_what_follows() -> None:
         joining.write(b"head again")
         await asyncio.sleep(0)
         joining.write(b"more")
+        joining.write(b"100 ")  # the client asked whether to go on, and did before it was told
+        joining.follow()
+        joining.write(b"head of large")
+        joining.write(b"more" * 2000)
+        await asyncio.sleep(0)
+        joining.write(b"slow")
+        await asyncio.sleep(0)
         joining.write(b"last")
         joining.close()
         await asyncio.sleep(0)
 
     asyncio.run(work())
-    assert sent == [b"headbody", b"more" * 2000, b"head alone", b"head againmore", b"last", b"end"]
+    once = [b"headbody", b"more" * 2000, b"head alone", b"head againmore"]
+    assert sent == [*once, b"100 head of large", b"more" * 2000, b"slow", b"last", b"end"]

@@ -51,7 +51,8 @@ if sys.platform == "linux":
             except BaseException:
                 os.close(descriptor)
                 raise
-            made.madvise(mmap.MADV_HUGEPAGE)
+            with suppress(OSError):  # a system without huge pages
+                made.madvise(mmap.MADV_HUGEPAGE)
             made.path = f"/proc/{os.getpid()}/fd/{descriptor}"
             finalize(made, os.close, descriptor)
             return made
