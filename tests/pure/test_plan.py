@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +33,19 @@ from sensedict_trainer.text import TokenWindow, iter_windows, text_hash
 from sensedict_trainer.text_sources import read_documents
 from tiny_teacher import save_tiny_teacher
 
+# Prints by how many bytes the memory of a process grows while it clusters 2,000 states at D = 4,096, one of a token.
+PEAK_OF_FEW = """
+import numpy as np
+from sensedict_server.build.clusters import Part, senses_of
+def memory(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) * 1024
+states = np.random.default_rng(0).normal(size=(2000, 4096)).astype(np.float16)
+senses_of(states[:40], Part([0, 40], [10], [0], 3))
+before = memory("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+senses_of(states, Part(range(2001), [10] * 2000, range(2000), 3))
+print(memory("VmHWM") - before)
+"""
 LETTERS = [(0, 1), (2, 1), (0,), (0, 1, 2, 1)]  # words: two of two tokens, one of one, one too long to be composed
 
 
@@ -90,6 +105,21 @@ def test_numbers_of_the_plan_by_hand(letters: PreTrainedTokenizerBase, settings:
     assert needs.vectors == (3 + 3 + 1 + 3 + 1) * 4 * 2  # and those of the words `a b` and `c b`
     assert needs.passages == (3 + 3 + 1) * 3 * 135
     assert needs.file_set == needs.vectors + needs.passages
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_of_tokens_with_few_states_is_planned(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:
+    """Each of their states is a sense, in float32 until a part is done."""
+    plan = plan_of(settings, letters)
+    wide = replace(outline(letters), dim=4096)
+    none, few = (
+        replace(plan, cluster={name: replace(part, states=states) for name, part in plan.cluster.items()})
+        for states in (0, 2000)
+    )
+    ones = replace(settings, threads=1, batch_size=1, window=1)
+    planned = needs_of(few, ones, wide, []).process - needs_of(none, ones, wide, []).process
+    done = subprocess.run([sys.executable, "-c", PEAK_OF_FEW], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < planned - 2 * 2000 * 4096  # the states themselves were there before
 
 
 def test_a_window_is_no_longer_than_the_context(letters: PreTrainedTokenizerBase, settings: BuildSettings) -> None:

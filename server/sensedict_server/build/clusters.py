@@ -151,19 +151,21 @@ def _joined(clusters: Sequence[Clusters], part: Part) -> PartSenses:
 
     sizes = [len(found.counts) for found in clusters]
     firsts = np.cumsum([0, *sizes])
-    centroids = torch.cat([found.centroids for found in clusters])
+    # One token after another: all in float32 once more would be the most that a process ever holds.
+    vectors = torch.cat([found.centroids.half() for found in clusters])
+    squares = torch.cat([found.centroids.square().mean(dim=1) for found in clusters])
     inertia = torch.cat([found.inertia for found in clusters])
     senses = np.concatenate(
         [found.labels.numpy() + first for found, first in zip(clusters, firsts[:-1].tolist(), strict=True)]
     )
     distances = torch.cat([found.distances for found in clusters]).numpy()
-    one_point = (inertia <= _ONE_POINT * centroids.square().mean(dim=1)).numpy()
+    one_point = (inertia <= _ONE_POINT * squares).numpy()
     near = np.flatnonzero(one_point[senses])
     return PartSenses(
         tokens=np.repeat(np.arange(len(sizes)), sizes),
         counts=torch.cat([found.counts for found in clusters]).numpy(),
         inertia=inertia.numpy(),
-        vectors=centroids.to(torch.float16).numpy(),
+        vectors=vectors.numpy(),
         members=_nearest(senses, distances, part.contexts),
         near_senses=senses[near],
         near_states=near,

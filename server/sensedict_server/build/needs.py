@@ -33,6 +33,7 @@ _PASSAGE = 135  # its text, and where the token stands in it
 _TEXT = 12  # beside a window's tokens: its length, and what draws are keyed by
 _LIBRARIES = 700_000_000  # bytes of memory: python, torch and transformers with nothing loaded
 _HELPERS, _HELPER = 200_000_000, 60_000_000  # those of k-means' processes: what they share, and each alone
+_FOUND = 16  # bytes a number of a part, most where tokens have few states: senses in float32 and float16, and holes
 _PASS = 32  # numbers that a pass holds of a token at once, a unit of D: the widest layer's, and residuals
 _WORD, _SHOWN = 400, 40  # bytes of memory of a word, and of where a passage stands
 
@@ -148,10 +149,10 @@ def _process(plan: BuildPlan, settings: BuildSettings, outline: Outline, senses:
 
 
 def _clustering(plan: BuildPlan, settings: BuildSettings, dim: int) -> int:
-    """Bytes of memory beside libraries: a shard's states twice; of each process its part, and a token in float32."""
+    """Bytes of memory beside libraries: a shard's states twice; for each process its part, and a token in float32."""
     states = max((part.states for part in plan.cluster.values()), default=0)
-    found = 2 * states * (2 * dim + PLACE_BYTES)
     count = processes(settings.threads, states * dim)
+    found = 2 * states * (2 * dim + PLACE_BYTES) + count * _FOUND * dim * min(states, PART)
     if count > 1:
         found += _HELPERS + count * (_HELPER + 2 * dim * (PART + settings.cap) + 3 * 4 * dim * settings.cap)
     return found
