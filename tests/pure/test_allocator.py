@@ -9,14 +9,15 @@ import sys
 
 import pytest
 
-# Page faults of making and dropping a tensor of 64 MiB again and again, after a first time.
+# Page faults of making and dropping a tensor of 64 MiB again and again, once the heap has a place for it.
 _FAULTS = """
 import resource, sys, torch
 from sensedict_trainer.allocator import keep_freed_memory
 assert sys.argv[1] == "as it is" or keep_freed_memory()
-torch.ones(1 << 24)
+for _ in range(12):
+    torch.ones(1 << 24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
+for _ in range(8):
     torch.ones(1 << 24)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -29,5 +30,5 @@ def test_large_tensors_are_made_in_memory_that_was_freed() -> None:
         for way in ("as it is", "kept")
     }
     pages = (64 << 20) // resource.getpagesize()
-    assert faults["as it is"] >= 4 * pages
+    assert faults["as it is"] >= 8 * pages
     assert faults["kept"] < 2 * pages
