@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with Snapshot.open(snapshot()) as inner, tempfile.TemporaryDirectory() as folder:
         for name, times in (("wait with a service", 1), ("wait with a service 10 times slower", 10)):
             source = Held(inner, times * asked.answer_ms / 1e3)
+            # It has what training asks of a dictionary, and no more.
             run = train(recipe, model, windows, source, Path(folder) / str(times))  # type: ignore[arg-type]
             share, seconds = waited(run.history)
             print(f"{name}: {source.answers} answers of {times * asked.answer_ms:g} ms, steps of {seconds:.2f} s")

@@ -13,8 +13,8 @@ _NEVER = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Have memory that is freed used again, in place of giving it back to the system; False where that is not glibc.
 
-    A tensor of more than 32 MiB is otherwise mapped anew each time, and the system clears its pages one by one: a third
-    of a step's processor time where layers are wide. The process then stays as large as it once was.
+    A tensor of more than 32 MiB is otherwise mapped anew each time, and the system clears its pages one by one,
+    at every step. The process then stays as large as it once was.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

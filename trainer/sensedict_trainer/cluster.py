@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sensedict_trainer.lloyd import Gram, Rows, each, means, one_hot, plus_plus, settled
-from sensedict_trainer.wide import Room, Wide
+from sensedict_trainer.wide import CLOSE, Room, Wide
 
 _LONGEST = 100  # iterations; scikit-learn's default is 300 and it rarely takes more than 30
 _FEW = 4  # iterations on all coordinates after those on a sketch have settled
@@ -23,8 +23,6 @@ _UNSURE = 1.3  # times the squared distance to the nearest mean, by a sketch
 _WIDE, _SKETCH, _NARROW_SKETCH = 2048, 256, 128  # coordinates
 _GRAM, _WIDE_GRAM, _GPU_GRAM = 256, 64, 2048  # vectors at most, for which a Gram matrix is cheaper than coordinates
 _TOGETHER, _GPU_TOGETHER = 1 << 20, 1 << 28  # numbers of a batch
-_BLOCK = 1 << 18  # numbers that stay in the cache
-_CLOSE = 1 / 16  # of a vector's squared length: nearer to its centroid, a distance is computed from differences
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ def _sketch(width: int) -> int:
 def _distances(x: Tensor, centroids: Tensor, labels: Tensor, nearest: Tensor, squares: Tensor) -> Tensor:
     """(B, n) ‖h − c‖² / D to each one's own centroid: `nearest` and ‖h‖², or differences where digits would go."""
     found = (nearest + squares).clamp_(min=0)
-    close = torch.nonzero((found < squares * _CLOSE).flatten()).flatten()
+    close = torch.nonzero((found < squares * CLOSE).flatten()).flatten()
     owners = labels + centroids.shape[1] * each(labels)
     for rows in torch.split(close, 64):
         own = centroids.flatten(0, 1)[owners.view(-1)[rows]]

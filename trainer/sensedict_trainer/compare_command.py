@@ -12,6 +12,7 @@ from sensedict_trainer.options import (
     dictionary_options,
     enough_memory,
     open_source,
+    parse_seeds,
     run_options,
     setting_option,
 )
@@ -100,7 +101,7 @@ def compare(
     check_sources((*text, *held_out))
     check_device(device)
     chosen = load_recipe(recipe, decided=("objective", "seed"), settings=settings)
-    named = _seeds(seeds)
+    named = parse_seeds(seeds)
     questions = load_tasks(tasks, shots=task_shots, limit=task_limit)
     lexicon = None if edges is None else read_lexicon(edges)
     before = [] if stages is None else read_stages(stages)
@@ -143,12 +144,3 @@ def _windows(sources: tuple[str, ...], teacher: Teacher, recipe: Recipe, tokens:
     from sensedict_trainer.text_sources import read_documents
 
     return cut_windows(read_documents(sources), teacher.tokenizer, recipe.window, tokens)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    good = all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts)
-    seeds = tuple(map(int, parts)) if good else ()
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise click.BadParameter(f"{text!r}: different whole numbers with commas, as 0,1,2", param_hint="--seeds")
-    return seeds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -80,12 +80,12 @@ setting_option = click.option(
 
 def dictionary_options(command: Command) -> Command:
     """Give a command `dictionary`, `server`, `snapshot` and `patience`: what `open_source` takes."""
-    return _add(_DICTIONARY, command)
+    return add_options(_DICTIONARY, command)
 
 
 def run_options(command: Command) -> Command:
     """Give a command `dtype`, `device`, `cache_mb`, `micro_batch`, `activations` and `fresh`."""
-    return _add(_RUN, command)
+    return add_options(_RUN, command)
 
 
 def open_source(
@@ -151,7 +151,18 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+def add_options(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
+    """Give a command these options, in this order."""
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Different whole numbers with commas. Raises `BadParameter` when the text is something else."""
+    parts = [part.strip() for part in text.split(",")]
+    good = all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts)
+    seeds = tuple(map(int, parts)) if good else ()
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{text!r}: different whole numbers with commas, as 0,1,2", param_hint="--seeds")
+    return seeds

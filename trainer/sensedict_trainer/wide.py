@@ -17,7 +17,7 @@ from sensedict_trainer.lloyd import one_hot
 
 _BLOCK = 1 << 18  # numbers that stay in the cache
 _SAMPLE = 16  # vectors that tell about where the mean is
-_CLOSE = 1 / 16  # of a vector's squared length: nearer to its centroid, a distance is computed from differences
+CLOSE = 1 / 16  # of a vector's squared length: nearer to its centroid, a distance is computed from differences
 
 
 class Room:
@@ -124,7 +124,7 @@ class Wide:
     def _distances(self, centroids: Tensor, labels: Tensor, nearest: Tensor) -> Tensor:
         """(n,) squared, to each one's own mean: of its score, or of differences where digits would go."""
         found = (nearest + self.squares).clamp_(min=0)
-        close = torch.nonzero(found < self.squares * _CLOSE).flatten()
+        close = torch.nonzero(found < self.squares * CLOSE).flatten()
         for rows, here in self._blocks(close):
             found[close[rows]] = here.sub_(self.offset).sub_(centroids[labels[close[rows]]]).square_().sum(dim=1)
         return found

@@ -8,18 +8,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from sensedict_trainer.options import dictionary_options, setting_option
+from sensedict_trainer.options import Command, add_options, dictionary_options, parse_seeds, setting_option
 from sensedict_trainer.text_sources import KINDS
 
 if TYPE_CHECKING:
     from sensedict_trainer.experiments.order import Order
     from sensedict_trainer.experiments.spec import Experiment
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -154,20 +153,7 @@ def order_options(command: Command) -> Command:
         given = Given(**{setting.name: values.pop(setting.name) for setting in fields(Given)})
         return command(given=given, **values)
 
-    result: Any = gathered
-    for option in reversed(_OPTIONS):
-        result = option(result)
-    return result  # type: ignore[no-any-return]
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Different whole numbers with commas. Raises `BadParameter` when the text is something else."""
-    parts = [part.strip() for part in text.split(",")]
-    good = all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts)
-    seeds = tuple(map(int, parts)) if good else ()
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise click.BadParameter(f"{text!r}: different whole numbers with commas, as 0,1,2", param_hint="--seeds")
-    return seeds
+    return cast("Command", add_options(_OPTIONS, gathered))
 
 
 def parse_variants(given: Sequence[str]) -> dict[str, Path]:

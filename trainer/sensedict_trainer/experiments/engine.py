@@ -17,6 +17,7 @@ import torch
 from sensedict.errors import NotFinite
 from sensedict_trainer.distil.loop import train
 from sensedict_trainer.distil.rows import manifest_key
+from sensedict_trainer.distil.schedule import batches
 from sensedict_trainer.distil.student import cut_student, to_save
 from sensedict_trainer.distil.teacher_states import build_teacher_states, known_states
 from sensedict_trainer.distil.trunk import trunk_of
@@ -132,7 +133,7 @@ class Engine:
         cell, material = entry.cell, self.material
         states, width = self._states(cell)
         trunk, frozen = self._shared_trunk(cell, states)
-        steps = cell.recipe.epochs * -(-len(material.training) // cell.recipe.batch_size)
+        steps = sum(1 for _ in batches(cell.recipe, material.training))
         options = replace(
             material.options,
             name=cell.name,
