@@ -100,7 +100,10 @@ def _padded(x: Tensor, k: int) -> int:
 def _cluster(tokens: list[Tensor], k: int, seeds: Sequence[int], room: Room) -> list[Clusters]:
     """Of one batch."""
     if len(tokens[0]) <= k:
-        return [_kept(x) for x in tokens]
+        # In one block: thousands of small ones leave holes between them that take as much again.
+        block = torch.empty((sum(map(len, tokens)), tokens[0].shape[1]), device=tokens[0].device)
+        parts = block.split([len(x) for x in tokens])
+        return [_kept(part.copy_(x)) for part, x in zip(parts, tokens, strict=True)]
     by_gram = len(tokens[0]) <= _most_by_gram(tokens[0])
     found = _by_gram(tokens, k, seeds, room) if by_gram else _by_coordinates(tokens, k, seeds, room)
     return [one if len(one.counts) == k else _mended(x, one, k) for x, one in zip(tokens, found, strict=True)]
@@ -205,14 +208,13 @@ def _in_order(centroids: Tensor, labels: Tensor, distances: Tensor, sizes: Seque
 
 
 def _kept(x: Tensor) -> Clusters:
-    """The different vectors as they are."""
-    x = x.float()
+    """The different vectors as they are; (n, D) float32."""
     firsts = _firsts(x)
     counts = Counter(firsts)
     order = sorted(counts, key=lambda first: (-counts[first], first))
     place = {first: number for number, first in enumerate(order)}
     return Clusters(
-        centroids=x[order],
+        centroids=x if len(order) == len(x) else x[order],
         counts=torch.tensor([counts[first] for first in order], dtype=torch.int64, device=x.device),
         inertia=torch.zeros(len(order), device=x.device),
         labels=torch.tensor([place[first] for first in firsts], dtype=torch.int64, device=x.device),

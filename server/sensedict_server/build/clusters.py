@@ -151,8 +151,10 @@ def _joined(clusters: Sequence[Clusters], part: Part) -> PartSenses:
 
     sizes = [len(found.counts) for found in clusters]
     firsts = np.cumsum([0, *sizes])
-    # One token after another: all in float32 once more would be the most that a process ever holds.
-    vectors = torch.cat([found.centroids.half() for found in clusters])
+    # One token after another into its place: all of them once more would be the most that a process ever holds.
+    vectors = torch.empty((int(firsts[-1]), clusters[0].centroids.shape[1]), dtype=torch.float16)
+    for found, first, size in zip(clusters, firsts.tolist(), sizes, strict=False):
+        vectors[first : first + size] = found.centroids
     squares = torch.cat([found.centroids.square().mean(dim=1) for found in clusters])
     inertia = torch.cat([found.inertia for found in clusters])
     senses = np.concatenate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -39,6 +40,8 @@ class Ranks:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
         )
         self._device = device
+        # Before Python takes modules down: threads of a group that is left to that may abort the process (gloo's do).
+        atexit.register(self._accelerator.end_training)
         self.index: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
         wanted = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"  # `accelerate launch --use_fsdp`
