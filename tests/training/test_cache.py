@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,7 +16,7 @@ from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.draws import Sampling
-from sensedict_trainer.distil.prefetch import Prefetcher, PreparedBatch
+from sensedict_trainer.distil.prefetch import Prefetcher
 from sensedict_trainer.distil.selection import Selection
 from sensedict_trainer.distil.selection import select as choose
 from sensedict_trainer.text import TokenWindow
@@ -62,7 +63,7 @@ def test_training_goes_on_while_the_service_is_away(service: Service) -> None:
     selections: dict[str, Selection] = {}
     with SenseClient(service.url, "tiny@1", transport=transport, patience=0.0) as source:
         cache = SenseCache(source.identity.senses, D, source.identity.senses, torch.device("cpu"))
-        with Prefetcher(epoch * 3, source, cache, SAMPLING, selections) as prefetcher:
+        with Prefetcher(epoch * 3, source, cache, SAMPLING, selections, ahead=1) as prefetcher:
             hits = []
             for number, batch in enumerate(prefetcher):
                 for window in batch.windows:
@@ -84,14 +85,19 @@ class Gate:
 
     def __init__(self, inner: Snapshot) -> None:
         self._inner, self.identity = inner, inner.identity
-        self.answers = threading.Semaphore(0)
+        self._sets, self._senses = threading.Semaphore(0), threading.Semaphore(0)
+
+    def answer(self, times: int) -> None:
+        """Let so many answers of each kind through."""
+        self._sets.release(times)
+        self._senses.release(times)
 
     def candidate_sets(self, tokens: np.ndarray) -> CandidateSets:
-        self.answers.acquire()
+        self._sets.acquire()
         return self._inner.candidate_sets(tokens)
 
     def get_senses(self, ids: np.ndarray) -> np.ndarray:
-        self.answers.acquire()
+        self._senses.acquire()
         return self._inner.get_senses(ids)
 
 
@@ -103,10 +109,31 @@ def test_a_slow_service_is_asked_ahead_and_never_twice(tmp_path: Path) -> None:
         source = Gate(inner)
         cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
         with Prefetcher([*epoch, *epoch], source, cache, SAMPLING, {}) as prefetcher:  # type: ignore[arg-type]
-            source.answers.release(2 * len(epoch))  # no more than one of each kind a batch of the first epoch
+            source.answer(len(epoch))  # no more than one of each kind a batch of the first epoch
             taken = list(prefetcher)  # the second epoch asks nothing, or this would wait for ever
     assert [batch.hits == batch.wanted for batch in taken[5:]] == [True] * 5
     assert taken[0].hits == 0
+
+
+def test_both_questions_are_asked_at_once(tmp_path: Path) -> None:
+    """While a batch's senses are not there, the candidate sets of the batches behind it are asked for."""
+    teacher = make_teacher(tmp_path / "teacher")
+    windows = make_windows(teacher)
+    batches, ahead = [windows[start : start + 2] for start in range(0, 20, 2)], 3
+    asked = threading.Semaphore(0)
+
+    class Told(Gate):
+        def candidate_sets(self, tokens: np.ndarray) -> CandidateSets:
+            asked.release()
+            return self._inner.candidate_sets(tokens)
+
+    with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
+        source = Told(inner)
+        cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
+        with Prefetcher(batches, source, cache, SAMPLING, {}, ahead) as prefetcher:  # type: ignore[arg-type]
+            assert all(asked.acquire(timeout=60) for _ in range(2 + ahead))  # the first's senses are still held back
+            source.answer(len(batches))
+            assert [batch.windows for batch in prefetcher] == batches
 
 
 def test_batches_are_ready_before_they_are_asked_for(tmp_path: Path) -> None:
@@ -140,21 +167,22 @@ def test_a_step_asks_for_what_is_there_as_long_as_answers_keep_up_with_steps(tmp
     there = threading.Semaphore(0)
 
     class Told(Prefetcher):
-        def _put(self, item: PreparedBatch | BaseException | None) -> None:
-            super()._put(item)
-            there.release()
+        def _put(self, where: Any, item: Any) -> None:
+            super()._put(where, item)
+            if where is self._queue:
+                there.release()
 
     with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
         source = Gate(inner)
         cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
         with Told(batches, source, cache, SAMPLING, {}) as prefetcher:  # type: ignore[arg-type]
             asks, taken = iter(prefetcher), []
-            source.answers.release(2 * ahead)
+            source.answer(ahead)
             assert all(there.acquire(timeout=60) for _ in range(ahead))
             for _ in range(len(batches) - ahead):
                 assert prefetcher._queue.qsize() == ahead  # before the step asks
                 taken.append(next(asks))
-                source.answers.release(2)  # during the step: candidate sets and vectors of one batch
+                source.answer(1)  # during the step: candidate sets and vectors of one batch
                 assert there.acquire(timeout=60)
             for _ in range(ahead):  # so many steps go by without any answer
                 assert prefetcher._queue.qsize() > 0

@@ -102,7 +102,7 @@ def _cluster(tokens: list[Tensor], k: int, seeds: Sequence[int], room: Room) -> 
     if len(tokens[0]) <= k:
         # In one block: thousands of small ones leave holes between them that take as much again.
         block = torch.empty((sum(map(len, tokens)), tokens[0].shape[1]), device=tokens[0].device)
-        parts = block.split([len(x) for x in tokens])
+        parts = torch.split(block, [len(x) for x in tokens])
         return [_kept(part.copy_(x)) for part, x in zip(parts, tokens, strict=True)]
     by_gram = len(tokens[0]) <= _most_by_gram(tokens[0])
     found = _by_gram(tokens, k, seeds, room) if by_gram else _by_coordinates(tokens, k, seeds, room)

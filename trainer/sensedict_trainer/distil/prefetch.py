@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,25 @@ class PreparedBatch:
     hits: int = 0
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A batch that was drawn for, and the distinct senses that it needs."""
+
+    windows: Sequence[TokenWindow]
+    draws: Mapping[str, Draw]
+    ids: NDArray[np.int64]
+
+
+T = TypeVar("T")
+_Passed = queue.Queue[T | BaseException | None]  # what a thread hands on: an item, what went wrong, or that all is done
+
+
 class Prefetcher:
-    """Prepares batches in order in a thread of its own, a few ahead; what goes wrong there is raised at `next`.
+    """Prepares batches in order in the background, a few ahead; what goes wrong there is raised at `next`.
+
+    Two threads work one behind the other: one asks for candidate sets and draws, one asks for the senses drawn. So a
+    service that is far away or slow is asked both questions at once, and none is waited for as long as one answer comes
+    within a step.
 
     Args:
         batches: the run's batches, in order.
@@ -47,7 +64,7 @@ class Prefetcher:
         cache: where the senses go; None where only positions are wanted.
         sampling: how positions and neighbours are drawn.
         selections: what was chosen for sequences in earlier epochs, by id: of those, only the chosen senses are needed.
-        ahead: batches prepared and not yet taken.
+        ahead: batches prepared and not yet taken, and as many drawn whose senses are not there yet.
     """
 
     def __init__(
@@ -66,22 +83,28 @@ class Prefetcher:
         self._selections = selections
         self._candidates: dict[int, TokenCandidates] = {}
         self._related: dict[str, int] = {}  # of each window that was drawn for, `Draw.related`
-        self._queue: queue.Queue[PreparedBatch | BaseException | None] = queue.Queue(ahead)
+        self._drawn: _Passed[_Drawn] = queue.Queue(ahead)
+        self._queue: _Passed[PreparedBatch] = queue.Queue(ahead)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("draw", self._draw_all), ("prefetch", self._load_all))
+        ]
         self.waited = 0.0  # seconds that the training spent waiting here
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
         if self._cache is not None:
             self._cache.close()
-        if kind is not None:  # the thread may be waiting for a service that is away; it dies with the process
+        if kind is not None:  # a thread may be waiting for a service that is away; it dies with the process
             return
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def __iter__(self) -> Iterator[PreparedBatch]:
         while True:
@@ -94,39 +117,63 @@ class Prefetcher:
                 raise item
             yield item
 
-    def _work(self) -> None:
+    def _draw_all(self) -> None:
+        """The work of the first thread."""
         try:
             for windows in self._batches:
                 if self._stop.is_set():
                     return
-                self._put(self._prepare(windows))
-            self._put(None)
-        except BaseException as error:  # it is the trainer's to see
-            self._put(error)
+                self._put(self._drawn, self._draw_for(windows))
+            self._put(self._drawn, None)
+        except BaseException as error:  # it is the trainer's to see, after the batches before it
+            self._put(self._drawn, error)
 
-    def _put(self, item: PreparedBatch | BaseException | None) -> None:
+    def _load_all(self) -> None:
+        """The work of the second."""
+        try:
+            while (drawn := self._next()) is not None:
+                self._put(self._queue, self._load(drawn))
+            self._put(self._queue, None)
+        except BaseException as error:
+            self._put(self._queue, error)
+
+    def _put(self, where: _Passed[T], item: T | BaseException | None) -> None:
         """Hand over, unless nobody is there any more to take it."""
         while not self._stop.is_set():
             try:
-                self._queue.put(item, timeout=0.1)
+                where.put(item, timeout=0.1)
                 return
             except queue.Full:
                 continue
 
-    def _prepare(self, windows: Sequence[TokenWindow]) -> PreparedBatch:
+    def _next(self) -> _Drawn | None:
+        """What was drawn next; None where all is done or nobody wants more."""
+        while not self._stop.is_set():
+            try:
+                item = self._drawn.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if isinstance(item, BaseException):
+                raise item
+            return item
+        return None
+
+    def _draw_for(self, windows: Sequence[TokenWindow]) -> _Drawn:
         self._learn(windows)
         draws = {window.id: self._draw(window) for window in windows}
-        if self._cache is None:
-            return PreparedBatch(windows, draws)
         chosen = [self._selections.get(window.id) for window in windows]
         parts = [
             draws[window.id].ids if found is None else np.concatenate([found.positives, found.negatives], axis=None)
             for window, found in zip(windows, chosen, strict=True)
         ]
         ids = np.unique(np.concatenate(parts))
-        ids = ids[ids >= 0]
-        rows, hits = self._cache.load(ids, self._source.get_senses)
-        return PreparedBatch(windows, draws, rows, len(ids), hits)
+        return _Drawn(windows, draws, ids[ids >= 0])
+
+    def _load(self, drawn: _Drawn) -> PreparedBatch:
+        if self._cache is None:
+            return PreparedBatch(drawn.windows, drawn.draws)
+        rows, hits = self._cache.load(drawn.ids, self._source.get_senses)
+        return PreparedBatch(drawn.windows, drawn.draws, rows, len(drawn.ids), hits)
 
     def _draw(self, window: TokenWindow) -> Draw:
         """What is drawn for a window; without its candidates where it was chosen among them before: they are many."""
