@@ -22,6 +22,7 @@ from sensedict_server.database import engine, one_beside
 from sensedict_server.disconnects import Watched
 from sensedict_server.exchange import Turns
 from sensedict_server.fair_share import FairShare
+from sensedict_server.heads import Heads
 from sensedict_server.keys import PATIENCE, KeyRing, read_key_file
 from sensedict_server.logs import log_to_stderr
 from sensedict_server.methods import only_the_methods_of_a_verb
@@ -129,7 +130,7 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     passed = Shortcut(Compressed(app.around), catalogue)
     bounded = Turns(passed, LIMITS, share, large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes})
     at_once = AtOnce(Answers(Watched(bounded)), catalogue)
-    app.around = RequestContext(Guard(at_once, LIMITS, share, ring, local))
+    app.around = RequestContext(Heads(Guard(at_once, LIMITS, share, ring, local)))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign] # FastAPI's documented way
     return app
 

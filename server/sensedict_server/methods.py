@@ -12,7 +12,7 @@ _PARAMETER = re.compile(r"\\\{\w+\\\}")
 
 
 def methods_of(app: FastAPI, path: str) -> list[str]:
-    """The methods that OpenAPI describes for the path; none where it does not know the path.
+    """The methods that OpenAPI describes for the path, and HEAD beside GET; none where it does not know the path.
 
     `name:verb` is for the routes of that verb alone, though it would pass for a name.
     """
@@ -20,7 +20,8 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
         template: methods for template, methods in app.openapi()["paths"].items() if _form(template).fullmatch(path)
     }
     verbs = [methods for template, methods in found.items() if ":" in template]
-    return sorted({method.upper() for methods in verbs or found.values() for method in methods})
+    described = {method.upper() for methods in verbs or found.values() for method in methods}
+    return sorted(described | ({"HEAD"} if "GET" in described else set()))
 
 
 async def only_the_methods_of_a_verb(request: Request) -> None:  # async: it needs no thread

@@ -5,30 +5,39 @@ from __future__ import annotations
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from procrastinate import JobContext
 from safetensors.torch import load_file, save_file
 from sqlalchemy import Engine, text
 
+from own_server import kill, own_server
 from running_service import environment_of
-from sensedict.errors import Conflict, NotFinite
-from sensedict_server.build import planning, shard_queue
+from sensedict.errors import Conflict, NotFinite, Unavailable
+from sensedict_server import embedded, files, patience
+from sensedict_server.build import pipeline, planning, shard_queue
+from sensedict_server.build import publish as step
 from sensedict_server.build.jobs import cancel_build
 from sensedict_server.build.lexicon import load_lexicon
 from sensedict_server.build.lexicon_plan import Recipe
+from sensedict_server.build.observers import Bars
 from sensedict_server.build.opening import open_build
 from sensedict_server.build.pipeline import build_dictionary, enter_build
 from sensedict_server.build.plan import BuildSettings
 from sensedict_server.build.sources import parse_source
 from sensedict_server.build.stages import Stage
 from sensedict_server.build.worker import Worker
+from sensedict_server.build.workplace import Workplace
+from sensedict_server.database import opened
 from sensedict_server.queries.builds import Build, builds_of, log_of, shards_of
 from sensedict_server.queries.dictionaries import Dictionary, find_dictionary
 from sensedict_server.settings import Settings
@@ -44,16 +53,22 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def build(database: Engine, teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BuildSettings:
-    """A build of some shards."""
+def settings_of_build(teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BuildSettings:
+    """A build of some shards; its lexicon is yet to be loaded."""
     monkeypatch.setattr(planning, "SHARD_TOKENS", SHARD_TOKENS)
     monkeypatch.setattr(planning, "SHARD_STATES", SHARD_STATES)
     monkeypatch.setattr(shard_queue, "IDLE", 0.1)
-    load_lexicon(database, "pairs", "1", Recipe([parse_source("opposites")], []))
     rows = [json.dumps({"id": f"s{i}", "text": sentence}) for i, sentence in enumerate(corpus(300, seed=1))]
     path = tmp_path / "corpus.jsonl"
     path.write_text("\n".join(rows) + "\n", "utf-8")
     return BuildSettings(str(teacher_folder), (str(path),), "pairs@1", "tiny", "1", k=3, window=32, cap=60, threads=1)
+
+
+@pytest.fixture
+def build(database: Engine, settings_of_build: BuildSettings) -> BuildSettings:
+    """The same with its lexicon in `database`."""
+    load_lexicon(database, "pairs", "1", Recipe([parse_source("opposites")], []))
+    return settings_of_build
 
 
 def whole(database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path) -> Dictionary:
@@ -130,13 +145,23 @@ def test_workers_killed_at_random_lose_nothing(
 
 
 def test_two_builds_of_one_name_at_once(
-    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They make no shard until a third was refused, or they might have ended before."""
+    refused = threading.Event()
+
+    class Held(Bars):
+        def begin(self, build: Build, stage: Stage, shard: str) -> None:
+            refused.wait(60)
+            super().begin(build, stage, shard)
+
+    monkeypatch.setattr(pipeline, "Bars", Held)
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(build_dictionary, database, settings.files, build, tmp_path / "work") for _ in range(2)]
         wait_for(lambda: bool(running(database)))
         with pytest.raises(Conflict, match=r"tiny@1 is being built from other settings \(k 3 there, 2 now\)"):
             enter_build(database, replace(build, k=2), tmp_path / "other")
+        refused.set()
         first, second = (build.result()[0] for build in asked)
     assert first == second
     with database.connect() as connection:
@@ -175,12 +200,20 @@ class Watching:
 
 
 def test_a_cancelled_build_stops_within_a_batch(
-    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path
+    database: Engine, settings: Settings, build: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    contexts: list[JobContext] = []
+    place = Worker._place
+
+    def kept_place(worker: Worker, context: JobContext, build: Build) -> Workplace:
+        contexts.append(context)
+        return place(worker, context, build)
+
     def cancel(running: Build) -> None:
         cancel_build(database, running.id)
-        time.sleep(0.3)  # until the worker has heard
+        wait_for(contexts[-1].should_abort)
 
+    monkeypatch.setattr(Worker, "_place", kept_place)
     entered = enter_build(database, build, tmp_path / "work")
     watching = Watching("harvest/0", gone_on=cancel)
     Worker(database, settings.files, watching, entered.id).work_until_done()
@@ -211,6 +244,60 @@ def test_a_damaged_shard_is_made_again(
     with database.connect() as connection:
         lines = [line.message for line in log_of(connection, entered.id)]
     assert [line for line in lines if line.endswith("harvest/0/000001 is made again")]
+
+
+def test_a_database_that_is_killed_while_a_dictionary_is_published(
+    settings_of_build: BuildSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times: between the rows, for longer than a build waits; before the commit; after it, before the files."""
+    build, killed = settings_of_build, []
+    monkeypatch.setattr(shard_queue, "LONGEST_WAIT", 0)
+    with own_server() as settings, opened(settings) as database, ThreadPoolExecutor(1) as threads:
+
+        def kill_before(module: ModuleType, name: str, comes_back: bool) -> None:
+            call = getattr(module, name)
+
+            def killing(*arguments: Any) -> Any:
+                monkeypatch.setattr(module, name, call)
+                kill(settings.embedded)
+                killed.append(name)
+                if comes_back:
+                    threads.submit(embedded.start, settings.embedded)
+                return call(*arguments)
+
+            monkeypatch.setattr(module, name, killing)
+
+        load_lexicon(database, "pairs", "1", Recipe([parse_source("opposites")], []))
+        undisturbed = whole(database, settings, build, tmp_path)
+        kill_before(step, "_copy_contexts", comes_back=False)
+        with monkeypatch.context() as hasty, pytest.raises(Unavailable, match="the database cannot be reached"):
+            hasty.setattr(patience, "PATIENCE", 1.0)
+            build_dictionary(database, settings.files, build, tmp_path / "whole")
+        embedded.start(settings.embedded)
+        assert of_dictionaries(database) == {undisturbed.id}
+        assert [path.name for path in settings.files.iterdir() if not path.name.endswith(".lock")] == ["whole@1"]
+        kill_before(step, "freeze", comes_back=True)
+        kill_before(files, "put_in_place", comes_back=True)
+        dictionary, made = build_dictionary(database, settings.files, build, tmp_path / "whole")
+        assert made
+        assert killed == ["_copy_contexts", "freeze", "put_in_place"]
+        assert dictionary.content_hash == undisturbed.content_hash
+        assert of_dictionaries(database) == {undisturbed.id, dictionary.id}
+        files.verify(settings.files / "tiny@1")
+        with database.connect() as connection:
+            (ended,) = builds_of(connection, "tiny", "1")
+            tries = [line.message for line in log_of(connection, ended.id) if "publish is tried again" in line.message]
+        assert (ended.state, len(tries)) == ("published", 2)
+        assert left_in_queue(database) == 0
+        assert build_dictionary(database, settings.files, build, tmp_path / "whole") == (dictionary, False)
+
+
+def of_dictionaries(database: Engine) -> set[int]:
+    """The dictionaries of which there is a row in any table."""
+    tables = ("tokens", "dictionary_words", "senses", "contexts")
+    rows = " UNION ".join(["SELECT id FROM dictionaries", *(f"SELECT dictionary_id FROM {name}" for name in tables)])
+    with database.connect() as connection:
+        return set(connection.execute(text(rows)).scalars())
 
 
 def test_a_teacher_whose_output_is_not_finite(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +17,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from own_server import kill, wait_until_stopped
 from running_service import running_service
 from sensedict.cli import cli
 from sensedict.errors import ConfigurationError
@@ -43,13 +42,6 @@ def sensedict(home: Path, *arguments: str) -> str:
     if done.exception is not None:
         raise done.exception
     return done.output
-
-
-def wait_until_stopped(folder: Path) -> None:
-    deadline = time.monotonic() + 20
-    while embedded.status(folder).pid is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_data_of_another_version_names_export_and_import(tmp_path: Path) -> None:
@@ -173,10 +165,7 @@ def test_a_killed_server_comes_back_with_its_data(home: Path) -> None:
     url = embedded.start(home / "postgres").set(drivername="postgresql").render_as_string()
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
-    pid = embedded.status(home / "postgres").pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    wait_until_stopped(home / "postgres")
+    kill(home / "postgres")
     again = embedded.start(home / "postgres").set(drivername="postgresql").render_as_string()
     with psycopg.connect(again) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
@@ -209,8 +198,8 @@ def test_serving_over_the_embedded_database(home: Path, tmp_path: Path, workers:
     options = ["--migrate", "--workers", workers]
     with running_service(Settings(home=home), tmp_path / "log", options=options) as service:
         assert embedded.status(home / "postgres").pid is not None
-        assert httpx.get(f"{service.url}/readyz", timeout=10).status_code == 200
-        assert httpx.get(f"{service.url}/v1/limits", timeout=10).status_code == 200
+        assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200
+        assert httpx.get(f"{service.url}/v1/limits", timeout=30).status_code == 200
     assert '"path":"/v1/limits"' in service.log.read_text()  # an answered probe has no line
     wait_until_stopped(home / "postgres")
 

@@ -136,6 +136,7 @@ def test_slow_bodies_and_slow_heads_end(monkeypatch: pytest.MonkeyPatch) -> None
         assert b"nothing of the body came for 0.2 s" in answer
         assert raw(url, b"GET / HTTP/1.1\r\nHost: loc") == b""
         assert raw(url, b"") == b""
+        monkeypatch.setattr(exchange, "PIECE_SECONDS", 1.0)  # none of the pieces is that late
         pieces = [
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n",
             *[b"x"] * 40,

@@ -158,7 +158,7 @@ def test_killed_while_storing_leaves_nothing(database: Engine, settings: Setting
             "SELECT count(*) FROM pg_locks "
             "WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not holder.execute(waiting).scalar_one():
             assert process.poll() is None
             assert time.monotonic() < deadline

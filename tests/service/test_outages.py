@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,11 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
+from own_server import own_server
 from running_service import running_service
 from sensedict.client import SenseClient
 from sensedict.errors import Unavailable
-from sensedict_server import embedded, files, schema
+from sensedict_server import embedded, files
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.database import opened
@@ -34,15 +34,10 @@ BULK = "/v1/dictionaries/tiny@1:getSenses"
 @pytest.fixture
 def stoppable() -> Iterator[Settings]:
     """`tiny@1` in an embedded server of this test's own, which it may stop and start."""
-    home = Path(tempfile.mkdtemp(prefix="sensedict-test-"))
-    home.chmod(0o755)
-    made = Settings(home=home, database_url=embedded.start(home / "postgres"))
-    with opened(made) as database:
-        schema.migrate(database)
-        publish(database, made.files, make_draft(*insert_lexicon(database)))
-    yield made
-    embedded.stop(made.embedded)
-    shutil.rmtree(home, ignore_errors=True)
+    with own_server() as made:
+        with opened(made) as database:
+            publish(database, made.files, make_draft(*insert_lexicon(database)))
+        yield made
 
 
 def expect_unavailable(answer: httpx.Response) -> None:
@@ -98,7 +93,7 @@ def test_a_connection_lost_in_the_middle_of_a_request(database: Engine, tiny: Se
         with database.connect() as holding, database.connect() as looking:
             holding.execute(text("LOCK TABLE words IN ACCESS EXCLUSIVE MODE"))
             waiting = threads.submit(http.get, WORD)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while (pid := looking.execute(ask).scalar_one_or_none()) is None:
                 assert time.monotonic() < deadline
                 looking.rollback()  # statistics are those of the transaction's begin

@@ -328,7 +328,7 @@ def test_killed_in_the_middle(database: Engine, settings: Settings, tiny_draft: 
     with database.connect() as holding, database.connect() as looking:
         holding.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         process = publishing(settings)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not looking.execute(waits, {"table": table}).scalar_one():
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -351,7 +351,7 @@ def test_the_database_goes_away_in_the_middle(database: Engine, settings: Settin
     with database.connect() as holding, database.connect() as looking, ThreadPoolExecutor() as threads:
         holding.execute(text("LOCK TABLE contexts IN ACCESS EXCLUSIVE MODE"))
         publishing = threads.submit(publish, database, settings.files, tiny_draft)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (pid := looking.execute(waits).scalar_one_or_none()) is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)

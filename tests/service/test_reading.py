@@ -249,7 +249,48 @@ def test_faults_are_pointed_at(http: httpx.Client) -> None:
 def test_other_methods(http: httpx.Client) -> None:
     answer = http.patch(TINY)
     expect_problem(answer, 405, "method-not-allowed", "PATCH")
-    assert answer.headers["allow"] == "DELETE, GET"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD"
+    answer = http.head(f"{TINY}:getSenses")  # HEAD goes with GET, and with nothing else
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+
+
+# What each answer has of its own: when it was given, to which request, and the numbers of the moment.
+_OF_THE_MOMENT = {"/metrics": {"content-length"}}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/explorer",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/v1/limits",
+        "/v1/dictionaries",
+        f"{TINY}/senses?word=hot",
+        "/v1/dictionaries/tiny/relations?word=hot&limit=1",
+        f"{TINY}/snapshot",
+        f"{TINY}/senses?word=nowhere",
+        f"{TINY}/relations?limit=0",
+        "/nowhere",
+    ],
+)
+def test_head_is_get_without_its_body(http: httpx.Client, service: Service, path: str) -> None:
+    def headers_of(answer: httpx.Response) -> dict[str, str]:
+        own = {"date", "x-request-id"} | _OF_THE_MOMENT.get(path, set())
+        return {name: value for name, value in answer.headers.items() if name not in own}
+
+    accept = {"Accept": "text/html" if path == "/" else "*/*"}
+    got, head = http.get(path, headers=accept), http.head(path, headers={**accept, "Range": "bytes=0-9"})
+    assert (head.status_code, headers_of(head)) == (got.status_code, headers_of(got))
+    assert (head.content, len(head.headers["x-request-id"])) == (b"", 32)
+    if (tag := got.headers.get("etag")) is not None:
+        known = http.head(path, headers={**accept, "If-None-Match": tag})
+        assert (known.status_code, known.headers["etag"].removeprefix("W/")) == (304, tag.removeprefix("W/"))
+    assert "Traceback" not in service.log.read_text()  # of a download that was cut off
 
 
 def test_formats_that_are_not_there(http: httpx.Client) -> None:
@@ -280,6 +321,7 @@ def test_openapi_describes_every_route(http: httpx.Client) -> None:
     described = http.get("/openapi.json").json()
     routes = {value for name, value in vars(wire).items() if name.isupper() and str(value).startswith("/")}
     assert set(described["paths"]) == routes
+    assert {method for path in described["paths"].values() for method in path} == {"get", "post", "put", "delete"}
     bulk = described["paths"][wire.GET_SENSES]["post"]
     assert (
         set(bulk["requestBody"]["content"]) == {wire.JSON, wire.SAFETENSORS} == set(bulk["responses"]["200"]["content"])

@@ -81,7 +81,7 @@ def sensedict(settings: Settings, *arguments: str) -> str:
 
 
 def until(there: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not there():
         if time.monotonic() > deadline:
             raise TimeoutError

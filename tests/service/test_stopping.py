@@ -43,7 +43,7 @@ def waiting_request(database: Engine, service: Service) -> Iterator[Future[httpx
     with ThreadPoolExecutor() as threads, database.connect() as holding, database.connect() as looking:
         holding.execute(text("LOCK TABLE words IN ACCESS EXCLUSIVE MODE"))
         found = threads.submit(httpx.get, service.url + WORD, timeout=60)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while looking.execute(waits).scalar_one() == 0:
             assert time.monotonic() < deadline
             looking.rollback()
@@ -54,7 +54,7 @@ def waiting_request(database: Engine, service: Service) -> Iterator[Future[httpx
 
 def until_refused(service: Service) -> None:
     port = int(service.url.rpartition(":")[2])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()

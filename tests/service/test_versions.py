@@ -37,6 +37,7 @@ from sensedict_server.tables import metadata
 from sensedict_server.uses import Uses
 from service_problems import expect_problem
 
+_BEARER = 'Bearer realm="sensedict"'
 WHY = Because("ada", "a test")
 OF_DICTIONARY = ("tokens", "dictionary_words", "senses", "contexts")
 OF_LEXICON = ("relation_sources", "relations", "glosses", "forms", "segmentations", "relation_glosses")
@@ -326,6 +327,10 @@ def test_a_life_over_http(keyed: httpx.Client, settings: Settings, database: Eng
     assert ask("GET", f"{at}@2/senses?word=hot").headers["cache-control"] == "no-store"
     assert [info["version"] for info in ask("GET", "/v1/dictionaries?drafts=true").json()] == ["2", "1"]
     assert [info["version"] for info in ask("GET", "/v1/dictionaries").json()] == ["1"]
+    unknown = keyed.head(f"{at}@1")
+    assert (unknown.status_code, unknown.headers["www-authenticate"], unknown.content) == (401, _BEARER, b"")
+    assert ask("HEAD", f"{at}@2", reader).status_code == 404
+    assert ask("HEAD", f"{at}@2").status_code == 200
     kept = ask("GET", f"{at}@1/senses?word=hot", reader)
     assert kept.headers["cache-control"] == "private, max-age=31536000, immutable"
 

@@ -79,16 +79,16 @@ def test_a_busy_service_is_asked_again_when_it_says(
     begun = time.monotonic()
     with caplog.at_level(logging.WARNING):
         assert client.dictionaries()[0].name == "tiny"
-    assert 1 <= time.monotonic() - begun < 5
+    assert time.monotonic() - begun >= 1
     assert len(stub.asked) == 3
     assert "the database is away; asking again in 1.0 s" in caplog.text
     assert "502" in caplog.text
 
 
 def test_a_date_to_retry_after_is_understood(stub: Stub, client: SenseClient) -> None:
+    begun = time.monotonic()
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)  # whole seconds: 2 to 3 s from now
     stub.answers = [problem(503, "unavailable", "away", {"Retry-After": later}), ok([])]
-    begun = time.monotonic()
     assert client.dictionaries() == []
     assert time.monotonic() - begun > 1
 

@@ -182,7 +182,7 @@ def test_as_many_connections_as_were_wanted(stub: Stub) -> None:
             most = max(most, inside)
             if inside == 3:
                 gate.set()
-        gate.wait(10)
+        gate.wait(60)
         with lock:
             inside -= 1
         stub.answers.insert(0, ok([]))
