@@ -196,6 +196,9 @@ class PruneRequest(Request):
     keep: int = Field(ge=1, le=1_000_000, description="of the newest versions, so many stay")
     unused_days: int = Field(ge=0, le=36_500, description="nobody asked for it in so many days")
     dry_run: bool = Field(default=True, description="say which, and delete nothing")
+    versions: list[str] | None = Field(
+        default=None, description="those that a dry run told: where it would be others by now, nothing is deleted"
+    )
 
 
 class AliasInfo(Model):

@@ -201,8 +201,8 @@ def prune(name: str, keep: int, unused_days: int, dry_run: bool, yes: bool, reas
             return
         if not yes:
             click.confirm(f"Delete these {len(found)} for good?", abort=True)
-        deleted = lifecycle.prune(engine, name, keep, unused_days, Because(by, reason))
-        click.echo(f"{len(deleted)} are deleted")
+        lifecycle.prune(engine, name, keep, unused_days, found, Because(by, reason))
+        click.echo(f"{len(found)} are deleted")
         _clear(engine, files, True)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -165,35 +165,49 @@ def withdraw(engine: Engine, kind: Kind, ref: str, because: Because) -> Tombston
     """
     name, version = split_version(ref)
     with engine.begin() as connection:
-        found = versions.lock_owner(connection, kind, name, version)
-        tombstone = versions.find_tombstone(connection, kind, name, version)
-        if found is None and tombstone is None:
-            raise _not_found(kind, ref)
-        if found is None or found.state == "withdrawn":
-            return tombstone
-        if found.state == "published":
-            _bury(connection, kind, found, because)
-        table = OWNERS[kind]
-        connection.execute(update(table).where(table.c.id == found.id).values(state="withdrawn"))
-        record(connection, kind, name, version, "delete", because, state=found.state)
-        return versions.find_tombstone(connection, kind, name, version)
+        return _withdraw(connection, kind, name, version, because)
 
 
-def prune(engine: Engine, name: str, keep: int, unused_days: int, because: Because) -> list[str]:
-    """Delete the versions that `versions.prunable` tells, one transaction each; gives them, oldest first.
+def prune(engine: Engine, name: str, keep: int, unused_days: int, confirmed: Sequence[str], because: Because) -> None:
+    """Delete the versions that `versions.prunable` told, all in one transaction.
 
-    One that gets an alias meanwhile stays.
+    Args:
+        confirmed: what it told, and nothing else is deleted.
+
+    Raises:
+        Conflict: it tells others by now; nothing is deleted.
     """
-    with engine.connect() as connection:
+    with engine.begin() as connection:
+        # Who lets an alias name a version locks it first: of what is locked and has no alias, none gets one any more.
+        versions.lock_versions(connection, name, versions.prunable(connection, name, keep, unused_days))
         found = versions.prunable(connection, name, keep, unused_days)
-    deleted = []
-    for version in found:
-        try:
-            withdraw(engine, "dictionary", f"{name}@{version}", because)
-        except Conflict:
-            continue
-        deleted.append(version)
-    return deleted
+        if found != list(confirmed):
+            raise Conflict(
+                f"nothing of {name} is deleted: {_listed(confirmed)} was confirmed, and {_listed(found)} would be "
+                "deleted now: look again with a dry run"
+            )
+        for version in found:
+            _withdraw(connection, "dictionary", name, version, because)
+
+
+def _listed(found: Sequence[str]) -> str:
+    return ", ".join(found) or "nothing"
+
+
+def _withdraw(connection: Connection, kind: Kind, name: str, version: str, because: Because) -> Tombstone | None:
+    """As `withdraw`, in the connection's transaction."""
+    found = versions.lock_owner(connection, kind, name, version)
+    tombstone = versions.find_tombstone(connection, kind, name, version)
+    if found is None and tombstone is None:
+        raise _not_found(kind, f"{name}@{version}")
+    if found is None or found.state == "withdrawn":
+        return tombstone
+    if found.state == "published":
+        _bury(connection, kind, found, because)
+    table = OWNERS[kind]
+    connection.execute(update(table).where(table.c.id == found.id).values(state="withdrawn"))
+    record(connection, kind, name, version, "delete", because, state=found.state)
+    return versions.find_tombstone(connection, kind, name, version)
 
 
 def _bury(connection: Connection, kind: Kind, found: Owner, because: Because) -> None:

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from sensedict_server.build.publish_draft import publish_draft
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.lifecycle import Because
 from sensedict_server.queries.id_maps import add_id_map
-from sensedict_server.queries.versions import history_of, uses_of
+from sensedict_server.queries.versions import find_tombstone, history_of, uses_of
 from sensedict_server.settings import Settings
 from sensedict_server.tables import metadata
 from sensedict_server.uses import Uses
@@ -205,6 +206,33 @@ def test_a_life_by_commands(
     assert told[-1].split()[2:] == ["delete", "ada", "of", "course"]
 
 
+def test_what_was_confirmed_is_what_is_pruned(
+    database: Engine, settings: Settings, tiny_draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "GRACE", -1.0)
+    for version in ("1", "2", "3"):
+        publish(database, settings.files, replace(tiny_draft, version=version))
+    prune = ("dictionary", "prune", "tiny", "--keep", "1", "--reason", "disk", "--by", "ada")
+
+    def aliased_meanwhile(_question: str, **_options: Any) -> None:
+        lifecycle.set_alias(database, "tiny", "prod", "1", WHY)
+
+    with monkeypatch.context() as asked:
+        asked.setattr(click, "confirm", aliased_meanwhile)
+        with pytest.raises(
+            Conflict, match="nothing of tiny is deleted: 1, 2 was confirmed, and 2 would be deleted now"
+        ):
+            sensedict(settings, *prune)
+    assert sensedict(settings, "dictionary", "list").count("tiny@") == 3
+    out = CliRunner().invoke(cli, prune, env=environment_of(settings), input="y\n").stdout
+    assert out.startswith("tiny@2\nDelete these 1 for good? [y/N]: y\n1 are deleted\n")
+    with database.connect() as connection:
+        gone = find_tombstone(connection, "dictionary", "tiny", "2")
+        assert gone is not None
+        assert (gone.deleted_by, gone.reason) == ("ada", "disk")
+    assert sensedict(settings, *prune, "--yes") == "there is nothing to delete\n"
+
+
 def test_a_lexicon_goes_after_its_dictionaries(database: Engine, settings: Settings, tiny_draft: Draft) -> None:
     old = publish(database, settings.files, tiny_draft)
     new = publish(database, settings.files, replace(tiny_draft, version="2"))
@@ -341,6 +369,10 @@ def test_a_life_over_http(keyed: httpx.Client, settings: Settings, database: Eng
     assert [answer.status_code for answer in answers] == [200] * 5, [answer.text for answer in answers]
     assert answers[0].json()["state"] == "published"
     assert answers[1].json() == {"name": "tiny", "alias": "prod", "version": "1", "before": None}
+    told = {"reason": "over", "keep": 1, "unused_days": 0}
+    assert ask("POST", f"{at}:prune", json=told).json() == {"name": "tiny", "versions": ["1"], "deleted": False}
+    others = ask("POST", f"{at}:prune", json={**told, "dry_run": False, "versions": ["0", "1"]})
+    expect_problem(others, 409, "conflict", "0, 1 was confirmed, and 1 would be deleted now: look again with a dry run")
     for old in (ask("GET", f"{at}@1/tokens/1/senses", reader), ask("POST", f"{at}@1:getSenses", json={"ids": [0]})):
         assert old.status_code == 200, old.text
         assert old.headers["deprecation"].removeprefix("@").isdecimal()

@@ -127,6 +127,15 @@ def lock_owner(connection: Connection, kind: Kind, name: str, version: str) -> O
     return None if row is None else Owner(**row._mapping)
 
 
+def lock_versions(connection: Connection, name: str, found: Collection[str]) -> None:
+    """Lock the rows of versions of a dictionary to the end of the transaction, in an order that is always the same."""
+    if found:
+        query = select(dictionaries.c.id).where(
+            dictionaries.c.name == name, dictionaries.c.version == func.any(list(found))
+        )
+        connection.execute(query.order_by(dictionaries.c.id).with_for_update())
+
+
 def withdrawn(connection: Connection, kind: Kind, older_than: float = 0.0) -> list[Owner]:
     """Deleted versions whose rows are still there, deleted so many seconds ago or more; drafts at once."""
     table = OWNERS[kind]

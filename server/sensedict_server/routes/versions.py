@@ -104,12 +104,13 @@ def prune(name: Name, caller: Administrator, asked: Asked, shared: SharedCatalog
     """Delete old versions that no alias names and nobody asks for; without `dry_run: false` it only says which."""
     request: wire.PruneRequest = _read(asked, wire.PruneRequest)
     because = Because(caller.name, request.reason)
-    if request.dry_run:
-        with shared.engine.connect() as connection:
-            found = versions.prunable(connection, name, request.keep, request.unused_days)
-    else:
-        found = lifecycle.prune(shared.transactions, name, request.keep, request.unused_days, because)
+    with shared.engine.connect() as connection:
+        found = versions.prunable(connection, name, request.keep, request.unused_days)
+    if not request.dry_run:
+        confirmed = found if request.versions is None else request.versions
+        lifecycle.prune(shared.transactions, name, request.keep, request.unused_days, confirmed, because)
         shared.refresh(shared.engine)
+        found = confirmed
     return wire.Pruning(name=name, versions=found, deleted=not request.dry_run)
 
 
