@@ -332,7 +332,10 @@ def test_experiments_of_the_package_can_be_run(name: str) -> None:
     assert all(measure_of(measure, found.pooled) for measure in (*found.measures, *found.primary))
     assert set(found.primary) <= set(found.measures)
     assert set(found.build) >= set(found.variants) - {"base", "one", "shuffled"}
-    assert {second.base for _, second in Outcome(found, {}).pairs()} == set(found.against)
+    pairs = [(first.name, second.name) for first, second in Outcome(found, {}).pairs()]
+    assert len({frozenset(pair) for pair in pairs}) == len(pairs), "each pair once"
+    told = {name for _, second in Outcome(found, {}).pairs() for name in (second.base, second.name)}
+    assert set(found.against) <= told, "every name in `against` has something that is compared with it"
     if found.kind == "training":
         cells = cells_of(found, "demo", range(found.seeds))
         assert len({(cell.condition.name, cell.seed) for cell in cells}) == len(cells) >= len(found.conditions)
@@ -353,7 +356,15 @@ def test_the_reviews_cells_are_what_their_names_say() -> None:
     assert table9["kd α=2.0"]["kl"]["weight"] == 2
     assert table9["dskd"]["kl"]["weight"] == 1
     pairs = Outcome(load_experiment("table9"), {}).pairs()
-    assert [(a.name, b.name) for a, b in pairs] == [("dskd", f"kd α={alpha}") for alpha in (0.0, 0.5, 1.0, 2.0)]
+    assert [(a.name, b.name) for a, b in pairs] == [
+        *(("dskd", f"kd α={alpha}") for alpha in (0.0, 0.5, 1.0, 2.0)),
+        *((f"kd α={alpha}", "kd α=1.0") for alpha in (0.0, 0.5, 2.0)),
+    ]
+    pairs = Outcome(load_experiment("table5"), {}).pairs()
+    assert [(a.name, b.name) for a, b in pairs] == [
+        *((f"dskd p={p}", "kd") for p in (1, 5, 10, 15, 20)),
+        *((f"dskd p={p}", "dskd p=5") for p in (1, 10, 15, 20)),
+    ]
 
 
 @pytest.mark.parametrize(

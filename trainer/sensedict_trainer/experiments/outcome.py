@@ -82,19 +82,27 @@ class Outcome:
     def pairs(self) -> Iterator[tuple[Condition, Condition]]:
         """Each condition with each that it is compared with: at the same place of the same axis, or on none.
 
-        A condition that lies on no axis is compared with a base that does at each of its places (DSKD Table 9).
-        What is compared with a first base is not told again the other way round.
+        A condition that lies on no axis is compared with a base that does at each of its places (DSKD Table 9); one
+        place of an axis with all others. What has been told is not told again the other way round.
         """
-        students = [condition for condition in self.experiment.conditions if condition.model == "student"]
-        for number, base in enumerate(self.experiment.against):
-            others = [condition for condition in students if condition.base == base]
-            for condition in students:
-                if condition.base in self.experiment.against[: number + 1]:
-                    continue
-                same = [o for o in others if (o.axis, o.place) == (condition.axis, condition.place)]
-                alone = [o for o in others if not o.axis]
-                everywhere = [] if condition.axis else others
-                yield from ((condition, other) for other in same or alone or everywhere)
+        told: set[frozenset[str]] = set()
+        for name in self.experiment.against:
+            for condition in self.experiment.conditions:
+                for other in self._others(condition, name):
+                    pair = frozenset((condition.name, other.name))
+                    if condition.model == "student" and pair not in told:
+                        told.add(pair)
+                        yield condition, other
+
+    def _others(self, condition: Condition, name: str) -> list[Condition]:
+        """The conditions that are meant by a name in `against`, for one that is compared with it."""
+        students = [other for other in self.experiment.conditions if other.model == "student"]
+        places = [other for other in students if other.axis and other.name == name != condition.name]
+        if places:
+            return [other for other in places if (other.axis, other.base) == (condition.axis, condition.base)]
+        others = [other for other in students if other.base == name != condition.base]
+        same = [other for other in others if (other.axis, other.place) == (condition.axis, condition.place)]
+        return same or [other for other in others if not other.axis] or ([] if condition.axis else others)
 
     def compare(self, measure: Measure) -> list[Comparison]:
         """Every comparison of the experiment in one measure; those without a common seed are left out."""

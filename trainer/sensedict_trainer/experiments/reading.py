@@ -138,7 +138,7 @@ def _check(experiment: Experiment, where: str) -> None:
     if experiment.kind == "training" and not names:
         raise InvalidInput(f"{where} has no conditions")
     for name in experiment.against:
-        if name not in bases:
+        if name not in {*bases, *names}:
             raise InvalidInput(f"{where} compares with {name!r}, which is no condition")
     for condition in experiment.conditions:
         for setting in ("window", "seed"):

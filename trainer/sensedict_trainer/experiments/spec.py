@@ -75,7 +75,7 @@ class Experiment:
         tasks: names of tasks, `arc_easy/continuation`; shots: examples before a question.
         measures: columns; primary: those that were named beforehand; pooled: tasks whose questions `pooled` puts
             together.
-        against: bases that every other condition is compared with.
+        against: bases that every other condition is compared with; a place, that others of its axis are compared with.
         build: what `sensedict build` must be told for a variant of the dictionary, by variant.
         paper: the paper's numbers; notes: sentences under the table.
     """
