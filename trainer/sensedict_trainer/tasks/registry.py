@@ -134,9 +134,14 @@ def ask(
     progress: bool = False,
 ) -> list[Reply]:
     """A model's replies to the questions at some places of a task."""
-    with tqdm(total=len(places), desc=task.name, unit="question", disable=not progress, leave=False) as bar:
+    shown = None if progress else True  # None: where there is a terminal
+    asked = 0.0
+    with tqdm(total=len(places), desc=task.name, unit="question", disable=shown, leave=False) as bar:
 
         def done(count: float) -> None:
+            """A question that is asked choice by choice is done in parts, whose sum is a little off."""
+            nonlocal asked
+            asked += count
             bar.update(count)
 
         return task.ask(model, tokenizer, places, Asking(batch_size, done=done))
