@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import math
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +305,27 @@ def test_no_number_is_no_answer(model: PreTrainedModel, tokenizer: PreTrainedTok
     (task,) = load_tasks([f"arc_easy/letter:{arc_file}"])
     with pytest.raises(ConfigurationError, match=r"arc_easy/letter: the model gives 0 a likelihood of NaN"):
         score(broken, tokenizer, task)
+
+
+class Terminal(io.StringIO):
+    """What is written to it is kept."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_in_whole_questions_and_for_terminals(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, arc_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a question with three choices each is a third of it, and three thirds are more than one."""
+    choices = [{**row, "choices": {name: some[:3] for name, some in row["choices"].items()}} for row in ARC[:3]]
+    arc_file.write_bytes(lzma.compress("".join(json.dumps(row) + "\n" for row in choices).encode()))
+    (task,) = load_tasks([f"arc_easy/continuation:{arc_file}"], shots=0)
+    told = {}
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        ask(model, tokenizer, task, range(3), batch_size=1, progress=True)
+        told[stream.isatty()] = stream.getvalue()
+    assert " 3/3 [" in told[True]
+    assert not re.search(r"\d\.\d+/3", told[True])
+    assert not told[False]

@@ -142,7 +142,7 @@ def ask(
             """A question that is asked choice by choice is done in parts, whose sum is a little off."""
             nonlocal asked
             asked += count
-            bar.update(count)
+            bar.update(int(asked + 1e-6) - bar.n)
 
         return task.ask(model, tokenizer, places, Asking(batch_size, done=done))
 
