@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import threading
@@ -13,23 +14,27 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psycopg
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, insert, text, update
 from sqlalchemy.engine import URL
 
 from conftest import copy_of_template
+from made_builds import BUILD, CONTENT, Made, start
 from running_service import Service, environment_of, running_service
 from sensedict import wire
 from sensedict.cli import cli
 from sensedict.client import SenseClient
-from sensedict.errors import Conflict, JobNotFound
-from sensedict_server.build import jobs_command
+from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
+from sensedict_server.build import jobs_command, worker
 from sensedict_server.build.jobs import cancel_build
 from sensedict_server.build.manifest import Manifest
+from sensedict_server.build.opening import open_build
 from sensedict_server.build.publish import publish
+from sensedict_server.build.stages import Workplace
 from sensedict_server.build.store import Store
-from sensedict_server.database import opened
+from sensedict_server.database import NotReached, opened
 from sensedict_server.queries.builds import (
     Shard,
     builds_like,
@@ -372,13 +377,64 @@ def test_folders_and_addresses_are_not_told(fresh: Planned) -> None:
     ):
         manifest.log("host:1", line)
     answer = fresh.http.get(f"/v1/jobs/{build_id}")
-    assert "secret" not in answer.text.replace("/secret home", "")
+    assert "secret" not in answer.text
     job = wire.JobDetail.model_validate_json(answer.text)
     assert job.error == "shards/harvest/0/000001.aa.safetensors is gone; in text/a.txt, line 3, and/or"
     assert job.settings["teacher"] == "teacher"
     assert job.settings["corpus"] == ["text", "b.txt", "datasets:wikimedia/wikipedia:20231101.en"]
-    assert [line.message for line in job.log][:2] == ["b.txt: no such file", "harvest/0/000001 in 2 s"]
+    lines = [line.message for line in job.log]
+    assert lines[:3] == ["b.txt: no such file", "harvest/0/000001 in 2 s", "published tiny@1: 'tiny@1'"]
     assert "secret" not in fresh.http.get("/v1/jobs").text
+
+
+REFUSED = 'connection to server at "db.secret" (10.9.8.7), port 5432 failed: Connection refused'
+
+
+def of_a_store() -> Exception:
+    """As `store` raises it, of what a library of object stores says."""
+    try:
+        raise RuntimeError("Could not connect to the endpoint URL: https://minio.secret:9000")
+    except RuntimeError as error:
+        made = Unavailable(f"plan.aa.safetensors could not be read in 4 tries: {error}")
+        made.__cause__ = error
+        return made
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "more"),
+    [
+        (psycopg.OperationalError(REFUSED), "OperationalError", True),
+        (NotReached(f"the database cannot be reached: {REFUSED}"), "the database cannot be reached", True),
+        (of_a_store(), "plan.aa.safetensors could not be read in 4 tries: RuntimeError", True),
+        (OSError(errno.ENOSPC, "full", "/secret/a b/x.parquet"), "OSError: No space left on device, x.parquet", True),
+        (InvalidInput("window 3 holds NaN"), "window 3 holds NaN", False),
+    ],
+)
+def test_hosts_and_folders_of_foreign_errors_are_for_the_log(
+    fresh: Planned,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    says: str,
+    more: bool,
+) -> None:
+    monkeypatch.setattr(worker, "TRIES", 1)
+
+    def fail(_: Workplace) -> None:
+        raise error
+
+    made.before["plan"] = fail
+    build = open_build(fresh.database, BUILD, CONTENT, str(tmp_path / "store"))
+    start(fresh.database, tmp_path).work_until_done()
+    answer = fresh.http.get(f"/v1/jobs/{build.id}")
+    assert not re.search(r"secret|10\.9|9000", answer.text)
+    job = wire.JobDetail.model_validate_json(answer.text)
+    tail = rf"; the log of the worker \S+:\d+ tells more under job {build.id}" if more else ""
+    assert re.fullmatch(re.escape(says) + tail, job.error or "")
+    assert [line.message for line in job.log][-1] == f"plan failed: {job.error}"
+    assert (f"job {build.id}, tiny@1: plan" in caplog.text) == (str(error) in caplog.text) == more
 
 
 def query(planned: Planned, *arguments: str) -> str:

@@ -13,6 +13,7 @@ from procrastinate.exceptions import JobAborted
 from sqlalchemy import Engine
 
 from sensedict.errors import SenseDictError, Unavailable
+from sensedict_server.build.failures import told
 from sensedict_server.build.identity import content_of
 from sensedict_server.build.jobs import advance, end_published, fail_build, missing, set_content
 from sensedict_server.build.manifest import Manifest
@@ -116,7 +117,7 @@ class Worker:
                 return
             with suppress(Unavailable):
                 self._note(context, tries=tries)
-                self._say(build, f"{shard} is tried again: {_reason(error)}")
+                self._say(build, f"{shard} is tried again: {self._told(build, shard, error)}")
             raise
         except Exception as error:
             self._fail(build, shard, error)
@@ -171,16 +172,25 @@ class Worker:
         )
 
     def _fail(self, build: Build, shard: str, error: Exception) -> None:
-        detail = _reason(error)
+        detail = self._told(build, shard, error)
         if not fail_build(self._engine, build.id, detail):
             return  # it had ended already
         self.failures[build.id] = error
-        if not isinstance(error, SenseDictError | OSError):
-            _log.error("%s of build %d, %s", shard, build.id, build.ref, exc_info=error)
         line = f"{shard} failed: {detail}"
         if self._build_id is None:  # who builds in line is given the error itself
             self._observer.say(build, line)
         Manifest(self._engine, build.id).log(self.name, line)
+
+    def _told(self, build: Build, shard: str, error: Exception) -> str:
+        """What is kept of an error for whoever looks at the build; where that is not all, the rest is logged."""
+        detail = told(error)
+        if isinstance(error, SenseDictError) and detail == error.detail:
+            return detail
+        by_message = isinstance(error, SenseDictError | OSError)
+        if self._build_id is None or not by_message:  # who builds in line is given the error itself
+            trace = None if by_message else error
+            _log.error("job %d, %s: %s: %s", build.id, build.ref, shard, error, exc_info=trace)
+        return f"{detail}; the log of the worker {self.name} tells more under job {build.id}"
 
     def _say(self, build: Build, line: str) -> None:
         self._observer.say(build, line)
@@ -201,10 +211,3 @@ class Worker:
     def _names_made(self, build_id: int) -> set[str]:
         with self._engine.connect() as connection:
             return names_made(connection, build_id)
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong, for who reads the build's state: our own message, or the error's kind with it."""
-    if isinstance(error, SenseDictError):
-        return error.detail
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

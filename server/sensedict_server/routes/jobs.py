@@ -32,7 +32,10 @@ router = APIRouter(tags=["jobs"], dependencies=[Depends(accepts_json)])
 _LARGEST = 2**63 - 1  # ids are bigint
 _LOG_LINES = 20
 # A path or URL up to its last name; `~` is a home folder. What stands after a letter is no path: and/or, harvest/0.
-_PLACE = re.compile(r"""(?:\b[a-z][a-z0-9+.-]*://|(?<![\w/.])(?:~|\.{1,2})?/)[^\s'"]*/""", re.ASCII)
+# Between quotation marks it may hold blanks.
+_PLACE = re.compile(
+    r"""(?<=['"])(?:~|\.{1,2})?/[^'"]*/|(?:\b[a-z][a-z0-9+.-]*://|(?<![\w/.])(?:~|\.{1,2})?/)[^\s'"]*/""", re.ASCII
+)
 _DATA_SET = "datasets:"  # mostly a public name with a slash in it
 _TEXTS = ("corpus", "training_text")  # settings that name files
 
