@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from sensedict import arrays, lookup, nearby, told, walks, wire
+from sensedict import arrays, beginnings, lookup, nearby, told, walks, wire
 from sensedict.errors import (
     DictionaryNotFound,
     InvalidInput,
@@ -47,6 +47,7 @@ class LocalDriver:
             wire.DICTIONARY: self._named,
             wire.TOKEN_SENSES: self._token,
             wire.WORD_SENSES: self._word,
+            wire.WORDS: self._beginning,
             wire.SENSE: self._sense,
             wire.NEIGHBOURS: self._neighbours,
             wire.RELATIONS: self._page,
@@ -146,6 +147,14 @@ class LocalDriver:
             self._words.parts_of_speech(found.text),
             self._words.glosses_of(found.text, pos),
         )
+
+    def _beginning(self, asked: Asked) -> wire.WordList:
+        given: dict[str, Any] = asked.given()
+        limit = given["limit"]
+        _between("limit", limit, 1, LIMITS.max_listed_words)
+        prefix = beginnings.as_prefix(given["prefix"])
+        found = beginnings.words_beginning(self._words, prefix, limit)
+        return wire.WordList(prefix=prefix, words=[wire.FoundWord(**vars(word)) for word in found])
 
     def _sense(self, asked: Asked) -> wire.SenseDetail:
         sense = self._checked_sense(asked)
@@ -282,7 +291,14 @@ class LocalDriver:
         return found
 
 
-_SUBJECTS = {wire.JOBS: "builds", wire.JOB: "builds", wire.ID_MAP: "maps to other dictionaries"}
+_SUBJECTS = {
+    wire.JOBS: "builds",
+    wire.JOB: "builds",
+    wire.ID_MAP: "maps to other dictionaries",
+    wire.ID_MAP_OF_WORD: "maps to other dictionaries",
+    wire.HISTORY: "history",
+    wire.SENSE_MAP: "maps of senses",
+}
 
 
 def _tensors(asked: Asked) -> arrays.Tensors:

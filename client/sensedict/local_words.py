@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from sensedict import wire
+from sensedict.beginnings import FoundWord
 from sensedict.lookup import MOST_FORMS, Word, token_word
 from sensedict.nearby import Owner
 from sensedict.parquet import Tables, grouped, places_of
@@ -22,7 +23,7 @@ _LEXICON, _GLOSSES, _FORMS, _RELATIONS = (
 
 
 class LocalWords:
-    """The `WordIndex` of a file set, and what stands beside the words.
+    """The `WordIndex` and the `Beginnings` of a file set, and what stands beside the words.
 
     Args:
         licences: of the lexicon's sources, by name.
@@ -92,6 +93,32 @@ class LocalWords:
             found = np.unique(codes[self._tables.numbers(name, column) == number])
             known.update(values[code] for code in found.tolist() if code >= 0)
         return sorted(known)
+
+    def tokens_beginning(self, prefix: str, most: int) -> Sequence[FoundWord]:
+        """See `Beginnings`."""
+        folded = prefix.lower()
+        beginning = [places for text, places in self._folded_tokens.items() if text.startswith(folded)]
+        places = np.array([place for found in beginning for place in found], np.int64)
+        rows = self._tables.rows(_TOKENS, places, ("text", "sense_count", "occurrences", "token_id"))
+        rows = [row for row in rows if row["sense_count"]]
+        rows.sort(key=lambda row: (row["text"].lower() != folded, -row["occurrences"], row["token_id"]))
+        return [FoundWord(row["text"], row["sense_count"], row["occurrences"]) for row in rows[:most]]
+
+    def words_beginning(self, prefix: str, most: int) -> Sequence[FoundWord]:
+        """See `Beginnings`."""
+        folded = prefix.lower()
+        beginning = sorted(text for text in self._folded_words if text.startswith(folded))
+        places = [place for text in beginning for place in self._folded_words[text]][:most]
+        rows = self._tables.rows(_WORDS, np.array(places, np.int64), ("word", "sense_count", "token_ids"))
+        occurrences = self._tables.numbers(_TOKENS, "occurrences")
+        return [
+            FoundWord(
+                row["word"],
+                row["sense_count"],
+                int(occurrences[row["token_ids"][0]]) if len(row["token_ids"]) == 1 else None,
+            )
+            for row in rows
+        ]
 
     def glosses_of(self, text: str, pos: str | None = None) -> list[wire.Gloss]:
         """What the sources say that the word means, in their order; as that part of speech, if given."""

@@ -23,7 +23,7 @@ from sensedict.asking import (
     printable,
 )
 from sensedict.errors import InvalidInput
-from sensedict.query_dictionaries import dictionaries, id_map
+from sensedict.query_dictionaries import dictionaries, history, id_map, moves
 from sensedict.query_jobs import job, jobs
 from sensedict.query_relations import explain, path, relations
 from sensedict.service import KEY
@@ -80,6 +80,31 @@ def senses(target: Target, word: str, pos: str | None, neighbours: int, as_json:
     if found.glosses:
         rows = [(gloss.pos or "", gloss.text, gloss.source, gloss.licence) for gloss in found.glosses]
         print_table(("pos", "gloss", "source", "licence"), rows)
+
+
+@query.command()
+@click.argument("prefix")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, LIMITS.max_listed_words),
+    default=12,
+    metavar="N",
+    show_default=True,
+    help="How many at most.",
+)
+@json_option
+@click.pass_obj
+def words(target: Target, prefix: str, limit: int, as_json: bool) -> None:
+    """Show words that begin with PREFIX: that word itself, then those used most."""
+    with target.client() as client:
+        found = client.words(prefix, limit)
+    if as_json:
+        print_json(found)
+    elif found.words:
+        rows = [(one.word, one.senses, "" if one.occurrences is None else one.occurrences) for one in found.words]
+        print_table(("word", "senses", "in the corpus"), rows)
+    else:
+        click.echo("none")
 
 
 @query.command()
@@ -180,7 +205,7 @@ def nearest(target: Target, file: Path, p: int, as_json: bool) -> None:
         click.echo(f"vector {error.index}: {error.detail}", err=True)
 
 
-for _command in (dictionaries, id_map, relations, path, explain, jobs, job):
+for _command in (dictionaries, id_map, moves, history, relations, path, explain, jobs, job):
     query.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`sensedict query dictionaries` and `id-map`: which there are, what one is, and what its senses became."""
+"""`sensedict query dictionaries`, `id-map`, `moves` and `history`: which there are, what one is, what became of it."""
 
 from __future__ import annotations
 
@@ -77,6 +77,40 @@ def id_map(target: Target, file: Path, to: str, as_json: bool) -> None:
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
     else:
         click.echo(f"{file}: from {told['from']} to {to}, {told['bytes']:,} bytes")
+
+
+@click.command()
+@click.argument("word")
+@click.option("--to", required=True, metavar="NAME", help="name@version or name@alias of the newer dictionary.")
+@json_option
+@click.pass_obj
+def moves(target: Target, word: str, to: str, as_json: bool) -> None:
+    """Show what became of the senses of WORD in another dictionary, as `sensedict diff --publish` found."""
+    with target.client() as client:
+        found = client.moves(word, to)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{printable(found.word)}:")
+    rows = [
+        tuple("" if cell is None else cell for cell in (one.old, one.new, one.state, one.distance))
+        for one in found.moves
+    ]
+    print_table(("old", "new", "state", "distance"), rows)
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def history(target: Target, as_json: bool) -> None:
+    """Show who did what with the dictionary, when and why."""
+    with target.client() as client:
+        found = client.history()
+    if as_json:
+        print_json(found)
+        return
+    rows = [(f"{event.at.astimezone():%Y-%m-%d %H:%M}", event.action, event.actor, event.reason) for event in found]
+    print_table(("when", "what", "who", "why"), rows)
 
 
 def _facts(info: wire.DictionaryInfo) -> Iterator[tuple[str, object]]:

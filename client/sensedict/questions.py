@@ -100,6 +100,30 @@ class Questions:
         asked: Parameters = {"word": spelt, "pos": pos, "neighbours": neighbours or None}
         return (yield from self._get(wire.WORD_SENSES, wire.WordSenses, asked))
 
+    def words(self, prefix: str, limit: int = 12) -> Call[wire.WordList]:
+        """Words that can be asked for and begin so, whatever their case: the word itself, then those used most.
+
+        Raises:
+            InvalidInput: the prefix can begin no word, or the limit is not 1 .. `max_listed_words` of `limits()`.
+        """
+        asked: Parameters = {"prefix": (yield from self._checked(prefix)), "limit": limit}
+        return (yield from self._get(wire.WORDS, wire.WordList, asked))
+
+    def sense_map(self, word: str, *, related: int = 8, neighbours: int = 2) -> Call[wire.SenseMap]:
+        """The senses of a word, of its synonyms and antonyms, and the nearest others, on a plane (DSKD Figure 1).
+
+        Args:
+            related: synonyms, and as many antonyms: those used most.
+            neighbours: nearest other words of each sense.
+
+        Raises:
+            WordNotFound: it is neither in a relation nor a single token, and no form or lemma of it is.
+            NotInSnapshot: a file set has no maps.
+        """
+        spelt = yield from self._checked(word)
+        asked: Parameters = {"word": spelt, "related": related, "neighbours": neighbours}
+        return (yield from self._get(wire.SENSE_MAP, wire.SenseMap, asked))
+
     def token(self, token: int) -> Call[wire.TokenSenses]:
         """The senses of a token id.
 
@@ -230,6 +254,23 @@ class Questions:
         if not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
             raise MalformedBody(f"what the service gave as the map to {to!r} is no Parquet file: check the address")
         write_whole(file, content)
+
+    def moves(self, word: str, to: str) -> Call[wire.SenseMoves]:
+        """What became of the senses of a word from this dictionary to another, as the published map of ids has it.
+
+        Args:
+            to: `name@version` or `name@alias`.
+
+        Raises:
+            WordNotFound: this dictionary does not know the word.
+            DictionaryNotFound, IdMapNotFound: see `download_id_map`.
+        """
+        asked: Parameters = {"word": (yield from self._checked(word)), "to": to}
+        return (yield from self._get(wire.ID_MAP_OF_WORD, wire.SenseMoves, asked))
+
+    def history(self) -> Call[list[wire.HistoryEvent]]:
+        """Who did what with the dictionary, when and why, oldest first; a service alone knows."""
+        return (yield from self._get(wire.HISTORY, list[wire.HistoryEvent]))
 
     def candidate_sets(self, tokens: NDArray[np.integer]) -> Call[CandidateSets]:
         """Own, synonym and antonym senses of each token id; see `SenseSource`.

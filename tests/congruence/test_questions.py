@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from sqlalchemy.engine import URL
@@ -14,8 +16,10 @@ from sqlalchemy.engine import URL
 from conftest import copy_of_template
 from rich_lexicon import OTHER_WORDS, insert_rich_lexicon
 from running_service import running_service
-from sensedict.client import SenseClient, SnapshotClient, open_dictionary
+from sensedict import questions, wire
+from sensedict.client import AsyncSenseClient, SenseClient, SnapshotClient, open_dictionary
 from sensedict.errors import DictionaryNotFound, InvalidInput, NotInSnapshot, SenseDictError, WordNotFound
+from sensedict.questions import Questions
 from sensedict_server.build.publish import publish
 from sensedict_server.database import opened
 from tiny_dictionary import TOKENS, WORDS, make_draft
@@ -94,6 +98,55 @@ def test_every_token_and_sense(three: Three) -> None:
         same(three, lambda source, sense=sense: source.neighbours(sense, 4))
 
 
+# Of nothing, of tokens alone, of words alone, of several words, folded, in any script, with a blank before.
+PREFIXES = [
+    "h",
+    "H",
+    "Hot",
+    "HOT",
+    "fro",
+    "ice ",
+    " ice",
+    "e\u0301t",
+    "日",
+    "/",
+    "k",
+    "un",
+    "new y",
+    "%",
+    "_",
+    "zzz",
+    "a",
+]
+
+
+def test_words_by_their_beginning(three: Three) -> None:
+    seen: set[str] = set()
+    for prefix in PREFIXES:
+        for limit in (1, 3, 100):
+            seen |= {one.word for one in same(three, lambda source, p=prefix, n=limit: source.words(p, n)).words}
+    assert {"hot", "Hot", "frosty", "ice cream", "été", "日本", "/", "kind"} <= seen
+    for source in (three.client, three.at_once, three.folder):
+        for wrong in ((" ", 1), ("a", 0), ("a", 101), ("a\x00", 1)):
+            with pytest.raises(InvalidInput):
+                source.words(*wrong)
+
+
+# What reads and is no question of a dictionary's user: for administrators, for supervisors, and a download of its own.
+NOT_ASKED = {wire.USES, wire.LIVEZ, wire.READYZ, wire.METRICS, wire.SNAPSHOT}
+
+
+def test_every_route_that_reads_is_asked(three: Three) -> None:
+    described = httpx.get(f"{_url(three)}/openapi.json").json()["paths"]
+    reads = {path for path, methods in described.items() if "get" in methods}
+    reads |= {wire.CANDIDATE_SETS, wire.GET_SENSES, wire.NEAREST_SENSES}
+    names = re.findall(r"\bwire\.([A-Z_]{2,})\b", Path(questions.__file__).read_text(encoding="utf-8"))
+    assert reads - NOT_ASKED == {getattr(wire, name) for name in names} - {wire.PARQUET, wire.SAFETENSORS}
+    for name in {name for name in vars(Questions) if not name.startswith("_")}:
+        assert hasattr(SenseClient, name), name
+        assert hasattr(AsyncSenseClient, name), name
+
+
 FILTERS: list[dict[str, Any]] = [
     {},
     {"type": "hypernym", "direction": "out"},
@@ -132,8 +185,6 @@ def test_pages(three: Three) -> None:
 
 
 def _page_of(word: str, cursor: str | None) -> Any:
-    from sensedict import wire
-
     return wire.RELATIONS, wire.RelationPage, {"word": word, "depth": 6, "limit": 2, "cursor": cursor}
 
 
@@ -182,13 +233,29 @@ def test_what_only_a_service_knows(three: Three, tmp_path: Path) -> None:
         lambda: list(three.folder.jobs()),
         lambda: three.folder.job(1),
         lambda: three.folder.download_id_map("tiny@2", tmp_path / "map.parquet"),
+        lambda: three.folder.moves("hot", "tiny@2"),
+        lambda: three.folder.history(),
+        lambda: three.folder.sense_map("hot"),
     ):
         with pytest.raises(NotInSnapshot, match=r"tiny@1 is a dictionary's file set, which has no .*: ask a service"):
             ask()
 
 
+def test_what_a_service_knows_beside(three: Three) -> None:
+    for source in (three.client, three.at_once):
+        found = source.sense_map("hot", related=3, neighbours=0)
+        assert [word.text for word in found.words] == ["hot", "cold"]
+        assert source.history()[0].action == "publish"
+        with pytest.raises(InvalidInput, match="both are tiny@1"):
+            source.moves("hot", "tiny")
+
+
+def _url(three: Three) -> str:
+    return str(three.client._driver._http.base_url).rstrip("/")  # type: ignore[attr-defined]
+
+
 def test_opening_by_what_is_named(three: Three) -> None:
-    url, sets = str(three.client._driver._http.base_url), three.folder._driver._snapshot.folder.parent  # type: ignore[attr-defined]
+    url, sets = _url(three), three.folder._driver._snapshot.folder.parent  # type: ignore[attr-defined]
     for where, name in ((url, "tiny"), (sets, "tiny@1"), (sets / "tiny@1", None), (str(sets / "tiny@1"), "tiny")):
         with open_dictionary(where, name) as found:
             assert found.word("hot").word == "hot"

@@ -227,6 +227,11 @@ def check_downloads(service: Service, folder: Path, content: bytes) -> None:
             client.download_id_map("tiny@same", file)
         with pytest.raises(InvalidInput, match="both are tiny@1"):
             client.download_id_map("tiny@1", file)
+        moves = client.moves("hot", "tiny@two")
+        assert (moves.word, {move.old for move in moves.moves}) == (
+            "hot",
+            {sense.id for sense in client.word("hot").senses},
+        )
     assert file.read_bytes() == content
     words = ["query", "--server", service.url, "--dictionary", "tiny@1", "id-map", "--to", "tiny@2", str(file)]
     file.unlink()
@@ -234,6 +239,12 @@ def check_downloads(service: Service, folder: Path, content: bytes) -> None:
     assert done.output == f"{file}: from tiny@1 to tiny@2, {len(content):,} bytes\n"
     assert file.read_bytes() == content
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+    asked = ["query", "--server", service.url, "--dictionary", "tiny@1", "moves", "hot", "--to", "tiny@2"]
+    told = CliRunner().invoke(cli, asked).output.splitlines()
+    assert told[0] == "hot:"
+    assert told[1].split() == ["old", "new", "state", "distance"]
+    assert len(told) == len(moves.moves) + 2
+    assert json.loads(CliRunner().invoke(cli, [*asked, "--json"]).output) == moves.model_dump(mode="json")
 
 
 def test_what_was_published_stays(diff: Callable[..., Any], home: Settings) -> None:

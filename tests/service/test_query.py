@@ -29,6 +29,7 @@ COMMANDS = [
     "dictionaries show tiny@1",
     "senses hot --neighbours 2",
     "senses HOT",
+    "words h --limit 3",
     "token 1",
     "sense 3",
     "neighbours 3 --limit 4",
@@ -94,12 +95,19 @@ def test_a_file_set_is_asked_as_a_service(service: Service, published: Published
 
 
 def test_commands_that_only_a_service_answers(published: Published, tmp_path: Path) -> None:
-    for words in (["jobs"], ["job", "1"], ["id-map", str(tmp_path / "map"), "--to", "tiny@2"]):
+    for words in (["jobs"], ["job", "1"], ["id-map", str(tmp_path / "map"), "--to", "tiny@2"], ["history"]):
         done = CliRunner().invoke(cli, ["query", "--snapshot", str(published.folder), *words])
         assert isinstance(done.exception, NotInSnapshot)
     done = CliRunner().invoke(cli, ["query", "--snapshot", str(published.folder), "nearest", __file__])
     assert isinstance(done.exception, InvalidInput)
     assert "is no array of numpy" in done.exception.detail
+
+
+def test_words_of_no_beginning_and_what_was_done(service: Service) -> None:
+    assert query(service, "words", "zzz") == "none\n"
+    (line,) = query(service, "history").splitlines()[1:2]
+    assert line.split()[2] == "publish"
+    assert json.loads(query(service, "history", "--json"))[0]["action"] == "publish"
 
 
 def test_what_a_dictionary_is(service: Service) -> None:

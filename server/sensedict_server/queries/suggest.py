@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, BindParameter, ColumnElement, Connection, Select, Text, bindparam, func, select
 
+from sensedict import beginnings
+from sensedict.beginnings import FoundWord
 from sensedict_server.tables import dictionary_words, tokens, words
-
-_AHEAD = 5  # times the words wanted are looked at for some with senses; all that begin with a letter would take long
-
-
-@dataclass(frozen=True)
-class FoundWord:
-    """A word that can be asked for; see `wire.FoundWord`."""
-
-    word: str
-    senses: int
-    occurrences: int | None
 
 
 def words_beginning(connection: Connection, dictionary_id: int, prefix: str, limit: int) -> list[FoundWord]:
-    """At most `limit` words that begin so, whatever their case: the word itself, tokens by use, other words by letters.
+    """At most `limit` words that begin so; see `sensedict.beginnings.words_beginning`."""
+    return beginnings.words_beginning(_Beginnings(connection, dictionary_id), prefix, limit)
 
-    Tokens have senses; a word of relations may have none, and of the next few those with senses come first. Tokens that
-    begin no word come last: most are pieces of one.
+
+@dataclass(frozen=True)
+class _Beginnings:
+    """The `Beginnings` of a dictionary in the database.
+
     The prefix is searched for in the indexes of folded texts in the order of their characters, whatever the database's
     collation.
     """
-    values = {"dictionary_id": dictionary_id, "prefix": prefix, "most": limit}
 
-    def found() -> Iterator[FoundWord]:
-        inside = [
-            FoundWord(text.removeprefix(" "), senses, occurrences)
-            for text, senses, occurrences in connection.execute(_tokens(), {**values, "prefix": f" {prefix}"})
-        ]
-        listed = [FoundWord(*row) for row in connection.execute(_words(), {**values, "most": _AHEAD * limit})]
-        listed.sort(key=lambda word: word.senses == 0)
-        folded = prefix.casefold()
-        yield from (word for word in (*inside, *listed) if word.word == prefix)
-        yield from (word for word in (*inside, *listed) if word.word.casefold() == folded)
-        yield from inside
-        yield from listed
-        yield from (FoundWord(*row) for row in connection.execute(_tokens(), values))
+    connection: Connection
+    dictionary_id: int
 
-    unlike: dict[str, FoundWord] = {}
-    for word in found():
-        unlike.setdefault(word.word, word)
-        if len(unlike) == limit:
-            break
-    return list(unlike.values())
+    def tokens_beginning(self, prefix: str, most: int) -> list[FoundWord]:
+        return self._found(_tokens(), prefix, most)
+
+    def words_beginning(self, prefix: str, most: int) -> list[FoundWord]:
+        return self._found(_words(), prefix, most)
+
+    def _found(self, query: Select[Any], prefix: str, most: int) -> list[FoundWord]:
+        values = {"dictionary_id": self.dictionary_id, "prefix": prefix, "most": most}
+        return [FoundWord(*row) for row in self.connection.execute(query, values)]
 
 
 @cache
@@ -76,7 +61,7 @@ def _words() -> Select[Any]:
         .join(dictionary_words, dictionary_words.c.word_id == words.c.id)
         .outerjoin(tokens, of_one & (func.cardinality(dictionary_words.c.token_ids) == 1))
         .where(dictionary_words.c.dictionary_id == _dictionary(), _begins(words.c.text))
-        .order_by(func.lower(words.c.text), words.c.id)
+        .order_by(func.lower(words.c.text).collate("C"), words.c.id)
         .limit(_most())
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated
-from unicodedata import normalize
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from sensedict import wire
+from sensedict.beginnings import as_prefix
 from sensedict.errors import WordNotFound
 from sensedict.lookup import word_not_found
 from sensedict_server.media import accepts_json
@@ -49,7 +49,7 @@ Near = Annotated[
 @router.get(wire.WORDS)
 def words(named: Unchanging, prefix: Prefix, shared: SharedCatalogue, limit: ListedWords = 12) -> wire.WordList:
     """Words that can be asked for and begin so; a token's blank is not part of its word."""
-    asked = normalize("NFC", checked_word(prefix).lstrip())
+    asked = as_prefix(checked_word(prefix))
     with shared.engine.connect() as connection:
         found = words_beginning(connection, named.id, asked, limit)
     return wire.WordList(prefix=asked, words=[wire.FoundWord(**asdict(word)) for word in found])
