@@ -251,7 +251,8 @@ def test_a_database_that_is_killed_while_a_dictionary_is_published(
 ) -> None:
     """Three times: between the rows, for longer than a build waits; before the commit; after it, before the files."""
     build, killed = settings_of_build, []
-    monkeypatch.setattr(shard_queue, "LONGEST_WAIT", 0)
+    for name, seconds in (("HEARTBEAT", 0.3), ("SILENCE", 1.0), ("LOOK", 0.3), ("LONGEST_WAIT", 0)):
+        monkeypatch.setattr(shard_queue, name, seconds)
     with own_server() as settings, opened(settings) as database, ThreadPoolExecutor(1) as threads:
 
         def kill_before(module: ModuleType, name: str, comes_back: bool) -> None:
@@ -270,9 +271,10 @@ def test_a_database_that_is_killed_while_a_dictionary_is_published(
         load_lexicon(database, "pairs", "1", Recipe([parse_source("opposites")], []))
         undisturbed = whole(database, settings, build, tmp_path)
         kill_before(step, "_copy_contexts", comes_back=False)
-        with monkeypatch.context() as hasty, pytest.raises(Unavailable, match="the database cannot be reached"):
+        with monkeypatch.context() as hasty:
             hasty.setattr(patience, "PATIENCE", 1.0)
-            build_dictionary(database, settings.files, build, tmp_path / "whole")
+            with pytest.raises(Unavailable, match="the database cannot be reached"):
+                build_dictionary(database, settings.files, build, tmp_path / "whole")
         embedded.start(settings.embedded)
         assert of_dictionaries(database) == {undisturbed.id}
         assert [path.name for path in settings.files.iterdir() if not path.name.endswith(".lock")] == ["whole@1"]
