@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from mmap import mmap
 from typing import Any
 
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict.errors import InvalidInput, MalformedBody
-from sensedict.source import CandidateSets, ItemError, NearestSenses, Ranges
 
 Tensors = dict[str, NDArray[Any]]
 Metadata = dict[str, str]
@@ -83,18 +82,18 @@ def _in_order(
     tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None
 ) -> tuple[bytes, list[NDArray[Any]]]:
     """The header, and the tensors as the file has them."""
-    order, template = _template(tuple([(name, tensor.dtype, tensor.ndim) for name, tensor in tensors.items()]))
+    order, template = header_template(tuple([(name, tensor.dtype, tensor.ndim) for name, tensor in tensors.items()]))
     found = [_plain(tensors[name]) for name in order]
     numbers: list[int] = []
     end = 0
     for block in found:
         begin, end = end, end + block.nbytes
         numbers += (*block.shape, begin, end)
-    return _finished(template % tuple(numbers), metadata), found
+    return finished_header(template % tuple(numbers), metadata), found
 
 
 @lru_cache(maxsize=256)
-def _template(kinds: tuple[tuple[str, np.dtype[Any], int], ...]) -> tuple[list[str], str]:
+def header_template(kinds: tuple[tuple[str, np.dtype[Any], int], ...]) -> tuple[list[str], str]:
     """The order of tensors of these names, dtypes and numbers of dimensions, and their header for `%`."""
     widest_first = sorted(kinds, key=lambda kind: -kind[1].itemsize)
     return [kind[0] for kind in widest_first], ",".join([_entry(*kind) for kind in widest_first])
@@ -107,7 +106,8 @@ def _entry(name: str, dtype: np.dtype[Any], ndim: int) -> str:
     return f'{quoted}:{{"dtype":"{_NAMES[_little(name, dtype)]}","shape":[{sizes}],"data_offsets":[%d,%d]}}'
 
 
-def _finished(entries: str, metadata: Mapping[str, str] | None) -> bytes:
+def finished_header(entries: str, metadata: Mapping[str, str] | None) -> bytes:
+    """What stands before the tensors: the entries of `header_template` with their numbers, and the metadata."""
     if metadata is not None:
         said = f"{_quoted(_METADATA)}:{_to_json(dict(metadata)) if metadata else '{}'}"
         entries = f"{said},{entries}" if entries else said
@@ -138,7 +138,7 @@ def head(
     for name, (dtype, shape) in shapes.items():
         begin, end = end, end + math.prod(shape) * dtype.itemsize
         entries.append(_entry(name, dtype, len(shape)) % (*shape, begin, end))
-    return _finished(",".join(entries), metadata)
+    return finished_header(",".join(entries), metadata)
 
 
 def _little(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -309,135 +309,3 @@ def tensor(
             f"{' or '.join(str(np.dtype(dtype)) for dtype in dtypes)} of {ndim}"
         )
     return found
-
-
-def ranges_to_tensors(name: str, ranges: Ranges) -> Tensors:
-    """The three tensors of a ragged list of ranges, as the wire and the file set name them."""
-    return {f"{name}_offsets": ranges.offsets, f"{name}_first": ranges.first, f"{name}_count": ranges.count}
-
-
-def ranges_from_tensors(name: str, tensors: Mapping[str, NDArray[Any]], rows: int) -> Ranges:
-    """The ragged list `name` with `rows` rows.
-
-    Raises:
-        MalformedBody: a tensor is missing, or lengths and offsets do not fit.
-    """
-    ranges = Ranges(
-        tensor(tensors, f"{name}_offsets", [np.uint32], 1),
-        tensor(tensors, f"{name}_first", [np.uint32], 1),
-        tensor(tensors, f"{name}_count", [np.uint16], 1),
-    )
-    _check_offsets(f"{name}_offsets", ranges.offsets, rows, len(ranges.first))
-    _check_lengths(len(ranges.first), {f"{name}_count": ranges.count})
-    return ranges
-
-
-def candidate_sets_to_tensors(sets: CandidateSets) -> tuple[Tensors, Metadata]:
-    """A bulk answer as tensors and metadata for `encode`; `wire` lists their names."""
-    tensors: Tensors = {
-        "tokens": sets.tokens,
-        "own_first": sets.own_first,
-        "synonyms_offsets": sets.synonyms.offsets,
-        "antonyms_offsets": sets.antonyms.offsets,
-        "synonyms_first": sets.synonyms.first,
-        "antonyms_first": sets.antonyms.first,
-        "own_count": sets.own_count,
-        "synonyms_count": sets.synonyms.count,
-        "antonyms_count": sets.antonyms.count,
-    }
-    return tensors, _errors_to_metadata(sets.errors)
-
-
-def candidate_sets_head(tokens: int, synonyms: int, antonyms: int, errors: Iterable[ItemError]) -> bytes:
-    """What stands before the tensors of a bulk answer for so many tokens, with so many ranges."""
-    numbers: list[int] = []
-    end = 0
-    rows = (tokens, tokens, tokens + 1, tokens + 1, synonyms, antonyms)
-    for length in rows:
-        begin, end = end, end + 4 * length
-        numbers += (length, begin, end)
-    for length in (tokens, synonyms, antonyms):
-        begin, end = end, end + 2 * length
-        numbers += (length, begin, end)
-    return _finished(_candidate_sets_template() % tuple(numbers), _errors_to_metadata(errors))
-
-
-@cache
-def _candidate_sets_template() -> str:
-    wide, narrow = np.zeros(1, np.uint32), np.zeros(1, np.uint16)
-    empty = Ranges(wide, wide[1:], narrow[1:])
-    tensors, _ = candidate_sets_to_tensors(CandidateSets(wide[1:], wide[1:], narrow[1:], empty, empty))
-    return _template(tuple([(name, tensor.dtype, tensor.ndim) for name, tensor in tensors.items()]))[1]
-
-
-def candidate_sets_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> CandidateSets:
-    """The bulk answer of `decode`'s two results, on the same memory.
-
-    Raises:
-        MalformedBody: a tensor is missing, or shapes, offsets or errors do not fit together.
-    """
-    tokens = tensor(tensors, "tokens", [np.uint32], 1)
-    own_first = tensor(tensors, "own_first", [np.uint32], 1)
-    own_count = tensor(tensors, "own_count", [np.uint16], 1)
-    n = len(tokens)
-    _check_lengths(n, {"own_first": own_first, "own_count": own_count})
-    synonyms = ranges_from_tensors("synonyms", tensors, n)
-    antonyms = ranges_from_tensors("antonyms", tensors, n)
-    return CandidateSets(tokens, own_first, own_count, synonyms, antonyms, _errors_from_metadata(metadata, n))
-
-
-def nearest_senses_to_tensors(nearest: NearestSenses) -> tuple[Tensors, Metadata]:
-    """A bulk answer as tensors and metadata for `encode`; `wire` lists their names."""
-    tensors: Tensors = {"offsets": nearest.offsets, "ids": nearest.ids, "distances": nearest.distances}
-    said = {"p": str(nearest.p), "search": nearest.search, "short": str(int(nearest.short.sum()))}
-    return tensors, said | _errors_to_metadata(nearest.errors)
-
-
-def nearest_senses_from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> NearestSenses:
-    """The bulk answer of `decode`'s two results, on the same memory.
-
-    Raises:
-        MalformedBody: a tensor is missing, or shapes, offsets or errors do not fit together.
-    """
-    offsets = tensor(tensors, "offsets", [np.uint32], 1)
-    ids = tensor(tensors, "ids", [np.uint32], 1)
-    distances = tensor(tensors, "distances", [np.float32], 1)
-    n = len(offsets) - 1
-    _check_offsets("offsets", offsets, n, len(ids))
-    _check_lengths(len(ids), {"distances": distances})
-    p = metadata.get("p", "0")
-    if not (p.isascii() and p.isdigit()) or len(p) > 9:
-        raise MalformedBody(f"the metadata `p` is no number: {p!r:.40}")
-    errors = _errors_from_metadata(metadata, n)
-    return NearestSenses(offsets, ids, distances, errors, int(p), metadata.get("search", "exact"))
-
-
-def _check_offsets(name: str, offsets: NDArray[np.uint32], rows: int, size: int) -> None:
-    fits = len(offsets) == rows + 1 and rows >= 0 and offsets[0] == 0 and offsets[-1] == size
-    if not fits or bool((offsets[1:] < offsets[:-1]).any()):
-        raise MalformedBody(f"the tensor {name!r} does not cut {size} items into {rows} rows")
-
-
-def _check_lengths(n: int, tensors: Mapping[str, NDArray[Any]]) -> None:
-    for name, found in tensors.items():
-        if len(found) != n:
-            raise MalformedBody(f"the tensor {name!r} holds {len(found)} items, expected {n}")
-
-
-def _errors_to_metadata(errors: Iterable[ItemError]) -> Metadata:
-    listed = [{"index": error.index, "code": error.code, "detail": error.detail} for error in errors]
-    return {"errors": json.dumps(listed, separators=(",", ":"))} if listed else {}
-
-
-def _errors_from_metadata(metadata: Mapping[str, str], n: int) -> tuple[ItemError, ...]:
-    try:
-        listed = json.loads(metadata.get("errors", "[]"))
-        errors = tuple(ItemError(entry["index"], entry["code"], entry["detail"]) for entry in listed)
-    except (ValueError, RecursionError, TypeError, KeyError) as error:
-        raise MalformedBody(f"the metadata `errors` is not a JSON list of item errors ({error!s:.200})") from error
-    for entry in errors:
-        if type(entry.index) is not int or not 0 <= entry.index < n:
-            raise MalformedBody(f"the metadata `errors` names the item {entry.index!s:.40} of {n}")
-        if not isinstance(entry.code, str) or not isinstance(entry.detail, str):
-            raise MalformedBody("the metadata `errors` holds a code or detail that is no text")
-    return errors

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sensedict import arrays
+from sensedict import answer_tensors
 from sensedict.fileset import Index
 from sensedict.source import CandidateSets, ItemError, Ranges
 
@@ -82,7 +82,7 @@ class Found(NamedTuple):
     def encoded(self, errors: tuple[ItemError, ...]) -> bytes:
         """The bytes of those sets as they travel, `arrays.encode` of them; each number is written where it stays."""
         n, cut, related = len(self.tokens), int(self.ends[len(self.tokens) - 1]), int(self.ends[-1])
-        header = arrays.candidate_sets_head(n, cut, related - cut, errors)
+        header = answer_tensors.candidate_sets_head(n, cut, related - cut, errors)
         memory = self._gather(len(header))[0]
         memory[: len(header)] = np.frombuffer(header, np.uint8)
         return memory.tobytes()

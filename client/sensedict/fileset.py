@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sensedict import arrays
+from sensedict import answer_tensors, arrays
 from sensedict.errors import ConfigurationError, Corrupt, MalformedBody
 from sensedict.source import Identity, Ranges
 
@@ -66,8 +66,8 @@ class Index:
         return {
             "token_first": self.token_first,
             "token_count": self.token_count,
-            **arrays.ranges_to_tensors("synonyms", self.synonyms),
-            **arrays.ranges_to_tensors("antonyms", self.antonyms),
+            **answer_tensors.ranges_to_tensors("synonyms", self.synonyms),
+            **answer_tensors.ranges_to_tensors("antonyms", self.antonyms),
         }
 
     @classmethod
@@ -85,8 +85,8 @@ class Index:
         index = cls(
             token_first,
             token_count,
-            arrays.ranges_from_tensors("synonyms", tensors, vocabulary),
-            arrays.ranges_from_tensors("antonyms", tensors, vocabulary),
+            answer_tensors.ranges_from_tensors("synonyms", tensors, vocabulary),
+            answer_tensors.ranges_from_tensors("antonyms", tensors, vocabulary),
         )
         owners = Ranges(np.zeros(0, np.uint32), token_first, token_count)
         for ranges in (owners, index.synonyms, index.antonyms):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensedict import arrays, bulk, inputs, wire
+from sensedict.answer_tensors import candidate_sets_from_tensors, nearest_senses_from_tensors
 from sensedict.errors import DictionaryNotFound, InvalidInput, MalformedBody
 from sensedict.exchange import Call, Found, Parameters, Request, Stream, ask, json_as, tensors_as
 from sensedict.paths import write_whole
@@ -283,7 +284,7 @@ class Questions:
         answers = []
         for part in bulk.parts(len(asked), asked.itemsize, (yield from self.limits())):
             body: arrays.Tensors = {"tokens": asked[part]}
-            answer = yield from self._post(wire.CANDIDATE_SETS, body, {}, arrays.candidate_sets_from_tensors)
+            answer = yield from self._post(wire.CANDIDATE_SETS, body, {}, candidate_sets_from_tensors)
             _check_rows(len(answer.tokens), len(asked[part]))
             answers.append(answer)
         return bulk.join_candidate_sets(answers)
@@ -346,7 +347,7 @@ class Questions:
             tensors: arrays.Tensors = {"vectors": queries[part]}
             if owners is not None:
                 tensors["tokens"] = owners[part]
-            answer = yield from self._post(wire.NEAREST_SENSES, tensors, metadata, arrays.nearest_senses_from_tensors)
+            answer = yield from self._post(wire.NEAREST_SENSES, tensors, metadata, nearest_senses_from_tensors)
             _check_rows(len(answer.offsets) - 1, len(queries[part]))
             answers.append(answer)
         return bulk.join_nearest_senses(answers)

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from conftest import Published
 from running_service import Service
-from sensedict import arrays, wire
+from sensedict import answer_tensors, arrays, wire
 from sensedict.errors import RequestTooLarge
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.http_protocol import WHOLE, Joining
@@ -77,7 +77,7 @@ def test_candidate_sets_at_once_or_passed_on_with_their_body(
         asyncio.run(AtOnce(others, catalogue)(given, receive, send))
         return b"".join(message.get("body", b"") for message in sent)
 
-    found = arrays.candidate_sets_from_tensors(*arrays.decode(ask({"tokens": TOKENS})))
+    found = answer_tensors.candidate_sets_from_tensors(*arrays.decode(ask({"tokens": TOKENS})))
     assert found.tokens.tolist() == TOKENS.tolist()
     assert not passed
     assert ask({"tokens": TOKENS}, state={}) == b""  # the rest of the body would have to be waited for

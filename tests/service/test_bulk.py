@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from conftest import Published
 from running_service import Service
-from sensedict import arrays, wire
+from sensedict import answer_tensors, arrays, wire
 from service_problems import expect_problem
 from tiny_dictionary import RELATIONS, TOKENS, WORDS, D
 
@@ -46,7 +46,7 @@ def tensors_of(answer: httpx.Response) -> tuple[arrays.Tensors, arrays.Metadata]
 
 
 def ranges_of(tensors: arrays.Tensors, name: str, row: int) -> list[dict[str, int]]:
-    first, count = arrays.ranges_from_tensors(name, tensors, len(tensors["tokens"])).row(row)
+    first, count = answer_tensors.ranges_from_tensors(name, tensors, len(tensors["tokens"])).row(row)
     return [{"first": f, "count": c} for f, c in zip(first.tolist(), count.tolist(), strict=True)]
 
 

@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from conftest import Published
 from running_service import Service
-from sensedict import arrays, wire
+from sensedict import answer_tensors, arrays, wire
 from sensedict.snapshot import Snapshot
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.shortcut import Shortcut
@@ -153,9 +153,9 @@ def test_many_clients_at_once_get_what_one_gets(http: httpx.Client, published: P
             tokens, ids = random.integers(0, 43, n).astype(np.uint32), random.integers(0, 81, n).astype(np.uint32)
             vectors = random.standard_normal((n, D)).astype(np.float32)
             expected = {
-                "candidateSets": arrays.candidate_sets_to_tensors(senses.candidate_sets(tokens)),
+                "candidateSets": answer_tensors.candidate_sets_to_tensors(senses.candidate_sets(tokens)),
                 "getSenses": ({"vectors": senses.get_senses(ids)}, {}),
-                "nearestSenses": arrays.nearest_senses_to_tensors(senses.nearest_senses(vectors, 5, tokens)),
+                "nearestSenses": answer_tensors.nearest_senses_to_tensors(senses.nearest_senses(vectors, 5, tokens)),
             }
             asked = {
                 "candidateSets": {"tokens": tokens},

@@ -14,7 +14,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensedict import arrays
+from sensedict import answer_tensors, arrays
 from sensedict.errors import InvalidInput, MalformedBody
 from sensedict.source import CandidateSets, ItemError, NearestSenses, Ranges
 
@@ -183,7 +183,7 @@ def only_malformed(data: bytes) -> None:
         tensors, metadata = arrays.decode(data)
     except MalformedBody:
         return
-    for read in (arrays.candidate_sets_from_tensors, arrays.nearest_senses_from_tensors):
+    for read in (answer_tensors.candidate_sets_from_tensors, answer_tensors.nearest_senses_from_tensors):
         try:
             read(tensors, metadata)
         except MalformedBody:
@@ -234,7 +234,7 @@ NEAREST = NearestSenses(
 @settings(max_examples=300)
 @given(st.data())
 def test_a_flipped_byte_raises_nothing_else(data: st.DataObject) -> None:
-    whole = bytearray(arrays.encode(*arrays.candidate_sets_to_tensors(sets())))
+    whole = bytearray(arrays.encode(*answer_tensors.candidate_sets_to_tensors(sets())))
     for _ in range(data.draw(st.integers(1, 3))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     only_malformed(bytes(whole[: data.draw(st.integers(0, len(whole)))]))
@@ -242,8 +242,8 @@ def test_a_flipped_byte_raises_nothing_else(data: st.DataObject) -> None:
 
 
 def test_candidate_sets_come_back_as_they_were() -> None:
-    data = arrays.encode(*arrays.candidate_sets_to_tensors(sets()))
-    found = arrays.candidate_sets_from_tensors(*arrays.decode(data))
+    data = arrays.encode(*answer_tensors.candidate_sets_to_tensors(sets()))
+    found = answer_tensors.candidate_sets_from_tensors(*arrays.decode(data))
     assert found.errors == sets().errors
     assert found.tokens.tolist() == [7, 9, 99]
     assert found.own_first.tolist() == [0, 4, 0]
@@ -258,8 +258,8 @@ def test_candidate_sets_come_back_as_they_were() -> None:
 
 
 def test_nearest_senses_come_back_as_they_were() -> None:
-    found = arrays.nearest_senses_from_tensors(
-        *arrays.decode(arrays.encode(*arrays.nearest_senses_to_tensors(NEAREST)))
+    found = answer_tensors.nearest_senses_from_tensors(
+        *arrays.decode(arrays.encode(*answer_tensors.nearest_senses_to_tensors(NEAREST)))
     )
     assert found.errors == NEAREST.errors
     assert found.offsets.tolist() == [0, 2, 2]
@@ -282,13 +282,13 @@ def test_nearest_senses_come_back_as_they_were() -> None:
     ],
 )
 def test_candidate_sets_that_do_not_fit_are_refused(name: str, value: np.ndarray | None, message: str) -> None:
-    tensors, metadata = arrays.candidate_sets_to_tensors(sets())
+    tensors, metadata = answer_tensors.candidate_sets_to_tensors(sets())
     if value is None:
         del tensors[name]
     else:
         tensors[name] = value
     with pytest.raises(MalformedBody, match=message):
-        arrays.candidate_sets_from_tensors(tensors, metadata)
+        answer_tensors.candidate_sets_from_tensors(tensors, metadata)
 
 
 @pytest.mark.parametrize(
@@ -297,9 +297,9 @@ def test_candidate_sets_that_do_not_fit_are_refused(name: str, value: np.ndarray
     + [json.dumps([{"index": i, "code": c, "detail": "d"}]) for i, c in [(-1, "c"), (3, "c"), ("0", "c"), (0, None)]],
 )
 def test_item_errors_that_do_not_fit_are_refused(errors: str) -> None:
-    tensors, _ = arrays.candidate_sets_to_tensors(sets())
+    tensors, _ = answer_tensors.candidate_sets_to_tensors(sets())
     with pytest.raises(MalformedBody, match="errors"):
-        arrays.candidate_sets_from_tensors(tensors, {"errors": errors})
+        answer_tensors.candidate_sets_from_tensors(tensors, {"errors": errors})
 
 
 @st.composite
@@ -328,10 +328,10 @@ def test_any_answer_comes_back_as_it_was(data: st.DataObject, rows: int) -> None
     own = data.draw(hnp.arrays(np.uint16, rows))
     errors = data.draw(item_errors(rows))
     asked = CandidateSets(data.draw(ids), data.draw(ids), own, synonyms, antonyms, errors)
-    tensors, metadata = arrays.candidate_sets_to_tensors(asked)
-    found = arrays.candidate_sets_from_tensors(*arrays.decode(arrays.encode(tensors, metadata)))
+    tensors, metadata = answer_tensors.candidate_sets_to_tensors(asked)
+    found = answer_tensors.candidate_sets_from_tensors(*arrays.decode(arrays.encode(tensors, metadata)))
     assert found.errors == errors
-    same(arrays.candidate_sets_to_tensors(found)[0], tensors)
+    same(answer_tensors.candidate_sets_to_tensors(found)[0], tensors)
 
 
 BOMBS = {

@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from sensedict import arrays, inputs, wire
+from sensedict import answer_tensors, arrays, inputs, wire
 from sensedict.candidates import Found
 from sensedict.errors import InvalidInput, MalformedBody, RequestTooLarge, WrongDimension
 from sensedict.snapshot import Snapshot
@@ -132,7 +132,7 @@ def _nearest_senses(shared: Catalogue, senses: Snapshot, asked: Body, media: str
     else:
         found = senses.nearest_senses(vectors, p, tokens)
     if media == wire.SAFETENSORS:
-        return _tensors(*arrays.nearest_senses_to_tensors(found))
+        return _tensors(*answer_tensors.nearest_senses_to_tensors(found))
     errors = [vars(error) for error in found.errors]
     return _json({"nearest": _nearest(found), "errors": errors, "search": found.search, "short": found.short.tolist()})
 
