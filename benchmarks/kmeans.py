@@ -116,13 +116,13 @@ def ours(pool: Processes, parts: Sequence[tuple[Vectors, Part]]) -> list[float]:
 def scikit_learn(tokens: Sequence[Vectors]) -> list[float]:
     """Inertia of each token by scikit-learn, one after another with two threads."""
     with threadpool_limits(WORKERS):
-        return [_scikit_learn(x, seed) for seed, x in enumerate(tokens)]
+        return [of_scikit_learn(x, seed) for seed, x in enumerate(tokens)]
 
 
 def in_processes(tokens: Sequence[Vectors], one: Callable[[Vectors, int], float] | None = None) -> list[float]:
     """Inertia of each token in two processes of one thread each, which joblib sees to; by scikit-learn if not told."""
     jobs = joblib.Parallel(n_jobs=WORKERS)
-    found: list[float] = jobs(joblib.delayed(one or _scikit_learn)(x, seed) for seed, x in enumerate(tokens))
+    found: list[float] = jobs(joblib.delayed(one or of_scikit_learn)(x, seed) for seed, x in enumerate(tokens))
     return found
 
 
@@ -139,7 +139,8 @@ def equal(tokens: Sequence[Vectors], inertia: float) -> int:
     return next((starts for starts in range(1, _STARTS) if fmean(in_threads(tokens, starts)) <= inertia), _STARTS)
 
 
-def _scikit_learn(x: Vectors, seed: int) -> float:
+def of_scikit_learn(x: Vectors, seed: int) -> float:
+    """Inertia of a token by scikit-learn, ‖h − c‖² / D."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = KMeans(SENSES, n_init=1, random_state=seed).fit(x.astype(np.float32))
