@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sensedict import arrays, bulk, inputs, wire
-from sensedict.answer_tensors import candidate_sets_from_tensors, nearest_senses_from_tensors
-from sensedict.errors import DictionaryNotFound, InvalidInput, MalformedBody
-from sensedict.exchange import Call, Found, Parameters, Request, Stream, ask, json_as, tensors_as
+from sensedict import wire
+from sensedict.bulk_questions import BulkQuestions
+from sensedict.errors import InvalidInput, MalformedBody
+from sensedict.exchange import Call, Found, Parameters, Request, Stream, ask, json_as
 from sensedict.paths import write_whole
-from sensedict.source import CandidateSets, Identity, NearestSenses
 
 T = TypeVar("T")
-Vectors = NDArray[np.float16]
 
 
-class Questions:
-    """Every question to one dictionary, as steps that a driver carries out (`sensedict.exchange`).
-
-    An alias, as `latest`, is looked up once; from then on the version is named, so that a long training run has one
-    dictionary whatever the alias does meanwhile. Safe to use from several threads.
-
-    Args:
-        dictionary: `name@version` or `name@alias`; a bare name means its alias `latest`.
-    """
-
-    def __init__(self, dictionary: str) -> None:
-        self._dictionary = dictionary
-        self._lock = threading.Lock()
-        self._info: wire.DictionaryInfo | None = None
-        self._limits: wire.Limits | None = None
-
-    def identity(self) -> Call[Identity]:
-        """The dictionary that answers; fixed from the first use on.
-
-        Raises:
-            DictionaryNotFound: the service has no such dictionary, version or alias.
-            Unavailable: the service did not answer in time.
-        """
-        return (yield from self.info()).identity()
-
-    def info(self) -> Call[wire.DictionaryInfo]:
-        """The dictionary's identity, size, licences and settings; fixed from the first use on."""
-        if self._info is not None:
-            return self._info
-        if not inputs.is_address(self._dictionary):
-            raise (yield from self._no_address())
-        found = yield from ask(Request(wire.DICTIONARY, json_as(wire.DictionaryInfo), {"ref": self._dictionary}))
-        with self._lock:  # the first answer holds, should two have asked at once while the alias moved
-            self._info = self._info or found
-            return self._info
-
-    def limits(self) -> Call[wire.Limits]:
-        """What one request may ask for; larger bulk requests are split."""
-        if self._limits is None:
-            self._limits = yield from ask(Request(wire.LIMITS, json_as(wire.Limits)))
-        return self._limits
-
-    def dictionaries(self) -> Call[list[wire.DictionaryInfo]]:
-        """Every published dictionary of the service; of a file set, the one that it holds."""
-        return (yield from ask(Request(wire.DICTIONARIES, json_as(list[wire.DictionaryInfo]))))
+class Questions(BulkQuestions):
+    """Every question to one dictionary: those that people ask, and the bulk reads."""
 
     def jobs(self, state: wire.JobState | None = None) -> Stream[wire.JobInfo]:
         """The builds of the service, newest first, of one state or of any; pages are fetched on the way."""
@@ -273,104 +224,6 @@ class Questions:
         """Who did what with the dictionary, when and why, oldest first; a service alone knows."""
         return (yield from self._get(wire.HISTORY, list[wire.HistoryEvent]))
 
-    def candidate_sets(self, tokens: NDArray[np.integer]) -> Call[CandidateSets]:
-        """Own, synonym and antonym senses of each token id; see `SenseSource`.
-
-        Raises:
-            InvalidInput: no tokens, or no whole numbers.
-            Unavailable: the service did not answer in time.
-        """
-        asked = inputs.token_ids(tokens)
-        answers = []
-        for part in bulk.parts(len(asked), asked.itemsize, (yield from self.limits())):
-            body: arrays.Tensors = {"tokens": asked[part]}
-            answer = yield from self._post(wire.CANDIDATE_SETS, body, {}, candidate_sets_from_tensors)
-            _check_rows(len(answer.tokens), len(asked[part]))
-            answers.append(answer)
-        return bulk.join_candidate_sets(answers)
-
-    def get_senses(self, ids: NDArray[np.integer]) -> Call[Vectors]:
-        """(n, D) float16 vectors of the sense ids, in order; the caller's own.
-
-        Raises:
-            InvalidInput: no ids, or no whole numbers.
-            SenseNotFound: an id is out of range; names the first.
-            Unavailable: the service did not answer in time.
-        """
-        answers = []
-        for part in (yield from self._parts_of(ids)):
-            answers.append((yield from self._vectors(part)))
-        return answers[0] if len(answers) == 1 else np.concatenate(answers)
-
-    def iter_senses(self, ids: NDArray[np.integer]) -> Stream[tuple[NDArray[np.uint32], Vectors]]:
-        """(ids, vectors) of each part of the ids that one request holds, in order: `get_senses` in bounded memory.
-
-        The vectors are (m, D) float16, m at most `max_items` of `limits()`.
-
-        Raises:
-            InvalidInput: no ids, or no whole numbers.
-            SenseNotFound: an id is out of range; names the first, before any part is given.
-            Unavailable: the service did not answer in time.
-        """
-        for part in (yield from self._parts_of(ids)):
-            yield Found((part, (yield from self._vectors(part))))
-
-    def nearest_senses(
-        self,
-        vectors: NDArray[np.floating],
-        p: int,
-        tokens: NDArray[np.integer] | None = None,
-        *,
-        search: wire.Search = "exact",
-    ) -> Call[NearestSenses]:
-        """The p nearest senses of each vector, of its owner token where `tokens` is given; see `SenseSource`.
-
-        Args:
-            search: `approximate`: by an index, over a whole dictionary of a service; misses some of the p.
-
-        Raises:
-            SearchIndexNotFound: the dictionary has no index; NotInSnapshot: a file set never has.
-            InvalidInput: no vectors, p out of range, another number of tokens than of vectors, or an approximate
-                search among the senses of tokens.
-            WrongDimension: vectors of another width than D.
-            NotFinite: NaN or infinity.
-            Unavailable: the service did not answer in time.
-        """
-        queries = inputs.query_vectors(vectors, (yield from self.identity()))
-        limits = yield from self.limits()
-        metadata = {"p": str(inputs.nearest_count(p, limits.max_nearest))}
-        if inputs.search_way(search, tokens is not None):
-            metadata["search"] = search
-        owners = None if tokens is None else inputs.owner_tokens(tokens, len(queries))
-        answers = []
-        for part in bulk.parts(len(queries), queries[0].nbytes + 4, limits):
-            tensors: arrays.Tensors = {"vectors": queries[part]}
-            if owners is not None:
-                tensors["tokens"] = owners[part]
-            answer = yield from self._post(wire.NEAREST_SENSES, tensors, metadata, nearest_senses_from_tensors)
-            _check_rows(len(answer.offsets) - 1, len(queries[part]))
-            answers.append(answer)
-        return bulk.join_nearest_senses(answers)
-
-    def _places(self, **places: int) -> Call[dict[str, str | int]]:
-        info = yield from self.info()
-        return {"ref": f"{info.name}@{info.version}", **places}
-
-    def _get(self, route: str, kind: type[T], parameters: Parameters | None = None, **places: int) -> Call[T]:
-        named = yield from self._places(**places)
-        return (yield from ask(Request(route, json_as(kind), named, parameters or {})))
-
-    def _post(
-        self,
-        route: str,
-        tensors: arrays.Tensors,
-        metadata: arrays.Metadata,
-        read: Callable[[arrays.Tensors, arrays.Metadata], T],
-    ) -> Call[T]:
-        places = yield from self._places()
-        request = Request(route, tensors_as(read), places, {}, wire.SAFETENSORS, tensors, metadata)
-        return (yield from ask(request))
-
     def _pages(
         self,
         asked: Parameters,
@@ -397,28 +250,6 @@ class Questions:
                 return
             left = None if left is None else left - len(page.relations)
 
-    def _parts_of(self, ids: NDArray[np.integer]) -> Call[Iterator[NDArray[np.uint32]]]:
-        """The ids, checked, each part of them that one request holds."""
-        asked = inputs.sense_ids(ids, (yield from self.identity()))
-        parts = bulk.parts(len(asked), asked.itemsize, (yield from self.limits()))
-        return (asked[part] for part in parts)
-
-    def _vectors(self, ids: NDArray[np.uint32]) -> Call[Vectors]:
-        found = yield from self._post(wire.GET_SENSES, {"ids": ids}, {}, _vectors_of)
-        _check_rows(len(found), len(ids))
-        return found
-
-    def _checked(self, word: str) -> Call[str]:
-        return inputs.checked_word(word, (yield from self.limits()).max_word_characters)
-
-    def _no_address(self) -> Call[DictionaryNotFound]:
-        names = sorted({info.name for info in (yield from self.dictionaries())})
-        there = f"there are {', '.join(names)}" if names else "there is none yet"
-        return DictionaryNotFound(
-            f"{self._dictionary[:80]!r} can name no dictionary: write name@version or name@alias, with letters, "
-            f"digits, '.', '_' and '-'; {there}"
-        )
-
 
 def _walk(
     word: str,
@@ -439,12 +270,3 @@ def _walk(
         "rule": rule,
         "pos": pos,
     }
-
-
-def _vectors_of(tensors: arrays.Tensors, metadata: arrays.Metadata) -> Vectors:
-    return arrays.tensor(tensors, "vectors", [np.float16], 2)
-
-
-def _check_rows(rows: int, asked: int) -> None:
-    if rows != asked:
-        raise MalformedBody(f"the service answered {rows} items of {asked} asked for")

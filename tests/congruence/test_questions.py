@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from conftest import copy_of_template
 from rich_lexicon import OTHER_WORDS, insert_rich_lexicon
 from running_service import running_service
-from sensedict import questions, wire
+from sensedict import bulk_questions, named, questions, wire
 from sensedict.client import AsyncSenseClient, SenseClient, SnapshotClient, open_dictionary
 from sensedict.errors import DictionaryNotFound, InvalidInput, NotInSnapshot, SenseDictError, WordNotFound
 from sensedict.questions import Questions
@@ -140,9 +140,10 @@ def test_every_route_that_reads_is_asked(three: Three) -> None:
     described = httpx.get(f"{_url(three)}/openapi.json").json()["paths"]
     reads = {path for path, methods in described.items() if "get" in methods}
     reads |= {wire.CANDIDATE_SETS, wire.GET_SENSES, wire.NEAREST_SENSES}
-    names = re.findall(r"\bwire\.([A-Z_]{2,})\b", Path(questions.__file__).read_text(encoding="utf-8"))
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (named, questions, bulk_questions)]
+    names = re.findall(r"\bwire\.([A-Z_]{2,})\b", " ".join(texts))
     assert reads - NOT_ASKED == {getattr(wire, name) for name in names} - {wire.PARQUET, wire.SAFETENSORS}
-    for name in {name for name in vars(Questions) if not name.startswith("_")}:
+    for name in {name for name in dir(Questions) if not name.startswith("_")}:
         assert hasattr(SenseClient, name), name
         assert hasattr(AsyncSenseClient, name), name
 
