@@ -21,6 +21,7 @@ from sensedict_server.routes.shared import LIMITS
 
 GRACE = 25.0  # seconds for what was begun; Kubernetes kills after 30
 _LAST = 3.0  # more, for what had to be cancelled
+_SILENCE = 30  # seconds; one of several processes that says nothing for longer, not even while it starts, is replaced
 
 
 def run(host: str, port: int, workers: int) -> None:
@@ -40,6 +41,7 @@ def run(host: str, port: int, workers: int) -> None:
         server_header=False,
         **bounds(LIMITS.max_header_bytes),
         timeout_graceful_shutdown=round(GRACE),
+        timeout_worker_healthcheck=_SILENCE,  # in uvicorn's 5 none starts on a busy machine: killed again and again
     )
     listening = config.bind_socket()
     if workers > 1:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -490,22 +488,21 @@ def test_builds_of_the_database_from_the_command_line(database: Engine, settings
 def test_a_build_is_followed_until_it_ends(
     database: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_command, "_PAUSE", 0.02)
     build_id = harvesting(database)
     manifest = Manifest(database, build_id)
     manifest.log("host:1", "before")
 
-    def work() -> None:
-        time.sleep(0.5)  # until it is followed
+    def work() -> Iterator[None]:
+        yield
         manifest.log("host:2", "meanwhile")
         manifest.add(shard("harvest/0/000002", size=100))
-        time.sleep(0.3)
+        yield
         cancel_build(database, build_id)
+        yield
 
-    worker = threading.Thread(target=work)
-    worker.start()
+    working = work()
+    monkeypatch.setattr(jobs_command.time, "sleep", lambda _: next(working))  # between two looks
     shown = run(settings, "show", str(build_id), "--follow")
-    worker.join()
     assert shown.count("before") == 1
     assert shown.count("meanwhile") == 1
     assert "at cluster/0, 0 of 100 state" in shown

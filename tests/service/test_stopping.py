@@ -21,6 +21,7 @@ from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.serving import GRACE
 from sensedict_server.settings import Settings
+from service_metrics import numbers
 
 WORD = "/v1/dictionaries/tiny@1/senses?word=hot"
 BULK = "/v1/dictionaries/tiny@1:getSenses"
@@ -52,6 +53,15 @@ def waiting_request(database: Engine, service: Service) -> Iterator[Future[httpx
         holding.rollback()
 
 
+def until_in_flight(service: Service, requests: int) -> None:
+    """The one that asks is among them."""
+    deadline = time.monotonic() + 60
+    with httpx.Client(base_url=service.url, timeout=60) as http:
+        while numbers(http)["sensedict_requests_in_flight"] != requests:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def until_refused(service: Service) -> None:
     port = int(service.url.rpartition(":")[2])
     deadline = time.monotonic() + 60
@@ -80,7 +90,7 @@ def test_what_was_begun_is_finished_unless_a_second_signal_comes(
         ):
             for client in (half, never):
                 client.sendall(f"POST {BULK} HTTP/1.1\r\n{headers}".encode() + body[:20])
-            time.sleep(0.3)  # a connection that no process has accepted yet is not begun
+            until_in_flight(service, 4)  # a connection that no process has accepted yet is not begun
             service.process.send_signal(signal.SIGTERM)
             until_refused(service)
             half.sendall(body[20:])
