@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 import torch
 
 from running_service import Service
 from sensedict.client import SenseClient
+from sensedict.errors import Unavailable
 from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets
 from sensedict_trainer.distil.cache import SenseCache
@@ -189,3 +192,63 @@ def test_a_step_asks_for_what_is_there_as_long_as_answers_keep_up_with_steps(tmp
                 taken.append(next(asks))
             assert list(asks) == []
     assert [batch.windows for batch in taken] == batches
+
+
+class Broken:
+    """A snapshot that gives two answers to a question, and is away then."""
+
+    def __init__(self, inner: Snapshot, question: str) -> None:
+        self._inner, self._question, self._left = inner, question, 2
+
+    def _answer(self, name: str, asked: np.ndarray) -> Any:
+        if name == self._question:
+            self._left -= 1
+            if self._left < 0:
+                raise Unavailable("it is away")
+        return getattr(self._inner, name)(asked)
+
+    def candidate_sets(self, tokens: np.ndarray) -> Any:
+        return self._answer("candidate_sets", tokens)
+
+    def get_senses(self, ids: np.ndarray) -> Any:
+        return self._answer("get_senses", ids)
+
+
+@pytest.mark.parametrize("question", ["candidate_sets", "get_senses"])
+def test_what_goes_wrong_comes_after_the_batches_before_it(tmp_path: Path, question: str) -> None:
+    teacher = make_teacher(tmp_path / "teacher")
+    windows = make_windows(teacher)
+    batches = [windows[start : start + 2] for start in range(0, 20, 2)]
+    with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
+        cache = SenseCache(inner.identity.senses, teacher.dim, inner.identity.senses, teacher.device)
+        source: Any = Broken(inner, question)
+        prefetcher, taken = Prefetcher(batches, source, cache, SAMPLING, {}, ahead=1), []
+
+        def take() -> None:
+            with prefetcher:
+                for batch in prefetcher:
+                    taken.append(batch.windows)
+
+        with pytest.raises(Unavailable, match="it is away"):
+            take()
+    assert len(taken) >= 2
+    assert taken == batches[: len(taken)]
+    for thread in prefetcher._threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+def test_whoever_leaves_early_waits_for_no_room(tmp_path: Path) -> None:
+    """A batch that is held for ever leaves no room for the next, and the thread that waits for it ends all the same."""
+    teacher = make_teacher(tmp_path / "teacher")
+    windows = make_windows(teacher)
+    batches = [windows[start : start + 2] for start in range(0, 20, 2)]
+    with Snapshot.open(make_dictionary(tmp_path, teacher)) as inner:
+        with Prefetcher(batches, inner, None, SAMPLING, {}) as prefetcher:
+            wanted = [{int(i) for d in batch.draws.values() for i in d.ids} for batch in prefetcher]
+        room = max(map(len, wanted))
+        assert any(len(first | second) > room for first, second in pairwise(wanted))
+        cache = SenseCache(inner.identity.senses, teacher.dim, room, teacher.device)
+        with Prefetcher(batches, inner, cache, SAMPLING, {}) as prefetcher:
+            next(iter(prefetcher))
+        assert not any(thread.is_alive() for thread in prefetcher._threads)

@@ -16,12 +16,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from sensedict.errors import InvalidInput, Mismatch, NotFinite
+from sensedict.errors import Corrupt, InvalidInput, Mismatch, NotFinite
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil import checkpoint
 from sensedict_trainer.distil.held_out import best_so_far
 from sensedict_trainer.distil.loop import TrainOptions, train
+from sensedict_trainer.distil.student import decoder_layers
+from sensedict_trainer.distil.terms.ce import CrossEntropy
 from sensedict_trainer.distil.terms.kl import ForwardKL
+from sensedict_trainer.distil.terms.sense import SenseLoss
 from sensedict_trainer.distillation import Distillation
 from sensedict_trainer.evaluate import evaluate_text
 from sensedict_trainer.results import read_json_lines
@@ -123,8 +126,20 @@ def test_a_term_that_hardly_counts_is_told_once(
     assert said.count("kl has 0.0% of the gradient up to step 9: it hardly moves the student; see kl.weight") == 1
     assert said.count("ce has 100.0% of the gradient up to step 9: it moves the student all but alone") == 1
     train(KD, teacher, make_windows(teacher), None, tmp_path / "b", options=OPTIONS)
+    rising = {"ce": CrossEntropy(schedule="rise"), "kl": ForwardKL(schedule="rise")}  # at first no term has a gradient
+    rows = read_json_lines(
+        train(replace(KD, terms=rising), teacher, make_windows(teacher), None, tmp_path / "r", options=OPTIONS).history
+    )
+    assert ["grad_share" in row for row in rows[:3]] == [False, False, True]
     train(replace(KD, objective="ce"), teacher, make_windows(teacher), None, tmp_path / "c", options=OPTIONS)
     assert "of the gradient" not in capsys.readouterr().err
+    with Snapshot.open(make_dictionary(tmp_path / "sets", teacher)) as source:
+        for margin, told in ((0.0, "0.0% of negatives are nearer"), (1e3, "100.0% of negatives are nearer"), (1.7, "")):
+            sense = replace(RECIPE, terms={"sense": SenseLoss(margin=margin)})
+            train(sense, teacher, make_windows(teacher), source, tmp_path / str(margin), options=OPTIONS)
+            said = capsys.readouterr().err
+            assert said.count("of negatives are nearer than the margin up to step 9") == bool(told)
+            assert told in said
 
 
 def test_answers_alone_are_learned(teacher: Teacher, tmp_path: Path) -> None:
@@ -165,6 +180,27 @@ def test_text_that_cannot_be_trained_on_is_refused(teacher: Teacher, tmp_path: P
     with pytest.raises(InvalidInput, match="no window of at least 8 tokens"):
         train(KD, teacher, [], None, tmp_path / "run", options=OPTIONS)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_record_that_is_damaged_is_told_of(teacher: Teacher, tmp_path: Path) -> None:
+    history = tmp_path / "run/history.jsonl"
+    wild = replace(KD, terms={"kl": ForwardKL(schedule="rise", weight=1e38)})
+    options = replace(OPTIONS, checkpoint_every=1)
+    with pytest.raises(NotFinite):
+        train(wild, teacher, make_windows(teacher), None, tmp_path / "run", options=options)
+    history.write_bytes(bytes(8) + b"\n" + history.read_bytes())  # as a machine may leave it that lost its power
+    with pytest.raises(Corrupt, match=r"history\.jsonl, line 1, is damaged .* remove the file"):
+        train(wild, teacher, make_windows(teacher), None, tmp_path / "run", options=options)
+
+
+def test_states_that_float16_cannot_hold_are_said_to_be_that(tmp_path: Path) -> None:
+    teacher = make_teacher(tmp_path / "teacher")
+    decoder_layers(teacher.model)[0].mlp.down_proj.weight.fill_(6e4)  # type: ignore[union-attr]
+    teacher.model.save_pretrained(tmp_path / "teacher")
+    half = load_teacher(str(tmp_path / "teacher"), "float16")
+    recipe = replace(KD, layers=0.75)
+    with pytest.raises(NotFinite, match=r"no number in float16, in the batch of s\d+#0.*use --dtype bfloat16"):
+        train(recipe, half, make_windows(half), None, tmp_path / "run", options=OPTIONS)
 
 
 def test_a_full_disk_costs_one_checkpoint(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,9 +230,12 @@ def test_states_of_something_else_are_refused(teacher: Teacher, dictionary: Path
     content[-1] ^= 1
     senses.write_bytes(content)
     with pytest.raises(
-        Corrupt, match=r"senses\.safetensors is damaged \(its sha256 is not the manifest's\): remove it"
+        Corrupt, match=r"senses\.safetensors is damaged \(its sha256 is not the manifest's\): run the command"
     ):
         open_teacher_states(folder, teacher, windows)
+    with Snapshot.open(dictionary) as source:
+        build_teacher_states(folder, teacher, windows, "senses", 2, source)
+    open_teacher_states(folder, teacher, windows)
 
 
 def test_the_commands_make_states_and_train_from_them(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_how_the_teacher_stops_is_how_the_student_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("layers", "trainable"), [(5, 1), (0, 0), (2, 3), (2, 0)])
 def test_impossible_cuts_are_refused(teacher: Teacher, layers: int, trainable: int) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be cut from a teacher of 4"):
+    with pytest.raises(ConfigurationError, match="cannot be cut from a teacher of 4 layers: raise the setting layers"):
         cut_student(teacher, layers, trainable)
 
 

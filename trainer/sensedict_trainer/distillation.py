@@ -78,7 +78,7 @@ class Distillation:
             raise InvalidInput(f"text is {str(self.text)!r} and must be a list of sources: [{str(self.text)!r}]")
         if isinstance(self.settings, str):
             raise InvalidInput(f"settings is {self.settings!r} and must be a list: [{self.settings!r}]")
-        for name in ("tokens", "micro_batch", "cache_mb"):
+        for name in ("tokens", "micro_batch", "cache_mb", "evaluate_every", "checkpoint_every", "keep"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInput(f"{name} is {value} and must be at least 1")

@@ -94,13 +94,15 @@ def open_source(
     """The dictionary that the options name: a file set where one is given, else a service's.
 
     Raises:
-        ConfigurationError: neither is named, or both.
+        ConfigurationError: neither is named, or both; or a patience below 0.
     """
     from sensedict.client import SenseClient
     from sensedict.snapshot import Snapshot
 
     if (dictionary is None) == (snapshot is None):
         raise ConfigurationError("name the dictionary: either --dictionary (and --server), or --snapshot FOLDER")
+    if not patience >= 0:  # no number would be waited for without end
+        raise ConfigurationError(f"patience is {patience:g} and must be 0 seconds or more")
     if snapshot is not None:
         return Snapshot.open(snapshot, verify=True)  # a run on damaged senses would not be noticed
     return SenseClient(server, str(dictionary), patience=patience)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
+from sensedict.errors import Corrupt
 from sensedict_trainer.distil.tensorboard import FOLDER, TensorBoard
 from sensedict_trainer.results import write_text
 
@@ -18,6 +19,7 @@ class History:
 
     Raises:
         MissingExtra: they are wanted, and TensorBoard is not installed.
+        Corrupt: the record of an earlier start is damaged.
     """
 
     def __init__(self, path: Path, steps: int, tensorboard: bool = False) -> None:
@@ -25,7 +27,7 @@ class History:
         kept = []
         if path.exists() and steps:
             *whole, _cut = path.read_text("utf-8").split("\n")  # a kill may cut the last line in two
-            kept = [line for line in whole if json.loads(line)["step"] <= steps]
+            kept = [line for number, line in enumerate(whole, start=1) if _step(path, number, line) <= steps]
         write_text(path, "".join(f"{line}\n" for line in kept))
         self._path = path
 
@@ -42,3 +44,14 @@ class History:
     def __exit__(self, *exc: object) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _step(path: Path, number: int, line: str) -> int:
+    """The step of a line of the record."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(
+            f"{path}, line {number}, is damaged ({error}): remove the file, and the run goes on from its checkpoint "
+            "without a record of the steps before"
+        ) from error

@@ -45,8 +45,8 @@ def term_names(objective: str) -> tuple[str, ...]:
             near = difflib.get_close_matches(name, [*kinds(), *NAMED], 1)
             raise InvalidInput(
                 f"the objective {objective!r} has no term {name!r}"
-                + (f", is {near[0]!r} meant?" if near else "")
-                + f": write one of {', '.join(NAMED)}, or a sum of {', '.join(sorted(kinds()))}"
+                + (f", is {near[0]!r} meant?" if near else ":")
+                + f" write one of {', '.join(NAMED)}, or a sum of {', '.join(sorted(kinds()))}"
             )
     if len(set(names)) < len(names):
         raise InvalidInput(f"the objective {objective!r} has a term twice: give it a weight instead")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
@@ -76,12 +77,13 @@ class Recipe:
 
     def _rules(self) -> list[tuple[str, bool, str]]:
         least = ("trainable", "nearest", "neighbours", "epochs", "batch_size")
-        weights = ("weight_decay", "clip", "minimum")
+        weights = ("clip", "minimum")
         return [
             ("layers", 0 < self.layers <= 1, "a share of the teacher's layers, above 0 and at most 1"),
             ("choice", self.choice in CHOICES, f"one of {', '.join(CHOICES)}"),
             ("lr", self.lr > 0, "above 0"),
             ("fraction", 0 <= self.fraction <= 1, "from 0 to 1"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more"),
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
             ("window", self.window >= 8, "at least 8"),
             ("loss_on", self.loss_on in ("all", "answers"), "all or answers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -178,9 +179,9 @@ class Stepper:
 
 
 def gradient_shares(losses: BatchLosses) -> Mapping[str, float]:
-    """Each term's part of the sum of the norms of all terms' gradients."""
+    """Each term's part of the sum of the norms of all terms' gradients; empty where that is 0 or no number."""
     whole = sum(losses.gradient.values())
-    return {name: norm / whole for name, norm in losses.gradient.items()} if whole > 0 else {}
+    return {name: norm / whole for name, norm in losses.gradient.items()} if 0 < whole < math.inf else {}
 
 
 def _chosen(cache: SenseCache, ids: Sequence[NDArray[np.int64]], distances: Sequence[NDArray[np.float32]]) -> Chosen:

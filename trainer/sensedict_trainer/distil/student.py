@@ -37,7 +37,8 @@ def cut_student(teacher: Teacher, kept: int | Sequence[int], trainable: int) -> 
     if not 1 <= trainable <= len(kept) or not rising:
         named = f"{len(kept)} layers" if kept == range(len(kept)) else f"the layers {', '.join(map(str, kept))}"
         raise ConfigurationError(
-            f"a student of {named} with {trainable} trained cannot be cut from a teacher of {teacher.layers}"
+            f"a student of {named} with {trainable} trained cannot be cut from a teacher of {teacher.layers} layers: "
+            "raise the setting layers, or lower trainable"
         )
     config = copy.deepcopy(teacher.model.config)
     _keep(config.get_text_config(), kept)

@@ -139,7 +139,7 @@ def build_teacher_states(
         return made
 
     rows = build_rows(folder, whole, windows, width, make, f"teacher states ({kind})")
-    if table is not None and not (folder / _SENSES).is_file():
+    if table is not None and not _is_whole(folder / _SENSES, key["senses"]):
         write_whole(folder / _SENSES, save({"senses": table}))
     return StoredStates(kind, rows, teacher, None if table is None else table.to(teacher.device))
 
@@ -230,8 +230,12 @@ def _read_senses(folder: Path, key: Mapping[str, Any], teacher: Teacher) -> Tens
             raise ValueError("its sha256 is not the manifest's")
         senses: Tensor = load(content)["senses"]
     except (OSError, ValueError, SafetensorError) as error:
-        raise Corrupt(f"{path} is damaged ({error}): remove it and run the command that made {folder} again") from error
+        raise Corrupt(f"{path} is damaged ({error}): run the command that made {folder} again") from error
     return senses.to(teacher.device)
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.is_file() and _hash(path.read_bytes()) == sha256
 
 
 def _check_count(count: int, most: int, what: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sensedict.errors import ConfigurationError
+from sensedict.errors import ConfigurationError, NotFinite
 from sensedict_trainer.distil.activations import Activations, States, weights_key
 from sensedict_trainer.distil.head import Head
 from sensedict_trainer.distil.packing import Layout, check_packing, lay_out, passes
@@ -150,12 +150,20 @@ class Trunk:
 
         Raises:
             ConfigurationError: the architecture passes more between its layers than hidden states.
+            NotFinite: states are too large for the dtype.
         """
         states = self._padded(windows, self._run(windows))
         got = tail(states.entering, states.mask, states.layout.positions)
         given = states.layout.seen()
         whole = student.base_model(input_ids=states.ids, use_cache=False, **given).last_hidden_state
         real = states.mask.bool()
+        if not states.entering[real].isfinite().all() or not whole[real].isfinite().all():
+            half = self.teacher.dtype == torch.float16
+            named = ", ".join(window.id for window in windows)
+            raise NotFinite(
+                f"hidden states of {self.teacher.name} are infinite or no number in {self.teacher.dtype_name}, in the "
+                f"batch of {named}: " + ("use --dtype bfloat16 or float32" if half else "look at its weights")
+            )
         worst = float((got[real].float() - whole[real].float()).abs().max())
         if not worst <= 2e-2 * max(1.0, float(whole[real].float().abs().max())):
             raise ConfigurationError(

@@ -28,6 +28,7 @@ from sensedict_trainer.text import TokenWindow
 
 _LOW, _HIGH = 0.01, 0.99  # shares of the gradient beyond which a term is as good as alone, or not there
 _MEASUREMENTS = 5  # of shares, over which they are judged
+_HINGES = "hinge_active"  # a share that is judged as those of the gradient are
 _SMALLEST_SCALE = 1.0  # of float16's gradients: below it they do not overflow for being scaled
 
 
@@ -78,9 +79,9 @@ class Updater:
         scaler.step(optimizer)  # where a float16 gradient is infinite, it does nothing, and the scale falls
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        if losses.gradient:
-            row["grad_share"] = dict(gradient_shares(losses))
-            self._shares.append(row["grad_share"])
+        if shares := gradient_shares(losses):  # without any where all weights are 0 yet, or float16 overflowed
+            row["grad_share"] = dict(shares)
+            self._shares.append({**shares, **{name: row[name] for name in (_HINGES,) if name in row}})
             self._warn(done)
         if math.isfinite(norm):
             row["grad_norm"] = norm
@@ -175,20 +176,28 @@ class Updater:
             )
 
     def _warn(self, done: int) -> None:
-        """Say once of each term that it all but decides the gradient, or has all but no part in it, step after step."""
+        """Say once of each term that it all but decides the gradient, or has all but no part in it, step after step.
+
+        And of hinges, that nearly all of them push, or nearly none.
+        """
         if len(self._shares) < _MEASUREMENTS:
             return
         meant = {name for name, term in self.recipe.active.items() if term.weight_at(done / self.steps) > 0}
-        for name in meant - self._warned if self.ranks.main and len(meant) > 1 else ():
-            share = sum(shares[name] for shares in self._shares) / len(self._shares)
-            if not _LOW <= share <= _HIGH:
+        for name in sorted({*(meant if len(meant) > 1 else ()), _HINGES} - self._warned) if self.ranks.main else ():
+            found = [shares[name] for shares in self._shares if name in shares]
+            share = sum(found) / max(len(found), 1)
+            if found and not _LOW <= share <= _HIGH:
                 self._warned.add(name)
-                side = "hardly moves the student" if share < _LOW else "moves the student all but alone"
-                tqdm.write(
-                    f"{name} has {share:.1%} of the gradient up to step {done + 1}: it {side}; see {name}.weight",
-                    file=sys.stderr,
-                )
+                tqdm.write(_warning(name, share, done + 1), file=sys.stderr)
         self._shares.clear()
+
+
+def _warning(name: str, share: float, step: int) -> str:
+    if name == _HINGES:
+        side = "negatives hardly move it; raise" if share < _LOW else "whatever is chosen pushes; lower"
+        return f"{share:.1%} of negatives are nearer than the margin up to step {step}: {side} sense.margin"
+    side = "hardly moves the student" if share < _LOW else "moves the student all but alone"
+    return f"{name} has {share:.1%} of the gradient up to step {step}: it {side}; see {name}.weight"
 
 
 def _add_up(losses: BatchLosses, ranks: Ranks) -> None:
