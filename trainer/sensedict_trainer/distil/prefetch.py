@@ -6,8 +6,9 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,10 @@ class Prefetcher:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
+        for waiting in (self._drawn, self._queue):  # who waits to hand over may go
+            _empty(waiting)
+        with suppress(queue.Full):  # then there is something to take
+            self._drawn.put_nowait(None)
         if self._cache is not None:
             self._cache.close()
         if kind is not None:  # a thread may be waiting for a service that is away; it dies with the process
@@ -138,25 +143,16 @@ class Prefetcher:
             self._put(self._queue, error)
 
     def _put(self, where: _Passed[T], item: T | BaseException | None) -> None:
-        """Hand over, unless nobody is there any more to take it."""
-        while not self._stop.is_set():
-            try:
-                where.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
+        """Hand over, unless nobody is there any more to take it; without a look at the clock, which costs the steps."""
+        if not self._stop.is_set():
+            where.put(item)
 
     def _next(self) -> _Drawn | None:
         """What was drawn next; None where all is done or nobody wants more."""
-        while not self._stop.is_set():
-            try:
-                item = self._drawn.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if isinstance(item, BaseException):
-                raise item
-            return item
-        return None
+        item = self._drawn.get()
+        if isinstance(item, BaseException):
+            raise item
+        return None if self._stop.is_set() else item
 
     def _draw_for(self, windows: Sequence[TokenWindow]) -> _Drawn:
         self._learn(windows)
@@ -195,3 +191,9 @@ class Prefetcher:
         if sets.errors:
             raise InvalidInput(f"the dictionary has no token {int(new[sets.errors[0].index])}: {sets.errors[0].detail}")
         self._candidates.update(by_token(sets))
+
+
+def _empty(waiting: queue.Queue[Any]) -> None:
+    with suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()
