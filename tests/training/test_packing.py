@@ -89,14 +89,14 @@ def test_a_packed_run_has_the_losses_and_draws_of_an_unpacked_one(
     assert any(len(batch) > recipe.batch_size for batch in packed)
     held_out = TrainOptions(held_out=windows[:5], measure_every=2)
     drawn: list[dict[str, list[int]]] = []
-    prepare = Prefetcher._prepare
+    draw_for = Prefetcher._draw_for
 
     def look(self: Prefetcher, some: Sequence[TokenWindow]) -> Any:
-        found = prepare(self, some)
+        found = draw_for(self, some)
         drawn[-1].update({name: draw.positions.tolist() for name, draw in found.draws.items()})
         return found
 
-    monkeypatch.setattr(Prefetcher, "_prepare", look)
+    monkeypatch.setattr(Prefetcher, "_draw_for", look)
     with Snapshot.open(make_dictionary(tmp_path, teacher)) as source:
 
         def run(name: str, changed: Any, options: TrainOptions) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.head import Head, HeadLosses, Weighted, head_losses
@@ -190,7 +191,7 @@ def _chosen(cache: SenseCache, ids: Sequence[NDArray[np.int64]], distances: Sequ
     device = cache.table.device
     rows = torch.from_numpy(cache.rows(joined)).to(device)
     return Chosen(
-        senses=cache.table[rows].float(),
+        senses=F.embedding(rows, cache.table).float(),  # quicker than an index
         mask=torch.from_numpy(joined >= 0).to(device),
         distances=torch.from_numpy(np.concatenate(distances)).to(device),
     )

@@ -105,7 +105,9 @@ class SenseLoss(StateTerm):
             weights = self._weights(positives, unit).to(student.dtype)  # (s, p)
             senses = positives.senses.to(student.dtype)
             mean = (weights.unsqueeze(1) @ senses).squeeze(1)  # (s, D)
-            spread = (weights * squared_distances(mean, senses)).sum(dim=1)
+            # From squared lengths, which needs no second (s, p, D): it loses digits, but only of a constant.
+            lengths = (weights * torch.linalg.vecdot(senses, senses)).sum(dim=1)
+            spread = ((lengths - torch.linalg.vecdot(mean, mean)) / senses.shape[-1]).clamp(min=0)
         distances = ((student - mean).square().mean(dim=-1) + spread) / unit
         return torch.where(positives.mask.any(dim=1), distances, torch.zeros_like(distances))
 
