@@ -7,6 +7,7 @@ themselves, and described with both methods, each operation would stand twice in
 from __future__ import annotations
 
 import anyio
+from anyio.lowlevel import checkpoint
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -24,11 +25,13 @@ class Heads:
         with anyio.CancelScope() as end:
 
             async def send_head(message: Message) -> None:
-                if message["type"] == "http.response.body":
-                    if message.get("more_body", False):
-                        end.cancel()
-                    message = {"type": "http.response.body"}
-                await send(message)
+                if message["type"] != "http.response.body":
+                    await send(message)
+                    return
+                await send({"type": "http.response.body"})
+                if message.get("more_body", False):
+                    end.cancel()
+                    await checkpoint()  # the end: nobody may send a second piece
 
             scope["method"] = "GET"
             # A range is for GET alone (RFC 9110 §14.2).
