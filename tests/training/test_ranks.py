@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from rank_run import CASES, options_of, windows_of
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.loop import train
+from sensedict_trainer.distil.ranks import Ranks
 from sensedict_trainer.results import read_json_lines
 from tiny_training import make_dictionary, make_teacher
 
@@ -43,6 +47,19 @@ def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
     assert "Unavailable: the service is away" in ran.stderr
     assert "the checkpoint is saved" not in ran.stderr  # it is the first process that could
     assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_a_run_that_is_over_keeps_no_student() -> None:
+    """One process makes all the runs of an experiment."""
+
+    def run() -> weakref.ref[nn.Module]:
+        tail = nn.Linear(2, 2)
+        Ranks(torch.device("cpu")).prepare(tail, nn.ModuleList(), nn.ModuleList())
+        return weakref.ref(tail)
+
+    gone = run()
+    gc.collect()
+    assert gone() is None
 
 
 def test_two_processes_give_the_student_of_one(tmp_path: Path) -> None:

@@ -40,8 +40,10 @@ class Ranks:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
         )
         self._device = device
-        # Before Python takes modules down: threads of a group that is left to that may abort the process (gloo's do).
-        atexit.register(self._accelerator.end_training)
+        if torch.distributed.is_initialized():
+            # Before Python takes modules down: threads of a group left to that may abort the process (gloo's do).
+            # Not a method of the accelerator, which would keep each run's student to the end of the process.
+            atexit.register(_end_group)
         self.index: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
         wanted = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"  # `accelerate launch --use_fsdp`
@@ -112,6 +114,12 @@ class Ranks:
             return nullcontext()
         held: AbstractContextManager[None] = self._accelerator.no_sync(tail)
         return held
+
+
+def _end_group() -> None:
+    """End the group of processes, unless that is done."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def whole(tensor: Tensor) -> Tensor:
