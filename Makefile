@@ -97,7 +97,7 @@ bench-snapshots: $(VENV)/.ready  ## export and import of a dictionary of 200,000
 bench-build: $(VENV)/.bench-ready  ## the stages of a build against named peers, whole builds by 1, 2 and 4 workers, some minutes
 	$(BIN)/python benchmarks/build.py
 
-bench-train: $(VENV)/.bench-train-ready  ## steps of distillation against plain transformers, DSKD against KD, memory, about 6 minutes
+bench-train: $(VENV)/.bench-train-ready  ## steps of distillation against plain transformers, DSKD against KD, memory, about 10 minutes
 	TRL_EXPERIMENTAL_SILENCE=1 $(BIN)/python benchmarks/train.py
 
 bench-serve: $(VENV)/.ready  ## bulk answers against bare uvicorn, PostgreSQL's rows and numpy, about 4 minutes
