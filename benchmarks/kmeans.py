@@ -6,9 +6,10 @@ we do, by k-means++, and has its 25 iterations, as has fastkmeans, which starts 
 left out where not installed. `faiss at equal inertia` is faiss with as many starts, its `nredo`, as bring its mean
 inertia down to ours, found before and not timed: more iterations do not.
 
-Tokens have 11 to 2,000 vectors, spread like Zipf's law. The vectors are made: a token's senses lie in a space of few
-dimensions, with a little noise in all. `SENSEDICT_HARVEST` may name a folder with `keys` and `vectors` in files
-*.safetensors, as a build's harvest has them, whose hidden states are then clustered too, for inertia alone.
+Tokens have up to 2,000 vectors, spread like Zipf's law: down to 33 at D = 576, to 100 at D = 4,096. They are made: a
+token's senses lie in a space of few dimensions, with a little noise in all. `SENSEDICT_HARVEST` may name a folder with
+`keys` and `vectors` in files *.safetensors, as a build's harvest has them, whose hidden states are then clustered too,
+for inertia alone.
 """
 
 from __future__ import annotations

@@ -79,6 +79,21 @@ def test_states_of_a_layer(teacher: Teacher, windows: list[TokenWindow]) -> None
     np.testing.assert_allclose(out[slots[0]], alone, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize(("dtype", "close"), [("bfloat16", 0.25), ("float16", 0.03)])
+def test_states_of_a_teacher_in_half_precision(
+    folder: Path, teacher: Teacher, windows: list[TokenWindow], dtype: str, close: float
+) -> None:
+    """Off by what the dtype rounds, in float16 an eighth as much; a neighbour is farther off than either."""
+    wanted = [np.arange(n) for n in LENGTHS]
+    slots = np.split(np.arange(sum(LENGTHS)), np.cumsum(LENGTHS)[:-1])
+    whole, half = (np.zeros((sum(LENGTHS), teacher.dim), dtype=np.float16) for _ in range(2))
+    harvest_into(teacher, windows, wanted, slots, whole, 2)
+    harvest_into(load_teacher(str(folder), dtype), windows, wanted, slots, half, 2)
+    expected = whole.astype(np.float64)
+    error = np.linalg.norm(half - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert 0 < error.max() < close
+
+
 def test_a_batch_holds_the_tokens_of_so_many_full_windows(teacher: Teacher, windows: list[TokenWindow]) -> None:
     shapes: list[tuple[int, ...]] = []
     hook = teacher.backbone.register_forward_pre_hook(

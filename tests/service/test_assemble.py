@@ -220,6 +220,11 @@ def test_a_published_build_and_its_report(
     assert sum(states for _, _, states in report["keys_by_states"]) == np.minimum(np.bincount(uses.keys), 40).sum()
     assert (report["mode"], report["workers"], set(report["seconds"])) == ("exact", 1, {"plan", "harvest", "cluster"})
     folder = settings.files / found.ref
+    clusters = np.array(parquet.read_table(folder / "tokens.parquet")["sense_count"].to_pylist())
+    fewer = clusters < np.minimum(np.bincount(uses.keys, minlength=400), made.workplace.settings.k)
+    assert fewer.any() or key == "next"
+    assert report["collapsed_tokens"] == fewer.sum()
+    assert any(line.startswith("tokens with fewer senses than they have states") for line in lines) == fewer.any()
     occurrences = parquet.read_table(folder / "tokens.parquet")["occurrences"].to_pylist()
     assert occurrences == np.bincount(uses.keys, minlength=400).tolist()
     contexts = parquet.read_table(folder / "contexts.parquet")
