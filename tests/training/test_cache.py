@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import sys
 import threading
+import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -252,3 +257,47 @@ def test_whoever_leaves_early_waits_for_no_room(tmp_path: Path) -> None:
         with Prefetcher(batches, inner, cache, SAMPLING, {}) as prefetcher:
             next(iter(prefetcher))
         assert not any(thread.is_alive() for thread in prefetcher._threads)
+
+
+class Hurried(Prefetcher):
+    """Prepares numbers, of which one cannot be drawn for and one not be loaded, a thread stopping now and then."""
+
+    def __init__(self, ahead: int, not_drawn: int, not_loaded: int) -> None:
+        super().__init__([[]] * 12, cast(Any, None), None, SAMPLING, {}, ahead)
+        self._wrong = (not_drawn, not_loaded)
+        self._counts = [itertools.count(), itertools.count()]
+
+    def _at(self, thread: int) -> int:
+        number = next(self._counts[thread])
+        if random.random() < 0.5:
+            time.sleep(1e-5)
+        if number == self._wrong[thread]:
+            raise Unavailable("it is away")
+        return number
+
+    def _draw_for(self, windows: Any) -> Any:
+        return self._at(0)
+
+    def _load(self, drawn: Any) -> Any:
+        return self._at(1)
+
+
+def test_no_order_of_the_threads_leaves_one_behind() -> None:
+    """Whatever fails when, and whenever the training leaves."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for seed in range(600):
+            ahead, not_drawn, not_loaded, leaves = np.random.default_rng(seed).integers(1, [3, 24, 24, 24]).tolist()
+            taken = []
+            with suppress(Unavailable), Hurried(ahead, not_drawn, not_loaded) as prefetcher:
+                for number in prefetcher:
+                    taken.append(number)
+                    if len(taken) == leaves:
+                        break
+            for thread in prefetcher._threads:
+                thread.join(timeout=60)
+                assert not thread.is_alive(), seed
+            assert taken == list(range(min(12, not_drawn, not_loaded, leaves))), seed
+    finally:
+        sys.setswitchinterval(before)

@@ -8,15 +8,18 @@ import lzma
 import math
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tqdm import tqdm
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from sensedict.errors import ConfigurationError, InvalidInput
+from sensedict_trainer.tasks import registry
 from sensedict_trainer.tasks.choice import ChoiceTask
 from sensedict_trainer.tasks.likelihood import Request, log_likelihoods
 from sensedict_trainer.tasks.prompts import Fitter, lead_of
@@ -321,6 +324,7 @@ def test_progress_is_in_whole_questions_and_for_terminals(
     choices = [{**row, "choices": {name: some[:3] for name, some in row["choices"].items()}} for row in ARC[:3]]
     arc_file.write_bytes(lzma.compress("".join(json.dumps(row) + "\n" for row in choices).encode()))
     (task,) = load_tasks([f"arc_easy/continuation:{arc_file}"], shots=0)
+    monkeypatch.setattr(registry, "tqdm", partial(tqdm, mininterval=0))  # each update is shown, however quick
     told = {}
     for stream in (Terminal(), io.StringIO()):
         monkeypatch.setattr(sys, "stderr", stream)

@@ -86,7 +86,8 @@ class Prefetcher:
         self._related: dict[str, int] = {}  # of each window that was drawn for, `Draw.related`
         self._drawn: _Passed[_Drawn] = queue.Queue(ahead)
         self._queue: _Passed[PreparedBatch] = queue.Queue(ahead)
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # nobody wants more
+        self._loaded = threading.Event()  # the second thread has ended, and takes no more from the first
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for name, work in (("draw", self._draw_all), ("prefetch", self._load_all))
@@ -100,10 +101,10 @@ class Prefetcher:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
-        for waiting in (self._drawn, self._queue):  # who waits to hand over may go
-            _empty(waiting)
-        with suppress(queue.Full):  # then there is something to take
-            self._drawn.put_nowait(None)
+        _empty(self._queue)  # the second thread may wait to hand over
+        if not self._loaded.is_set():  # or to be given something
+            with suppress(queue.Full):
+                self._drawn.put_nowait(None)
         if self._cache is not None:
             self._cache.close()
         if kind is not None:  # a thread may be waiting for a service that is away; it dies with the process
@@ -126,7 +127,7 @@ class Prefetcher:
         """The work of the first thread."""
         try:
             for windows in self._batches:
-                if self._stop.is_set():
+                if self._over():
                     return
                 self._put(self._drawn, self._draw_for(windows))
             self._put(self._drawn, None)
@@ -141,11 +142,17 @@ class Prefetcher:
             self._put(self._queue, None)
         except BaseException as error:
             self._put(self._queue, error)
+        finally:  # in this order: whoever still hands over finds room, and hands over no more
+            self._loaded.set()
+            _empty(self._drawn)
 
     def _put(self, where: _Passed[T], item: T | BaseException | None) -> None:
         """Hand over, unless nobody is there any more to take it; without a look at the clock, which costs the steps."""
-        if not self._stop.is_set():
+        if not self._over():
             where.put(item)
+
+    def _over(self) -> bool:
+        return self._stop.is_set() or self._loaded.is_set()
 
     def _next(self) -> _Drawn | None:
         """What was drawn next; None where all is done or nobody wants more."""
