@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
+from typing import Any, TypeVar
 
 import click
 from pydantic import BaseModel
@@ -18,8 +19,21 @@ from sensedict.client import SenseClient, open_dictionary
 from sensedict.dictionary import Dictionary
 from sensedict.errors import DictionaryNotFound, InvalidInput
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 LIMITS = wire.OWN_LIMITS
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the service answers it.")
+
+
+def limit_option(default: int, most: int | None = None) -> Callable[[Command], Command]:
+    """`--limit`, how many are shown: from 1 to `most`."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, most),
+        default=default,
+        metavar="N",
+        show_default=True,
+        help="How many at most.",
+    )
 
 
 @dataclass(frozen=True)

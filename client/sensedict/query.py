@@ -16,6 +16,7 @@ from sensedict.asking import (
     LIMITS,
     Target,
     json_option,
+    limit_option,
     plain_warnings,
     print_json,
     print_match,
@@ -84,14 +85,7 @@ def senses(target: Target, word: str, pos: str | None, neighbours: int, as_json:
 
 @query.command()
 @click.argument("prefix")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIMITS.max_listed_words),
-    default=12,
-    metavar="N",
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option(12, LIMITS.max_listed_words)
 @json_option
 @click.pass_obj
 def words(target: Target, prefix: str, limit: int, as_json: bool) -> None:
@@ -144,14 +138,7 @@ def sense(target: Target, sense_id: int, as_json: bool) -> None:
 
 @query.command()
 @click.argument("sense_id", metavar="SENSE", type=click.IntRange(min=0))
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIMITS.max_neighbours),
-    default=10,
-    metavar="N",
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option(10, LIMITS.max_neighbours)
 @json_option
 @click.pass_obj
 def neighbours(target: Target, sense_id: int, limit: int, as_json: bool) -> None:

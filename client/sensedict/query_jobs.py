@@ -8,15 +8,13 @@ from typing import get_args
 import click
 
 from sensedict import wire
-from sensedict.asking import Target, json_option, print_json
+from sensedict.asking import Target, json_option, limit_option, print_json
 from sensedict.job_report import print_job, print_jobs
 
 
 @click.command()
 @click.option("--state", type=click.Choice(get_args(wire.JobState)), help="Only builds in this state.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, metavar="N", show_default=True, help="How many at most."
-)
+@limit_option(20)
 @json_option
 @click.pass_obj
 def jobs(target: Target, state: wire.JobState | None, limit: int, as_json: bool) -> None:

@@ -242,10 +242,6 @@ class Hanging(Unsteady):
         return self._inner.candidate_sets(tokens)
 
     def get_senses(self, ids: np.ndarray) -> np.ndarray:
-        self._spend_or_hang()
-        return self._inner.get_senses(ids)
-
-    def _spend_or_hang(self) -> None:
         self._left -= 1
         if self._left < 0:
             # senses are fetched ahead of the steps
@@ -254,6 +250,7 @@ class Hanging(Unsteady):
             os.kill(os.getpid(), signal.SIGINT)
             self.over.wait(90)
             self.answered = True
+        return self._inner.get_senses(ids)
 
 
 def test_an_interrupt_does_not_wait_for_an_answer(teacher: Teacher, dictionary: Path, tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def _joined(clusters: Sequence[Clusters], part: Part) -> PartSenses:
     firsts = np.cumsum([0, *sizes])
     # One token after another into its place: all of them once more would be the most that a process ever holds.
     vectors = torch.empty((int(firsts[-1]), clusters[0].centroids.shape[1]), dtype=torch.float16)
-    for found, first, size in zip(clusters, firsts.tolist(), sizes, strict=False):
-        vectors[first : first + size] = found.centroids
+    for place, found in zip(torch.split(vectors, sizes), clusters, strict=True):
+        place.copy_(found.centroids)
     squares = torch.cat([found.centroids.square().mean(dim=1) for found in clusters])
     inertia = torch.cat([found.inertia for found in clusters])
     senses = np.concatenate(

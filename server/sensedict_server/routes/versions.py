@@ -104,13 +104,13 @@ def prune(name: Name, caller: Administrator, asked: Asked, shared: SharedCatalog
     """Delete old versions that no alias names and nobody asks for; without `dry_run: false` it only says which."""
     request: wire.PruneRequest = _read(asked, wire.PruneRequest)
     because = Because(caller.name, request.reason)
-    with shared.engine.connect() as connection:
-        found = versions.prunable(connection, name, request.keep, request.unused_days)
+    found = request.versions
+    if request.dry_run or found is None:
+        with shared.engine.connect() as connection:
+            found = versions.prunable(connection, name, request.keep, request.unused_days)
     if not request.dry_run:
-        confirmed = found if request.versions is None else request.versions
-        lifecycle.prune(shared.transactions, name, request.keep, request.unused_days, confirmed, because)
+        lifecycle.prune(shared.transactions, name, request.keep, request.unused_days, found, because)
         shared.refresh(shared.engine)
-        found = confirmed
     return wire.Pruning(name=name, versions=found, deleted=not request.dry_run)
 
 

@@ -85,24 +85,15 @@ class Outcome:
         A condition that lies on no axis is compared with a base that does at each of its places (DSKD Table 9); one
         place of an axis with all others. What has been told is not told again the other way round.
         """
+        students = [condition for condition in self.experiment.conditions if condition.model == "student"]
         told: set[frozenset[str]] = set()
         for name in self.experiment.against:
-            for condition in self.experiment.conditions:
-                for other in self._others(condition, name):
+            for condition in students:
+                for other in _others(condition, name, students):
                     pair = frozenset((condition.name, other.name))
-                    if condition.model == "student" and pair not in told:
+                    if pair not in told:
                         told.add(pair)
                         yield condition, other
-
-    def _others(self, condition: Condition, name: str) -> list[Condition]:
-        """The conditions that are meant by a name in `against`, for one that is compared with it."""
-        students = [other for other in self.experiment.conditions if other.model == "student"]
-        places = [other for other in students if other.axis and other.name == name != condition.name]
-        if places:
-            return [other for other in places if (other.axis, other.base) == (condition.axis, condition.base)]
-        others = [other for other in students if other.base == name != condition.base]
-        same = [other for other in others if (other.axis, other.place) == (condition.axis, condition.place)]
-        return same or [other for other in others if not other.axis] or ([] if condition.axis else others)
 
     def compare(self, measure: Measure) -> list[Comparison]:
         """Every comparison of the experiment in one measure; those without a common seed are left out."""
@@ -146,6 +137,16 @@ class Outcome:
         if not all(curve for side in curves for curve in side):
             return None
         return paired(*at_equal_time(*curves))
+
+
+def _others(condition: Condition, name: str, students: Sequence[Condition]) -> list[Condition]:
+    """The students that are meant by a name in `against`, for one that is compared with it."""
+    places = [other for other in students if other.axis and other.name == name != condition.name]
+    if places:
+        return [other for other in places if (other.axis, other.base) == (condition.axis, condition.base)]
+    others = [other for other in students if other.base == name != condition.base]
+    same = [other for other in others if (other.axis, other.place) == (condition.axis, condition.place)]
+    return same or [other for other in others if not other.axis] or ([] if condition.axis else others)
 
 
 def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
