@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.experiments import grid, latex, statistics
 from sensedict_trainer.experiments.cells import cells_of, read_tuned
 from sensedict_trainer.experiments.command import experiment as command
+from sensedict_trainer.experiments.command_options import known_variants
 from sensedict_trainer.experiments.controls import one_centroid, shuffled
 from sensedict_trainer.experiments.engine import check_finite, summary_of
 from sensedict_trainer.experiments.grid_command import grid as grid_command
@@ -38,6 +40,7 @@ from sensedict_trainer.experiments.measures import measure_of
 from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.reading import experiment_names, load_experiment
 from sensedict_trainer.experiments.store import Store
+from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.tasks.registry import load_tasks
 from tiny_teacher import corpus
 from tiny_training import make_dictionary, make_teacher
@@ -240,6 +243,13 @@ def test_a_missing_dictionary_names_the_build(room: Room) -> None:
         dictionaries.get("k=15")
 
 
+def test_a_dictionary_that_no_condition_has_is_refused() -> None:
+    given = {"k=5": Path("five"), "k=05": Path("some")}
+    with pytest.raises(click.BadParameter, match="'k=05' is no dictionary of table4, is 'k=5' meant"):
+        known_variants(given, load_experiment("table4"))
+    assert known_variants(given, load_experiment("table8")) == given, "it counts whatever it is given"
+
+
 def test_the_grid_chooses_on_text_set_aside(room: Room) -> None:
     out = room.arguments("grid", "--seeds", "0", held_out=False)
     result = CliRunner().invoke(
@@ -290,6 +300,13 @@ def test_a_task_that_is_added_later_takes_no_new_training(room: Room) -> None:
     for known in ("text", "curve"):
         assert after[known] == before[known], "the same run to the last bit, its times too"
     assert len(list((room.folder / "later" / "runs").iterdir())) == 1
+    again = after["checks"]["piqa/letter"]["asked_again"]
+    assert (again["questions"], again["differing"]) == (4, [])
+    answers = read_json_lines(next((room.folder / "later" / "answers").iterdir()))
+    assert [answer["right"] for answer in answers] == after["tasks"][0]["right"]
+    report = (room.folder / "later" / "later" / "report.md").read_text()
+    for named in ("differ at batch 1 |", "0 of 4 |", "4 of 4, by the seed 0", "tasks.piqa/letter.prompts"):
+        assert named in report
 
 
 def test_a_cell_knows_which_questions_it_was_asked(tmp_path: Path) -> None:

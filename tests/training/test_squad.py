@@ -128,7 +128,7 @@ def file(tmp_path: Path) -> Path:
         {
             "id": f"{p}-{q}",
             "title": "t",
-            "context": text,
+            "context": f"water {text}",
             "question": ("Hot?", "Cold?")[q],
             "answers": {"text": ["water"] if q else []},
         }
@@ -190,6 +190,7 @@ def test_task_is_asked_and_scored(writer: Writer, file: Path) -> None:
         ({"answers": {"text": "water"}}, "`answers` must hold `text`, a list"),
         ({"answers": {"text": [""]}}, "none of them empty"),
         ({"answers": None}, "`answers` must hold"),
+        ({"answers": {"text": ["c", "water"]}}, "the answer 'water' does not stand in `context`"),
         ({"id": "0-1"}, "the id 0-1 stands twice"),
     ],
 )

@@ -52,6 +52,7 @@ def without(row: dict[str, object], name: str) -> dict[str, object]:
         ("mmlu", MMLU | {"answer": True}, "the answer True is none of"),
         ("mmlu", MMLU | {"answer": "B"}, "the answer 'B' is none of"),
         ("mmlu", MMLU | {"subject": None}, "must be a string"),
+        ("arc_easy", ARC | {"choices": {"text": ["a", "b"], "label": ["A", "A"]}}, "the same label: A, A"),
         ("piqa", PIQA | {"label": -1}, NOT_PUBLIC),
         ("piqa", PIQA | {"label": 2}, "the answer 2 is none of 0, 1"),
         ("winogrande", WINO | {"sentence": "Ann waved."}, "the sentence has no blank"),

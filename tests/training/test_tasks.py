@@ -271,6 +271,8 @@ def test_examples_are_of_the_subject_and_never_scored(tmp_path: Path) -> None:
         assert isinstance(task, ChoiceTask)
         asked = {question.contexts[0].split("\n")[0] for question in task.questions}
         assert task.examples["art"][0].split("\n")[0] not in asked
+        assert len(task.left_out) == task.total - len(task.ids) == (2 if "art 0" in task.examples["art"][0] else 1)
+        assert set(task.example_ids) <= set(task.left_out)
 
 
 def test_limit_is_chosen_by_seed(arc_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import shlex
 import sys
@@ -78,7 +79,7 @@ class Given:
         return Order(
             experiment=experiment,
             seeds=parse_seeds(self.seeds) if self.seeds is not None else tuple(range(experiment.seeds)),
-            variants=parse_variants(self.variants),
+            variants=known_variants(parse_variants(self.variants), experiment),
             tasks=tasks,
             shots=experiment.shots if self.shots is None else self.shots,
             devices=devices,
@@ -154,6 +155,24 @@ def order_options(command: Command) -> Command:
         return command(given=given, **values)
 
     return cast("Command", add_options(_OPTIONS, gathered))
+
+
+def known_variants(given: dict[str, Path], experiment: Experiment) -> dict[str, Path]:
+    """The file sets, where the experiment has a use for each; one that counts dictionaries has for any.
+
+    Raises:
+        BadParameter: no condition has a dictionary of that name.
+    """
+    for name in given:
+        if experiment.kind == "training" and name not in experiment.variants:
+            near = difflib.get_close_matches(name, experiment.variants, 1)
+            raise click.BadParameter(
+                f"{name!r} is no dictionary of {experiment.name}"
+                + (f", is {near[0]!r} meant?" if near else ";")
+                + f" its conditions have {', '.join(experiment.variants)}",
+                param_hint="--variant",
+            )
+    return given
 
 
 def parse_variants(given: Sequence[str]) -> dict[str, Path]:

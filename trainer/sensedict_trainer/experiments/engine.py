@@ -16,6 +16,7 @@ import torch
 
 from sensedict.errors import NotFinite
 from sensedict_trainer.distil.loop import train
+from sensedict_trainer.distil.ranks import Ranks
 from sensedict_trainer.distil.rows import manifest_key
 from sensedict_trainer.distil.schedule import batches
 from sensedict_trainer.distil.student import cut_student, to_save
@@ -26,7 +27,7 @@ from sensedict_trainer.experiments import costs
 from sensedict_trainer.experiments.cells import Cell, identity_of, key_of, layers_of
 from sensedict_trainer.experiments.store import CellResult, Store
 from sensedict_trainer.results import read_json_lines
-from sensedict_trainer.tasks.registry import score_all
+from sensedict_trainer.tasks.evaluation import evaluate, write_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from sensedict_trainer.distil.run_options import TrainResult
     from sensedict_trainer.distil.trunk import Trunk
     from sensedict_trainer.experiments.material import Material
-    from sensedict_trainer.tasks.task import TaskScore
+    from sensedict_trainer.tasks.evaluation import Evaluation
 
 _BATCH = 8  # windows a forward pass of an evaluation, unless fewer are asked for
 _ROWS = 16  # of a pass over questions, the same
+_AGAIN = 4  # questions of each task that a cell's model is asked again, one by one
 _POINTS = 8  # of a curve
 _LAST = 20  # steps whose losses are averaged
 _NO_MEANS = ("step", "lr", "tokens", "positions", "answer_positions", "relation_positions", "sampled_positions")
@@ -172,19 +174,27 @@ class Engine:
         text = evaluate_text(model, material.teacher, material.held_out, windows, material.memo)
         check_finite(text)
         seconds = {"text_seconds": time.perf_counter() - start}
-        found: list[TaskScore] = []
-        for data_set in dict.fromkeys(task.name.partition("/")[0] for task in material.tasks):
-            tasks = [task for task in material.tasks if task.name.partition("/")[0] == data_set]
-            start = time.perf_counter()
-            found += score_all(model, material.teacher.tokenizer, tasks, questions, progress=True)
-            seconds[f"evaluation_seconds/{data_set}"] = time.perf_counter() - start
+        found = self._asked(model, questions)
+        for evaluation in found:
+            name = f"evaluation_seconds/{evaluation.task.name.partition('/')[0]}"
+            seconds[name] = seconds.get(name, 0.0) + evaluation.seconds
+        if found:
+            write_log(self.store.answers(entry.key), found)
         return CellResult(
             identity=entry.identity,
             text=text,
-            tasks=tuple(found),
+            tasks=tuple(evaluation.score for evaluation in found),
+            checks={evaluation.task.name: evaluation.checks for evaluation in found},
             costs={**costs.sizes(material.teacher, entry.cell.recipe, kept), **seconds},
             made=made_with(material),
         )
+
+    def _asked(self, model: PreTrainedModel, batch_size: int) -> list[Evaluation]:
+        material = self.material
+        if not material.tasks:
+            return []
+        ranks = Ranks(material.teacher.device)
+        return evaluate(model, material.teacher.tokenizer, material.tasks, ranks, batch_size, _AGAIN, progress=True)
 
     def _shared_trunk(self, cell: Cell, states: Path | None) -> tuple[Trunk, float]:
         """The pass of what is frozen, over the whole text, and the seconds that it took."""

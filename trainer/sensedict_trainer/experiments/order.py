@@ -27,6 +27,7 @@ from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.spec import Experiment
 from sensedict_trainer.experiments.store import Store
 from sensedict_trainer.options import open_source
+from sensedict_trainer.tasks.evaluation import some_of
 from sensedict_trainer.tasks.registry import load_tasks
 from sensedict_trainer.teacher import load_teacher
 from sensedict_trainer.text import check_held_out, cut_windows, overlapping
@@ -128,7 +129,14 @@ class Bench:
             },
             "dictionaries": {name: self._dictionary(name) for name in self._variants()},
             "tasks": {
-                task.name: {"questions": len(task.ids), "shots": task.shots, "sha256": task.file_hash}
+                task.name: {
+                    "questions": f"{len(task.ids)} of {task.total}, by the seed {task.seed}",
+                    "shots": task.shots,
+                    "examples": some_of(task.example_ids) or None,
+                    "not asked, being examples or asking the same": some_of(task.left_out) or None,
+                    "prompts": task.prompts_hash,
+                    "sha256": task.file_hash,
+                }
                 for task in material.tasks
             },
             **made_with(material),

@@ -44,6 +44,9 @@ def document_of(outcome: Outcome, made: Mapping[str, Any]) -> Document:
         sections.append(Section("Differences over training seeds", _over_seeds(comparisons)))
         sections.append(Section("Differences over windows and questions", _over_items(comparisons)))
         sections.append(Section("At equal wall-clock", _at_equal_time(comparisons)))
+    checks = [each for group in outcome.cells.values() for result in group.values() for each in result.checks.items()]
+    if checks:
+        sections.append(Section("How questions were asked", _checked(checks)))
     sections.append(Section("How it was made", [pairs_table(made)]))
     return Document(f"{experiment.title}{source}", sections)
 
@@ -220,6 +223,24 @@ def _at_equal_time(comparisons: Sequence[Comparison]) -> list[Paragraph | Table 
     if not rows:
         return [Paragraph("No two seeds have curves in common: nothing is known.")]
     return [Paragraph(text), Table(["difference", "measure", "mean", "95% interval", "p, permutation"], rows, left=2)]
+
+
+def _checked(checks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Paragraph | Table | Picture]:
+    text = (
+        "Over all models of the table: answers to questions that lost examples, or a part of their own, for the "
+        "model's context; and of those that were asked again, one by one and whole, how many were answered otherwise. "
+        "`answers` in the folder of results has every answer to every question."
+    )
+    rows = []
+    for name in dict.fromkeys(name for name, _ in checks):
+        own = [check for task, check in checks if task == name]
+        again = [check["asked_again"] for check in own]
+        counts = [sum(check[key] for check in own) for key in ("questions_without_some_examples", "questions_cut")]
+        differing, asked = sum(len(each["differing"]) for each in again), sum(each["questions"] for each in again)
+        largest = max(each["largest_difference"] for each in again)
+        rows.append([name, *map(str, counts), f"{differing} of {asked}", f"{largest:.1e}"])
+    header = ["task", "fewer shots", "cut", "differ at batch 1", "log-likelihoods by up to (nats)"]
+    return [Paragraph(text), Table(header, rows)]
 
 
 def _test(measure: Measure, test: Paired | None) -> list[str]:

@@ -27,7 +27,7 @@ class CellResult:
 
     Attributes:
         identity: what decided it, see `cells.identity_of`.
-        text: on the held-out text; tasks: a score each.
+        text: on the held-out text; tasks: a score each; checks: see `Evaluation.checks`, by task.
         costs: numbers by name, see `costs.NAMES`.
         curve: (seconds of training, held-out CE, held-out KL) along the run, on a part of the held-out text.
         last: means over the last steps of what the run's history has.
@@ -41,6 +41,7 @@ class CellResult:
     curve: tuple[tuple[float, float, float], ...] = ()
     last: Mapping[str, float] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -120,6 +121,10 @@ class Store:
         """Why a cell has no result and never will; None where it may."""
         path = self._path(key, "failed")
         return str(read_json(path)["why"]) if path.is_file() else None
+
+    def answers(self, key: str) -> Path:
+        """The file of what a cell's model answered, a JSON object a question."""
+        return self.folder / "answers" / f"{key}.jsonl"
 
     def run_folder(self, run: str) -> Path:
         """Where the training of that key leaves checkpoints, history and student."""

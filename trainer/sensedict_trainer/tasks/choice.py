@@ -140,6 +140,7 @@ def load_choice(data_set: ChoiceSet, chosen: Choices, known: Mapping[str, Sequen
         raise InvalidInput(f"{chosen.scored} has {len(items)} questions: too few for {shots} examples and one to score")
     kept = sorted(np.random.default_rng(chosen.seed).permutation(len(left))[: chosen.limit])
     questions = tuple(data_set.question(left[i], form) for i in kept)
+    asked = {item.id for item in left}
     return ChoiceTask(
         name=f"{data_set.name}/{form}",
         ids=tuple(question.id for question in questions),
@@ -149,6 +150,7 @@ def load_choice(data_set: ChoiceSet, chosen: Choices, known: Mapping[str, Sequen
         seed=chosen.seed,
         total=len(items),
         file_hash=content_hash(chosen.scored),
+        left_out=tuple(item.id for item in items if item.id not in asked),
         questions=questions,
         headings={group: data_set.heading(group, form) for group in groups},
         examples={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ class Evaluation:
         score: the outcome.
         replies, answers: to each question, in the task's order.
         again: replies to the sample of questions that were asked a second time, one by one and whole.
+        seconds: that asking took, without the second time; 0 where another form's replies were judged.
     """
 
     task: Task
@@ -36,6 +38,7 @@ class Evaluation:
     replies: Sequence[Reply]
     answers: Sequence[Answer]
     again: Sequence[Reply]
+    seconds: float = 0.0
 
     @property
     def differing(self) -> list[str]:
@@ -56,6 +59,19 @@ class Evaluation:
         ]
         return max(pairs, default=0.0)
 
+    @property
+    def checks(self) -> dict[str, Any]:
+        """What was cut, and whether batches changed an answer, as plain JSON values."""
+        return {
+            "questions_without_some_examples": sum(reply.dropped > 0 for reply in self.replies),
+            "questions_cut": sum(reply.cut > 0 for reply in self.replies),
+            "asked_again": {
+                "questions": len(self.again),
+                "differing": self.differing,
+                "largest_difference": self.largest_difference,
+            },
+        }
+
     def to_json(self) -> dict[str, Any]:
         """All but the single questions, as plain JSON values."""
         task, score = self.task, asdict(self.score)
@@ -65,16 +81,11 @@ class Evaluation:
             "total": task.total,
             "seed": task.seed,
             "examples": list(task.example_ids),
+            "left_out": list(task.left_out),
             "prompts": task.prompts_hash,
             "file": task.file_hash,
-            "questions_without_some_examples": sum(reply.dropped > 0 for reply in self.replies),
-            "questions_cut": sum(reply.cut > 0 for reply in self.replies),
             "groups": self._groups(),
-            "asked_again": {
-                "questions": len(self.again),
-                "differing": self.differing,
-                "largest_difference": self.largest_difference,
-            },
+            **self.checks,
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -115,15 +126,17 @@ def evaluate(
     again: dict[str, list[Reply]] = {}
     found = []
     for task in tasks:
-        key, count = task.pass_key, len(task.ids)
+        key, count, seconds = task.pass_key, len(task.ids), 0.0
         if key not in replies:
+            start = time.perf_counter()
             own = ranks.share(range(count))
             replies[key] = whole(task, ranks.gather(ask(model, tokenizer, task, own, batch_size, progress)))
+            seconds = time.perf_counter() - start
             few = np.unique(np.linspace(0, count - 1, min(sample, count)).astype(int)).tolist()
             alone = task.ask(model, tokenizer, ranks.share(few), Asking(batch_size=1, share=False))
             again[key] = sorted(ranks.gather(alone), key=lambda reply: reply.place)
         answers = [task.judge(reply) for reply in replies[key]]
-        found.append(Evaluation(task, task.score(answers), replies[key], answers, again[key]))
+        found.append(Evaluation(task, task.score(answers), replies[key], answers, again[key], seconds))
     return found
 
 
@@ -172,6 +185,16 @@ def table(evaluations: Sequence[Evaluation]) -> Table:
     return Table(header, rows)
 
 
+def some_of(ids: Sequence[str], most: int = 8) -> str:
+    """The first few of some ids, and how many more there are.
+
+    >>> some_of("abc", most=2)
+    'a, b and 1 more'
+    """
+    more = len(ids) - most
+    return ", ".join(ids[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def details(evaluation: Evaluation) -> list[str]:
     """What decided a score, and what is wrong with it, line by line."""
     task, score = evaluation.task, evaluation.score
@@ -182,9 +205,9 @@ def details(evaluation: Evaluation) -> list[str]:
     if score.others:
         lines.append("  " + ", ".join(f"{name} {value:.1%}" for name, value in score.others.items()))
     if task.example_ids:
-        some = ", ".join(task.example_ids[:8])
-        more = len(task.example_ids) - 8
-        lines.append(f"  examples {some}{f' and {more} more' if more > 0 else ''}")
+        lines.append(f"  examples {some_of(task.example_ids)}")
+    if task.left_out:
+        lines.append(f"  not asked, being examples or asking the same: {some_of(task.left_out)}")
     if evaluation.differing:
         lines.append(
             f"  answered otherwise in a batch of one: {', '.join(evaluation.differing)}; log-likelihoods differ by up "

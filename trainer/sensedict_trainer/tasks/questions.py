@@ -148,6 +148,8 @@ def _labelled(row: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     texts, labels, key = row["choices"]["text"], row["choices"]["label"], row["answerKey"]
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} choices but {len(labels)} labels")
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"two choices have the same label: {', '.join(map(str, labels))}")
     if key in ("", None):
         raise ValueError("the question has no answer: a split whose answers are not public cannot be scored")
     if key not in labels:

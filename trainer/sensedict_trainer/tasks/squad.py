@@ -154,6 +154,9 @@ def parse_reading(row: Row, known: Mapping[str, Sequence[str]]) -> Reading:
     texts = answers.get("text") if isinstance(answers, Mapping) else None
     if not isinstance(texts, list) or not all(map(_is_text, texts)):
         raise InvalidInput(f"{row.where}: `answers` must hold `text`, a list of texts, none of them empty")
+    outside = [text for text in texts if text not in paragraph]
+    if outside:
+        raise InvalidInput(f"{row.where}: the answer {outside[0]!r} does not stand in `context`")
     return Reading(paragraph, question.strip(), tuple(texts), str(row.values["id"]))
 
 

@@ -120,8 +120,9 @@ class Task(ABC):
         shots: examples before a question.
         example_ids: of all examples.
         seed: which questions and examples were chosen by.
-        total: questions in the file; those that are not scored are examples, examples' doubles, or past the limit.
+        total: questions in the file; those that are not scored are `left_out`, or past the limit.
         file_hash: sha256 of what was scored, by content.
+        left_out: ids of the file's questions that examples are, or ask the same as.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Task(ABC):
     seed: int
     total: int
     file_hash: str
+    left_out: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     @abstractmethod
