@@ -155,7 +155,7 @@ def compare(cell: Cell, loaded: Teacher, harness: Any, data: Path, limit: int, f
                 questions=len(pairs),
                 prompts=sum(_prompts(task, reply) != _asked(sample) for reply, sample in pairs),
                 largest=max(float(np.abs(np.array(reply.scores) - _scores(sample)).max()) for reply, sample in pairs),
-                answers=sum(task.judge(reply).right != sample[measure] for reply, sample in pairs if measure in sample),
+                answers=sum(_differs(task, reply, sample, measure) for reply, sample in pairs),
             )
         )
     return found

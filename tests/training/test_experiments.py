@@ -26,13 +26,14 @@ from running_service import SENSEDICT
 from sensedict.errors import ConfigurationError, InvalidInput, NotFinite
 from sensedict.fileset import MANIFEST, Manifest, hash_file
 from sensedict.snapshot import Snapshot
+from sensedict_trainer.distil.draws import Sampling, by_token, draw
 from sensedict_trainer.distil.recipe import load_recipe
 from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.experiments import grid, latex, statistics
 from sensedict_trainer.experiments.cells import cells_of, read_tuned
 from sensedict_trainer.experiments.command import experiment as command
 from sensedict_trainer.experiments.command_options import known_variants
-from sensedict_trainer.experiments.controls import one_centroid, shuffled
+from sensedict_trainer.experiments.controls import CONTROLS, one_centroid, shuffled, without_synonyms
 from sensedict_trainer.experiments.engine import check_finite, summary_of
 from sensedict_trainer.experiments.grid_command import grid as grid_command
 from sensedict_trainer.experiments.material import Dictionaries, describe_task
@@ -41,6 +42,7 @@ from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.reading import experiment_names, load_experiment
 from sensedict_trainer.experiments.store import Store
 from sensedict_trainer.results import read_json_lines
+from sensedict_trainer.tasks import evaluation
 from sensedict_trainer.tasks.registry import load_tasks
 from tiny_teacher import corpus
 from tiny_training import make_dictionary, make_teacher
@@ -348,7 +350,7 @@ def test_experiments_of_the_package_can_be_run(name: str) -> None:
     assert found.title
     assert all(measure_of(measure, found.pooled) for measure in (*found.measures, *found.primary))
     assert set(found.primary) <= set(found.measures)
-    assert set(found.build) >= set(found.variants) - {"base", "one", "shuffled"}
+    assert set(found.build) >= set(found.variants) - {"base", *CONTROLS}
     pairs = [(first.name, second.name) for first, second in Outcome(found, {}).pairs()]
     assert len({frozenset(pair) for pair in pairs}) == len(pairs), "each pair once"
     told = {name for _, second in Outcome(found, {}).pairs() for name in (second.base, second.name)}
@@ -456,8 +458,27 @@ def test_one_centroid_is_the_mean_of_the_states(room: Room) -> None:
         assert derived.get_senses(asked).shape == (1, dictionary.identity.dim)
 
 
+def test_without_synonyms_the_same_positions_have_own_senses(room: Room) -> None:
+    with Snapshot.open(room.files) as dictionary:
+        derived = without_synonyms(dictionary)
+        tokens = np.arange(dictionary.identity.vocabulary_size)
+        whole, own = (by_token(source.candidate_sets(tokens)) for source in (dictionary, derived))
+        sampling = Sampling(fraction=0.5, minimum=3, neighbours=2, seed=0)
+        before, after = (draw("a text", tokens, candidates, sampling) for candidates in (whole, own))
+        assert np.array_equal(before.positions, after.positions)
+        assert before.related == after.related > 0
+        assert len(after.ids) < len(before.ids)
+        for place, position in enumerate(after.positions):
+            first, count = own[int(position)].own
+            positives = after.ids[after.positive[place] : after.negative[place]]
+            assert positives.tolist() == [*range(first, first + count)]
+            negatives = [d.ids[d.negative[place] : d.positive[place + 1]] for d in (before, after)]
+            assert np.array_equal(*negatives)
+        assert derived.identity.content_hash != dictionary.identity.content_hash
+
+
 def test_statistics_are_those_of_the_books() -> None:
-    assert all(doctest.testmod(module).failed == 0 for module in (statistics, latex))
+    assert all(doctest.testmod(module).failed == 0 for module in (statistics, latex, evaluation))
     # Differences −1, −2, −1.5: mean −1.5, deviation 0.5, t = −1.5 / (0.5 / √3) = −5.196 with 2 degrees of freedom.
     found = statistics.paired([1.0, 2.0, 3.0], [2.0, 4.0, 4.5])
     assert found is not None

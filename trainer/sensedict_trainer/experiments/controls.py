@@ -62,7 +62,24 @@ def one_centroid(dictionary: Snapshot) -> Snapshot:
     return _derived(dictionary, "one", means.astype(np.float16), _one_each(dictionary.index, first))
 
 
-CONTROLS: Mapping[str, Callable[[Snapshot], Snapshot]] = {"shuffled": shuffled, "one": one_centroid}
+def without_synonyms(dictionary: Snapshot) -> Snapshot:
+    """The same dictionary with synonyms that have no senses.
+
+    Which tokens are related, and so the positions that are drawn, is as it was; what is pulled to is own senses alone.
+
+    Args:
+        dictionary: a file set, opened.
+    """
+    index = dictionary.index
+    empty = replace(index.synonyms, count=np.zeros_like(index.synonyms.count))
+    return _derived(dictionary, "own", dictionary.vectors, replace(index, synonyms=empty))
+
+
+CONTROLS: Mapping[str, Callable[[Snapshot], Snapshot]] = {
+    "shuffled": shuffled,
+    "one": one_centroid,
+    "own": without_synonyms,
+}
 
 
 def open_control(name: str, folder: Path) -> Snapshot:
