@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from sensedict_server import embedded, schema
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
+from until import until
 
 
 @contextmanager
@@ -42,7 +42,4 @@ def kill(folder: Path) -> None:
 
 def wait_until_stopped(folder: Path) -> None:
     """Return when the server of a data folder is gone."""
-    deadline = time.monotonic() + 60
-    while embedded.status(folder).pid is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: embedded.status(folder).pid is None)

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensedict_server.settings import Settings
+from until import until
 
 SENSEDICT = (sys.executable, "-c", "from sensedict.cli import main; main()")
 
@@ -105,12 +105,11 @@ def free_port() -> int:
 
 
 def _wait(service: Service) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def answers() -> bool:
         try:
-            urllib.request.urlopen(f"{service.url}/livez", timeout=5).close()
-            return
-        except (urllib.error.URLError, ConnectionError):
-            if service.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the service did not start:\n{service.log.read_text()}") from None
-            time.sleep(0.05)
+            urllib.request.urlopen(f"{service.url}/livez", timeout=60).close()
+        except OSError:
+            return False
+        return True
+
+    until(answers, service.process, lambda: f"the service did not start:\n{service.log.read_text()}")

@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from sensedict_server import metrics
 from sensedict_server.http_protocol import bounds
@@ -21,7 +22,7 @@ from sensedict_server.routes.shared import LIMITS
 
 GRACE = 25.0  # seconds for what was begun; Kubernetes kills after 30
 _LAST = 3.0  # more, for what had to be cancelled
-_SILENCE = 30  # seconds; one of several processes that says nothing for longer, not even while it starts, is replaced
+_ROUNDS = 60  # of half a second each, also while it starts: in uvicorn's 5 seconds none starts on a busy machine
 
 
 def run(host: str, port: int, workers: int) -> None:
@@ -41,12 +42,14 @@ def run(host: str, port: int, workers: int) -> None:
         server_header=False,
         **bounds(LIMITS.max_header_bytes),
         timeout_graceful_shutdown=round(GRACE),
-        timeout_worker_healthcheck=_SILENCE,  # in uvicorn's 5 none starts on a busy machine: killed again and again
     )
     listening = config.bind_socket()
     if workers > 1:
         with metrics.shared_by_processes():
-            _Supervisor(config, [listening]).run()
+            supervisor = _Supervisor(config, [listening])
+            supervisor.run()
+        if supervisor.useless:
+            sys.exit(STARTUP_FAILURE)
         return
     server = _Server(config)
     try:
@@ -73,21 +76,66 @@ class _Server(uvicorn.Server):
 
 
 class _Supervisor(Multiprocess):
-    """Several processes that answer on one socket."""
+    """Several processes that answer on one socket.
+
+    Signals are looked at between two rounds over the processes, so no round waits for one of them.
+
+    Attributes:
+        useless: a process ended before it could answer, and so would its successor.
+    """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
-        self._asked = 0
+        self.useless = False
+        self._stops = 0
+        self._owed: dict[Process, int] = {}  # rounds since it was asked: a clock goes on while all are stopped
 
     def handle_term(self) -> None:
         """Stop."""
-        self._asked += 1
+        self._stops += 1
         super().handle_term()
 
     def handle_int(self) -> None:
         """Stop; at a terminal the processes got the signal too."""
-        self._asked += 1
+        self._stops += 1
         super().handle_int()
+
+    def handle_hup(self) -> None:
+        """Stop, as one process alone does when its terminal is closed; uvicorn's restart would wait, deaf meanwhile."""
+        self.handle_term()
+
+    def handle_ttin(self) -> None:
+        """Nothing: `--workers` says how many there are."""
+
+    def handle_ttou(self) -> None:
+        """Nothing, as `handle_ttin`."""
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace the processes that ended, and those that have said nothing for long."""
+        for place, process in enumerate(self.processes):
+            if process.process.is_alive() and self._rounds_owed(process) < _ROUNDS:
+                continue
+            process.kill()
+            process.join()
+            self._owed.pop(process, None)
+            if process.exitcode == STARTUP_FAILURE:
+                self.useless = True
+                self.should_exit.set()
+                return
+            log.warning("process %d ended or said nothing; another one takes its place", process.pid)
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
+
+    def _rounds_owed(self, process: Process) -> int:
+        """Rounds for which it has owed an answer; it is asked again once it gave one."""
+        if process in self._owed and process.parent_conn.poll():
+            process.parent_conn.recv()
+            del self._owed[process]
+        if process not in self._owed:
+            process.parent_conn.send(b"ping")
+            self._owed[process] = 0
+        self._owed[process] += 1
+        return self._owed[process]
 
     def terminate_all(self) -> None:
         """Tell the processes to stop, and let go of the socket: who connected would wait and never be served."""
@@ -100,7 +148,7 @@ class _Supervisor(Multiprocess):
         deadline = time.monotonic() + GRACE + _LAST
         while any(process.process.is_alive() for process in self.processes):
             self.handle_signals()
-            if self._asked > 1 or time.monotonic() > deadline:
+            if self._stops > 1 or time.monotonic() > deadline:
                 for process in self.processes:
                     process.process.kill()
             time.sleep(0.1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from sensedict_server.exposure import decide
 from sensedict_server.queries.keys import Key, list_keys
 from sensedict_server.settings import Settings
 from service_problems import expect_problem
+from until import until
 
 # Routes that read although their method is one that changes: a question too long for an address.
 READING = {wire.CANDIDATE_SETS, wire.GET_SENSES, wire.NEAREST_SENSES}
@@ -125,10 +125,7 @@ def test_revoked_expired_and_noted(locked: Locked) -> None:
     assert httpx.get(url, headers=bearer(key)).status_code == 200  # at once, though the service runs since before
     done = CliRunner().invoke(cli, ["keys", "revoke", "brief"], env=environment_of(locked.settings))
     assert "within 3 seconds" in done.output
-    deadline = time.monotonic() + 60
-    while httpx.get(url, headers=bearer(key)).status_code == 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: httpx.get(url, headers=bearer(key)).status_code != 200)
     expect_problem(httpx.get(url, headers=bearer(key)), 401, "unauthorized", "unknown, revoked or expired")
 
     key = make_key(locked.settings, "brief", "--expires", "2w")  # the name is free again

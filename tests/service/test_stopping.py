@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import time
@@ -22,6 +23,7 @@ from sensedict_server.build.publish import publish
 from sensedict_server.serving import GRACE
 from sensedict_server.settings import Settings
 from service_metrics import numbers
+from until import until
 
 WORD = "/v1/dictionaries/tiny@1/senses?word=hot"
 BULK = "/v1/dictionaries/tiny@1:getSenses"
@@ -44,34 +46,29 @@ def waiting_request(database: Engine, service: Service) -> Iterator[Future[httpx
     with ThreadPoolExecutor() as threads, database.connect() as holding, database.connect() as looking:
         holding.execute(text("LOCK TABLE words IN ACCESS EXCLUSIVE MODE"))
         found = threads.submit(httpx.get, service.url + WORD, timeout=60)
-        deadline = time.monotonic() + 60
-        while looking.execute(waits).scalar_one() == 0:
-            assert time.monotonic() < deadline
-            looking.rollback()
-            time.sleep(0.02)
+        looking = looking.execution_options(isolation_level="AUTOCOMMIT")  # statistics are those of a transaction
+        until(lambda: looking.execute(waits).scalar_one())
         yield found
         holding.rollback()
 
 
 def until_in_flight(service: Service, requests: int) -> None:
     """The one that asks is among them."""
-    deadline = time.monotonic() + 60
     with httpx.Client(base_url=service.url, timeout=60) as http:
-        while numbers(http)["sensedict_requests_in_flight"] != requests:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: numbers(http)["sensedict_requests_in_flight"] == requests)
 
 
 def until_refused(service: Service) -> None:
     port = int(service.url.rpartition(":")[2])
-    deadline = time.monotonic() + 60
-    while True:
+
+    def refused() -> bool:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", port), timeout=60).close()
         except ConnectionRefusedError:
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+            return True
+        return False
+
+    until(refused)
 
 
 @ONE_OR_TWO
@@ -111,3 +108,26 @@ def test_one_signal_ends_it_with_status_0(settings: Settings, tmp_path: Path, op
     with running_service(settings, tmp_path / "log", options=options) as service:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=GRACE) == 0
+
+
+def test_a_process_that_says_nothing_delays_no_signal(settings: Settings, tmp_path: Path) -> None:
+    """Not the first, which a closed terminal sends too, and not the second, which ends also what is stopped."""
+    with running_service(settings, tmp_path / "log", options=("--workers", "2")) as service:
+        processes = [pid for pid in children(service.process.pid) if b"spawn_main" in command(pid)]
+        assert len(processes) == 2
+        os.kill(processes[0], signal.SIGSTOP)
+        time.sleep(2)  # it is asked meanwhile, and owes the answer
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: not Path(f"/proc/{processes[1]}").exists())
+        assert service.process.poll() is None
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=GRACE - 10) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

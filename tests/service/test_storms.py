@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +20,7 @@ from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.settings import Settings
 from service_metrics import numbers
+from until import until
 
 WORD = "/v1/dictionaries/tiny@1/senses?word=hot"
 CLIENTS = 200
@@ -48,13 +49,6 @@ def locked(database: Engine, what: str) -> Iterator[None]:
 def active(database: Engine) -> int:
     with database.connect() as looking:
         return int(looking.execute(_ACTIVE).scalar_one())
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def ask_raw(service: Service, line: str) -> socket.socket:
