@@ -82,10 +82,3 @@ def queue(engine: Engine) -> list[str]:
 def log(engine: Engine, build_id: int) -> list[str]:
     with engine.connect() as connection:
         return [line.message for line in log_of(connection, build_id)]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from made_builds import BUILD, CONTENT, STAGES, Made, Silent, log, queue, start, state, wait_for
+from made_builds import BUILD, CONTENT, STAGES, Made, Silent, log, queue, start, state
 from own_server import own_server
 from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
 from sensedict_server import embedded, patience
@@ -25,6 +25,7 @@ from sensedict_server.build.opening import open_build
 from sensedict_server.build.stages import LostShard, Stage, Workplace
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
+from until import until
 
 
 def test_a_build_goes_through_its_stages(database: Engine, made: Made, store: str, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_cancelled_build_stops_within_a_batch_and_goes_on(
     build = open_build(database, BUILD, CONTENT, store)
     with ThreadPoolExecutor(1) as threads:
         working = threads.submit(start(database, tmp_path, build.id).work_until_done)
-        wait_for(lambda: "harvest/0/000001" in made.runs)
+        until(lambda: "harvest/0/000001" in made.runs)
         assert cancel_build(database, build.id).state == "cancelled"
         working.result(timeout=60)
     assert state(database, build.id) == ("cancelled", None)
@@ -119,6 +120,25 @@ def test_a_failed_build_keeps_its_error_and_leaves_no_job(
     assert open_build(database, BUILD, CONTENT, store).id == build.id
     start(database, tmp_path, build.id).work_until_done()
     assert state(database, build.id) == ("published", None)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of order"), ConnectionError("reset")])
+def test_an_error_of_a_build_that_was_cancelled_meanwhile_is_no_news(
+    database: Engine, made: Made, store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """It neither fails nor is tried again, and nobody says so."""
+
+    def cancelled(_: Workplace) -> None:
+        cancel_build(database, build.id)
+        raise error
+
+    made.before["plan"] = cancelled
+    build = open_build(database, BUILD, CONTENT, store)
+    at_work = start(database, tmp_path, build.id)
+    assert at_work.work_until_done()
+    assert state(database, build.id) == ("cancelled", None)
+    assert (log(database, build.id), caplog.text, at_work.failures) == ([], "", {})
+    assert queue(database) == []
 
 
 def test_what_passes_is_tried_again_and_not_for_ever(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from running_service import Service, environment_of, running_service
 from sensedict import wire
 from sensedict.cli import cli
 from sensedict.client import SenseClient
-from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
+from sensedict.errors import Conflict, Corrupt, InvalidInput, JobNotFound, Unavailable
 from sensedict_server.build import jobs_command, worker
 from sensedict_server.build.jobs import cancel_build
 from sensedict_server.build.manifest import Manifest
@@ -386,6 +386,7 @@ def test_folders_and_addresses_are_not_told(fresh: Planned) -> None:
 
 
 REFUSED = 'connection to server at "db.secret" (10.9.8.7), port 5432 failed: Connection refused'
+AWAY = NotReached(f"the database cannot be reached: {REFUSED}")
 
 
 def of_a_store() -> Exception:
@@ -398,11 +399,25 @@ def of_a_store() -> Exception:
         return made
 
 
+def of_a_database(quoted: Callable[[Exception], str], cause: Exception) -> Exception:
+    """As ours are raised where another is met, also without naming it as the cause."""
+    try:
+        try:
+            raise cause
+        except Exception as error:
+            raise Corrupt(f"plan is damaged: {quoted(error)}") from None
+    except Corrupt as error:
+        return error
+
+
 @pytest.mark.parametrize(
     ("error", "says", "more"),
     [
         (psycopg.OperationalError(REFUSED), "OperationalError", True),
-        (NotReached(f"the database cannot be reached: {REFUSED}"), "the database cannot be reached", True),
+        (AWAY, "the database cannot be reached", True),
+        (of_a_database(str, AWAY), "plan is damaged: the database cannot be reached", True),
+        (of_a_database(lambda _: REFUSED, AWAY), "plan is damaged: the database cannot be reached", True),
+        (of_a_database(str, psycopg.OperationalError(REFUSED)), "plan is damaged: OperationalError", True),
         (of_a_store(), "plan.aa.safetensors could not be read in 4 tries: RuntimeError", True),
         (OSError(errno.ENOSPC, "full", "/secret/a b/x.parquet"), "OSError: No space left on device, x.parquet", True),
         (InvalidInput("window 3 holds NaN"), "window 3 holds NaN", False),

@@ -27,10 +27,11 @@ def told(error: Exception) -> str:
     if not isinstance(error, SenseDictError):
         return _kind(error)
     detail = error.detail
-    for cause in _foreign_causes(error):
-        kind = type(cause).__name__
-        for quoted in _quotations(str(cause)):
-            detail = detail.replace(f"{kind}: {quoted}", kind).replace(quoted, kind)
+    for cause in _causes(error):
+        instead = _stands_for(cause)
+        if instead is not None:
+            for quoted in _quotations(str(cause)):
+                detail = detail.replace(f"{instead}: {quoted}", instead).replace(quoted, instead)
     return detail
 
 
@@ -42,16 +43,24 @@ def _kind(error: Exception) -> str:
     return f"{type(error).__name__}: {os.strerror(error.errno)}" + (f", {name}" if name else "")
 
 
-def _foreign_causes(error: BaseException) -> Iterator[BaseException]:
-    """Errors that it was raised from and that are not ours; the driver's are put into our words where they are met."""
-    cause = error.__cause__
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Errors that it was raised from or while they were handled, said or not: the nearest first."""
+    cause = error.__cause__ or error.__context__
     while cause is not None:
-        if not isinstance(cause, SenseDictError | psycopg.Error):
-            yield cause
-        cause = cause.__cause__
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _stands_for(cause: BaseException) -> str | None:
+    """What is told in place of its message; None where that may be told: ours, and what a database says of rows."""
+    if isinstance(cause, NotReached):
+        return cause.told
+    if isinstance(cause, SenseDictError) or (isinstance(cause, psycopg.Error) and cause.sqlstate is not None):
+        return None
+    return type(cause).__name__
 
 
 def _quotations(text: str) -> list[str]:
     """The forms in which messages quote another, the longest first."""
-    forms = {text, text.partition("\n")[0], text[:200]}
+    forms = {text, text.partition("\n")[0], text[:200], text.removeprefix(f"{NotReached.told}: ")}
     return sorted((form for form in forms if len(form) >= _SHORTEST), key=len, reverse=True)

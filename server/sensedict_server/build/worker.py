@@ -107,8 +107,7 @@ class Worker:
             self._note(context, worker=self.name)
             self._make_shard(context, build, shard)
         except JobAborted:
-            still = self._find(build_id)
-            if still is not None and still.state == "running":  # told to stop: another worker makes it
+            if self._runs(build_id):  # told to stop: another worker makes it
                 raise
         except _PASSING as error:
             tries = int(str(context.job.task_kwargs.get("tries", 0))) + 1
@@ -116,8 +115,11 @@ class Worker:
                 self._fail(build, shard, error)
                 return
             with suppress(Unavailable):
+                if not self._runs(build_id):
+                    return
                 self._note(context, tries=tries)
-                self._say(build, f"{shard} is tried again: {self._told(build, shard, error)}")
+                self._log_rest(build, shard, error)
+                self._say(build, f"{shard} is tried again: {self._told(build, error)}")
             raise
         except Exception as error:
             self._fail(build, shard, error)
@@ -139,7 +141,7 @@ class Worker:
                 run(shard, place)
                 made = True
             except LostShard as lost:
-                place.say(lost.detail)
+                place.say(told(lost))
             finally:
                 self._observer.end(made)
         advance(self._engine, build.id, stages(self._place(context, build)))
@@ -172,25 +174,29 @@ class Worker:
         )
 
     def _fail(self, build: Build, shard: str, error: Exception) -> None:
-        detail = self._told(build, shard, error)
+        detail = self._told(build, error)
         if not fail_build(self._engine, build.id, detail):
             return  # it had ended already
         self.failures[build.id] = error
+        self._log_rest(build, shard, error)
         line = f"{shard} failed: {detail}"
         if self._build_id is None:  # who builds in line is given the error itself
             self._observer.say(build, line)
         Manifest(self._engine, build.id).log(self.name, line)
 
-    def _told(self, build: Build, shard: str, error: Exception) -> str:
-        """What is kept of an error for whoever looks at the build; where that is not all, the rest is logged."""
-        detail = told(error)
-        if isinstance(error, SenseDictError) and detail == error.detail:
-            return detail
+    def _told(self, build: Build, error: Exception) -> str:
+        """What is kept of an error for whoever looks at the build."""
+        if _is_all_told(error):
+            return told(error)
+        return f"{told(error)}; the log of the worker {self.name} tells more under job {build.id}"
+
+    def _log_rest(self, build: Build, shard: str, error: Exception) -> None:
+        """Log an error that is not told in full."""
         by_message = isinstance(error, SenseDictError | OSError)
-        if self._build_id is None or not by_message:  # who builds in line is given the error itself
-            trace = None if by_message else error
-            _log.error("job %d, %s: %s: %s", build.id, build.ref, shard, error, exc_info=trace)
-        return f"{detail}; the log of the worker {self.name} tells more under job {build.id}"
+        if _is_all_told(error) or (by_message and self._build_id is not None):  # who builds in line is given the error
+            return
+        trace = None if by_message else error
+        _log.error("job %d, %s: %s: %s", build.id, build.ref, shard, error, exc_info=trace)
 
     def _say(self, build: Build, line: str) -> None:
         self._observer.say(build, line)
@@ -202,6 +208,10 @@ class Worker:
         with self._engine.begin() as connection:
             note(connection, context.job.id or 0, **facts)
 
+    def _runs(self, build_id: int) -> bool:
+        build = self._find(build_id)
+        return build is not None and build.state == "running"
+
     @patient
     def _find(self, build_id: int) -> Build | None:
         with self._engine.connect() as connection:
@@ -211,3 +221,7 @@ class Worker:
     def _names_made(self, build_id: int) -> set[str]:
         with self._engine.connect() as connection:
             return names_made(connection, build_id)
+
+
+def _is_all_told(error: Exception) -> bool:
+    return isinstance(error, SenseDictError) and told(error) == error.detail
