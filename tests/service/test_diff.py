@@ -247,6 +247,22 @@ def check_downloads(service: Service, folder: Path, content: bytes) -> None:
     assert json.loads(CliRunner().invoke(cli, [*asked, "--json"]).output) == moves.model_dump(mode="json")
 
 
+def test_an_export_says_which_maps_stay_behind(diff: Callable[..., Any], home: Settings, tmp_path: Path) -> None:
+    def exported(ref: str) -> tuple[str, str]:
+        file = tmp_path / f"{ref}.tar"
+        done = CliRunner().invoke(cli, ["snapshot", "export", ref, str(file)], env=environment_of(home))
+        return done.stdout.partition(",")[0], done.stderr
+
+    diff("tiny@1", "tiny@2", "--publish")  # or it is there already
+    says = (
+        "The id map from tiny@1 to tiny@2 is left behind: "
+        "`sensedict diff tiny@1 tiny@2 --publish` makes one where both are"
+    )
+    assert says in exported("tiny@1")[1]
+    assert exported("tiny@two") == (f"{tmp_path}/tiny@two.tar: tiny@2", f"{says}\n")
+    assert exported("tiny@key")[1] == ""
+
+
 def test_what_was_published_stays(diff: Callable[..., Any], home: Settings) -> None:
     assert diff("tiny@1", "tiny@same", "--publish", "--json").stderr == "the id map is published\n"
     assert diff("tiny@1", "tiny@same", "--publish").stderr == "the same id map is published already\n"

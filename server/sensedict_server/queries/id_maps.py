@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
-from sensedict_server.tables import id_maps
+from sensedict_server.tables import dictionaries, id_maps
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,20 @@ def id_map_content(connection: Connection, old_id: int, new_id: int) -> bytes:
     """The Parquet file of a map that is there."""
     query = select(id_maps.c.content).where(id_maps.c.old_id == old_id, id_maps.c.new_id == new_id)
     return bytes(connection.execute(query).scalar_one())
+
+
+def pairs_mapped(connection: Connection, dictionary_id: int) -> list[tuple[str, str]]:
+    """The old and the new version of each published map that begins or ends at a dictionary, as name@version."""
+    old, new = dictionaries.alias("old"), dictionaries.alias("new")
+    query = (
+        select(old.c.name + "@" + old.c.version, new.c.name + "@" + new.c.version)
+        .select_from(id_maps)
+        .join(old, old.c.id == id_maps.c.old_id)
+        .join(new, new.c.id == id_maps.c.new_id)
+        .where((id_maps.c.old_id == dictionary_id) | (id_maps.c.new_id == dictionary_id))
+        .order_by(id_maps.c.created_at)
+    )
+    return [(str(of), str(to)) for of, to in connection.execute(query)]
 
 
 def add_id_map(connection: Connection, old_id: int, new_id: int, summary: Mapping[str, Any], content: bytes) -> bool:

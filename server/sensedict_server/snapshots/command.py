@@ -24,6 +24,7 @@ from sensedict_server import files
 from sensedict_server.catalogue import Catalogue
 from sensedict_server.lifecycle import Because, user_name
 from sensedict_server.queries.dictionaries import aliases_of
+from sensedict_server.queries.id_maps import pairs_mapped
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
 from sensedict_server.snapshots.check import check
@@ -48,6 +49,7 @@ def export(ref: str, file: str, force: bool) -> None:
         place = files.ensure(engine, settings.files, dictionary, oldest=FORMAT)
         with engine.connect() as connection:
             aliases = aliases_of(connection, [dictionary.id]).get(dictionary.id, [])
+            maps = pairs_mapped(connection, dictionary.id)
     with Archive(place, aliases) as archive, _target(file, force) as stream, _bar(archive.size) as bar:
         receiver = Receiver(None)  # what is written is what was published, or the export fails
         for piece in archive.read():
@@ -57,6 +59,9 @@ def export(ref: str, file: str, force: bool) -> None:
         receiver.finish()
     if file != "-":
         click.echo(f"{file}: {dictionary.ref}, {archive.size:,} bytes")
+    for old, new in maps:
+        again = f"`sensedict diff {old} {new} --publish` makes one where both are"
+        click.echo(f"The id map from {old} to {new} is left behind: {again}", err=True)
 
 
 @snapshot.command("import")
