@@ -37,11 +37,13 @@ ASKED = [*SPELT, "HOT", "new york", "MAY", "e\u0301te\u0301", "colder", "frosts"
 
 @dataclass(frozen=True)
 class Three:
-    """The three ways to ask, and the ids of the relations of the rich lexicon."""
+    """The three ways to ask, where they ask, and the ids of the relations of the rich lexicon."""
 
     client: SenseClient
     at_once: Any
     folder: SnapshotClient
+    url: str
+    sets: Path
     ids: list[int]
 
 
@@ -58,7 +60,7 @@ def three(postgres: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
             SnapshotClient(settings.files / "tiny@1") as folder,
         ):
             at_once = Waiting(service.url, "tiny@1")
-            yield Three(client, at_once, folder, ids)
+            yield Three(client, at_once, folder, service.url, settings.files, ids)
             at_once.end()
 
 
@@ -137,7 +139,7 @@ NOT_ASKED = {wire.USES, wire.LIVEZ, wire.READYZ, wire.METRICS, wire.SNAPSHOT}
 
 
 def test_every_route_that_reads_is_asked(three: Three) -> None:
-    described = httpx.get(f"{_url(three)}/openapi.json").json()["paths"]
+    described = httpx.get(f"{three.url}/openapi.json").json()["paths"]
     reads = {path for path, methods in described.items() if "get" in methods}
     reads |= {wire.CANDIDATE_SETS, wire.GET_SENSES, wire.NEAREST_SENSES}
     texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (named, questions, bulk_questions)]
@@ -251,12 +253,8 @@ def test_what_a_service_knows_beside(three: Three) -> None:
             source.moves("hot", "tiny")
 
 
-def _url(three: Three) -> str:
-    return str(three.client._driver._http.base_url).rstrip("/")  # type: ignore[attr-defined]
-
-
 def test_opening_by_what_is_named(three: Three) -> None:
-    url, sets = _url(three), three.folder._driver._snapshot.folder.parent  # type: ignore[attr-defined]
+    url, sets = three.url, three.sets
     for where, name in ((url, "tiny"), (sets, "tiny@1"), (sets / "tiny@1", None), (str(sets / "tiny@1"), "tiny")):
         with open_dictionary(where, name) as found:
             assert found.word("hot").word == "hot"

@@ -136,17 +136,17 @@ def test_slow_bodies_and_slow_heads_end(monkeypatch: pytest.MonkeyPatch) -> None
         assert b"nothing of the body came for 0.2 s" in answer
         assert raw(url, b"GET / HTTP/1.1\r\nHost: loc") == b""
         assert raw(url, b"") == b""
-        monkeypatch.setattr(exchange, "PIECE_SECONDS", 1.0)  # none of the pieces is that late
+        monkeypatch.setattr(exchange, "PIECE_SECONDS", 1.0)  # no piece is that late, unless the machine is busy
         pieces = [
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n",
             *[b"x"] * 40,
         ]
-        assert b"bytes of the body in" in raw(url, *pieces, pause=0.05)
+        assert any(b"bytes of the body in" in raw(url, *pieces, pause=0.05) for _ in range(5))
 
 
 def test_a_request_that_takes_too_long() -> None:
     with serving(Limits(request_seconds=1)) as url:
-        answer = httpx.get(f"{url}/slow", timeout=30)
+        answer = httpx.get(f"{url}/slow", timeout=60)
         expect_problem(answer, 503, "unavailable", "not ready after 1 s")
         assert answer.headers["retry-after"] == "1"
         assert httpx.get(url).status_code == 200
@@ -186,7 +186,7 @@ def test_every_answer_has_the_headers_of_safety(service: Running) -> None:
 @contextmanager
 def connected(url: str) -> Iterator[socket.socket]:
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         yield client
 
 

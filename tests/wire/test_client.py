@@ -45,7 +45,7 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture
 def client(stub: Stub) -> Iterator[SenseClient]:
-    with SenseClient(stub.url, "tiny@latest", timeout=5, patience=10) as made:
+    with SenseClient(stub.url, "tiny@latest", timeout=60, patience=60) as made:
         yield made
 
 
@@ -138,7 +138,7 @@ def test_a_service_that_comes_back_is_found() -> None:
 
     timer = threading.Timer(0.7, start)
     timer.start()
-    with SenseClient(f"http://127.0.0.1:{port}", "tiny", patience=20) as client:
+    with SenseClient(f"http://127.0.0.1:{port}", "tiny", patience=60) as client:
         assert len(client.dictionaries()) == 1
     timer.join()
     started[0].close()
@@ -379,7 +379,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(stub: Stub) -> None:
         process.stdout.readline()
         process.stdout.close()
         process.stdout = None
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     assert errors == ""
     assert stub.answers  # and asks for no more pages
 
