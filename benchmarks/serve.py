@@ -2,7 +2,9 @@
 
 One process serves and one asks, on one machine. What is compared is timed in turns. An answer is all of a batch:
 candidate sets of its distinct tokens, or the vectors of the senses that a client with an empty cache lacks, in as many
-requests as the limits make of them. `bare` is the faster of two applications that send ready bytes of the same sizes.
+requests as the limits make of them. `bare` is the faster of two applications that send ready bytes of the same sizes
+under uvicorn as `pip install uvicorn` has it; `bare standard`, under the parser and the event loop of
+`uvicorn[standard]`, which the service has too.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from database import databases
 from numpy.typing import NDArray
 from serve_asking import Load, post
 from serve_dictionary import Batch
-from serve_processes import application, environment, processor_seconds, service
+from serve_processes import PLAIN, application, environment, processor_seconds, service
 from sqlalchemy import Engine
 
 from sensedict import arrays
@@ -45,14 +47,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sensedict-bench-") as folder, databases() as fresh:
         place = Path(folder)
         log = place / "log"
-        with application("serve_bare:app", log) as bare:
+        with (
+            application("serve_bare:app", log, how=PLAIN) as bare,
+            application("serve_bare:app", log) as standard,
+        ):
             for dim in (576, 4096):
                 engine, home = fresh(), place / str(dim)
                 file_set = serve_dictionary.make(engine, home / "files", dim)
                 batch = serve_dictionary.batch(file_set)
                 _tell(dim, batch)
                 with service(engine, home, log) as url:
-                    rows += _against_bare(dim, batch, url, bare)
+                    rows += _against_bare(dim, batch, url, bare, "bare")
+                    rows += _against_bare(dim, batch, url, standard, "bare standard")
                     rows += _whole_client(dim, batch, url, bare)
                     if dim == 576:
                         rows += _json(batch, url)
@@ -80,7 +86,7 @@ def _senses(batch: Batch, path: str = f"{_PATH}:getSenses", media: str = SAFETEN
     return [post(path, arrays.encode({"ids": part}), SAFETENSORS, media) for part in parts]
 
 
-def _against_bare(dim: int, batch: Batch, url: str, bare: str) -> list[Row]:
+def _against_bare(dim: int, batch: Batch, url: str, bare: str, called: str) -> list[Row]:
     kinds = [("vectors", _senses(batch), 4 if dim < 1000 else 1, ROUNDS)]
     if dim == 576:
         kinds.insert(0, ("candidates", _candidates(batch), SHORT, SHORT_ROUNDS))
@@ -88,10 +94,10 @@ def _against_bare(dim: int, batch: Batch, url: str, bare: str) -> list[Row]:
     for kind, requests, answers, rounds in kinds:
         with closing(Load(url, requests)) as ours:
             peers = _bare(bare, requests, ours.sizes())
-            found = [_row(f"{kind}-{dim} vs bare", ours, peer, answers, rounds) for peer in peers]
+            found = [_row(f"{kind}-{dim} vs {called}", ours, peer, answers, rounds) for peer in peers]
             rows.append(min(found, key=lambda row: row.ratio))
             if kind == "candidates":
-                rows.append(_processor_time(f"{kind}-{dim} processor time vs bare", ours, bare, requests))
+                rows.append(_processor_time(f"{kind}-{dim} processor time vs {called}", ours, bare, requests))
     return rows
 
 

@@ -17,6 +17,8 @@ _SERVE = (sys.executable, "-c", "from sensedict.cli import main; main()", "serve
 _UVICORN = (sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "--log-level", "warning")
 _running_now: list[int] = []  # their process ids
 _OPTIONS = ("--no-access-log", "--no-server-header")
+PLAIN = ("--http", "h11", "--loop", "asyncio")  # as `pip install uvicorn` has it
+STANDARD = ("--http", "httptools", "--loop", "uvloop")  # as `uvicorn[standard]` has it, and the service
 
 
 def environment(engine: Engine, home: Path) -> dict[str, str]:
@@ -38,9 +40,11 @@ def service(engine: Engine, home: Path, log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def application(name: str, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+def application(
+    name: str, log: Path, settings: Mapping[str, str] | None = None, how: Sequence[str] = STANDARD
+) -> Iterator[str]:
     """`MODULE:NAME` of this folder under uvicorn."""
-    with _running((*_UVICORN, *_OPTIONS, name), settings or {}, log) as url:
+    with _running((*_UVICORN, *_OPTIONS, *how, name), settings or {}, log) as url:
         yield url
 
 

@@ -79,13 +79,13 @@ class Found(NamedTuple):
             errors,
         )
 
-    def encoded(self, errors: tuple[ItemError, ...]) -> bytes:
+    def encoded(self, errors: tuple[ItemError, ...]) -> memoryview:
         """The bytes of those sets as they travel, `arrays.encode` of them; each number is written where it stays."""
         n, cut, related = len(self.tokens), int(self.ends[len(self.tokens) - 1]), int(self.ends[-1])
         header = answer_tensors.candidate_sets_head(n, cut, related - cut, errors)
         memory = self._gather(len(header))[0]
         memory[: len(header)] = np.frombuffer(header, np.uint8)
-        return memory.tobytes()
+        return memory.data
 
     def _gather(self, before: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.uint16]]:
         """New memory in which all tensors lie in the order of the file, and its parts of four and of two bytes.

@@ -1,19 +1,20 @@
-"""uvicorn's HTTP/1.1 with the bounds that it lacks: on who sends slowly, who reads slowly, and how many there are.
+"""uvicorn's HTTP/1.1 with the bounds that it lacks: on heads, on who sends slowly, who reads slowly, and how many.
 
-It is the one over h11, which bounds the head of a request (`--h11-max-incomplete-event-size`); the one over httptools
-reads heads of any size.
+The parser is llhttp, by way of httptools; the loop is uvloop where there is one, which sends the head of an answer and
+what follows it together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import struct
 import uuid
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sensedict.errors import MalformedBody
 from sensedict_server.problems import problem
@@ -21,10 +22,9 @@ from sensedict_server.problems import problem
 HEAD_SECONDS = 10.0  # from the first byte of a connection, or of a further request, to the end of the request's head
 STALL_SECONDS = 20.0  # between two looks at how much of an answer was taken
 SLOWEST = 32 * 1024  # bytes a second of an answer that the client must take
-# In the state of a request whose body came together with its head: what is called by whoever sends the whole answer
-# without a wait between its head and its body.
-WHOLE = "whole"
-_HEAD_BYTES = 4096  # no more are held back for what follows
+PIPELINED = 64  # requests that wait in memory because their client sent them before it had an answer
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+WHOLE = "whole"  # in the state of a request whose body came together with its head
 # On every answer: no page of another site may frame it, take it for what it is not, or load it as a part of its own.
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -35,60 +35,17 @@ HEADERS = [
 CONNECTIONS = 800  # of one process: below the 1024 open files that many systems allow
 
 
-class Joining:
-    """A transport that sends the head of an answer together with what follows it at once.
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that is ended when its client sends too much of a head, or takes too long."""
 
-    uvicorn writes the head by itself. That is a system call more, and it wakes the client for nothing.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._held = b""
-        self._followed = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Send the bytes; of several writes in one turn of the event loop the first waits for the second."""
-        followed, self._followed = self._followed, False
-        if self._held:
-            self._held, data = b"", self._held + data
-            self._transport.write(data)
-        elif 0 < len(data) <= _HEAD_BYTES:
-            self._held = data
-            if not followed:
-                self._loop.call_soon(self._flush)
-        elif data:
-            self._transport.write(data)
-
-    def follow(self) -> None:
-        """Be told that the next write is followed by another one at once."""
-        self._followed = True
-
-    def close(self) -> None:
-        """End the connection when all is sent."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            held, self._held = self._held, b""
-            self._transport.write(held)
-
-
-class BoundedProtocol(H11Protocol):
-    """A connection that is ended when its client takes too long."""
-
-    _joining: Joining
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
+    _head_bytes = 0  # of this request so far; what stands behind a body in chunks is counted too
+    _unparsed = 0  # bytes since the end of a head or a piece of a body: the parser keeps the beginning of a header
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._joining = Joining(transport, self.loop)
-        self.transport = self._joining  # type: ignore[assignment]
         # asyncio does so itself, but not for the sockets of a listener that uvicorn bound: without it the body of an
         # answer waits 40 ms for the client to acknowledge the head.
         found = transport.get_extra_info("socket")
@@ -109,13 +66,58 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what comes; a head that began must end soon, and so must the body of a request that was refused."""
         before = self.cycle
+        if self._unparsed == 0 and (self.cycle is None or not self.cycle.more_body):
+            data = _without_upgrade(data)
+        self._unparsed += len(data)
         super().data_received(data)
+        if self._unparsed > self._most and not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
         if self.cycle is not before:
             self._got_head()
             if not self.cycle.more_body:
-                self.scope["state"][WHOLE] = self._joining.follow  # the application runs after this
+                self.scope["state"][WHOLE] = True  # the application runs after this
         elif self._head is None and self._between():
             self._await_head()
+
+    def on_message_begin(self) -> None:
+        """Begin to count the head."""
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, of the head or from behind the body."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin the request.
+
+        Raises:
+            ValueError: it names no host, or two (RFC 9112 §3.2), asks for another protocol in a way that is not
+                overlooked, or waits behind too many: the parser makes a bad request of it.
+        """
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            raise ValueError(f"{hosts} Host headers")
+        if self.parser.should_upgrade() or len(self.pipeline) >= PIPELINED:
+            raise ValueError("an upgrade, or too many requests at once")
+        self._unparsed = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._unparsed = 0
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The client is slower than we are: look after a while how much it took."""
@@ -131,8 +133,11 @@ class BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, or has too long a head, with a problem document as everything else."""
+        if self.pipeline or not (self._between() or self.cycle.more_body):
+            self.transport.abort()  # it would stand where the answer to the request before belongs
+            return
         refused = problem(
-            MalformedBody(f"{msg} A head has {self.config.h11_max_incomplete_event_size} bytes at most."),
+            MalformedBody(f"{msg} A head has {self._most} bytes at most."),
             uuid.uuid4().hex,
         )
         lines = [b"HTTP/1.1 400 Bad Request", b"connection: close"]
@@ -140,6 +145,15 @@ class BoundedProtocol(H11Protocol):
         lines += [name + b": " + value for name, value in headers]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(refused.body)]))
         self.transport.close()
+
+    @property
+    def _most(self) -> int:
+        return self.config.h11_max_incomplete_event_size or 0
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._most:
+            raise ValueError(f"a head of more than {self._most} bytes")
 
     def _between(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -169,6 +183,17 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
         else:
             self._look_again()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The beginning of a request, in which a wish for another protocol is renamed.
+
+    It may be overlooked (RFC 9110 §7.8). Java's client wishes for HTTP/2 on every request, and the parser would take
+    all that follows, a body too, for that protocol's.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    return data if _UPGRADE.search(head) is None else _UPGRADE.sub(b"\r\nx-upgrade:", head) + data[len(head) :]
 
 
 def bounds(max_header_bytes: int) -> dict[str, Any]:

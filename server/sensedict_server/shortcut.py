@@ -41,8 +41,8 @@ class AtOnce:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
-        follow = scope.get("state", {}).get(WHOLE)
-        ref = None if follow is None else _asked(scope, wire.CANDIDATE_SETS, self._catalogue)
+        whole = WHOLE in scope.get("state", {})
+        ref = _asked(scope, wire.CANDIDATE_SETS, self._catalogue) if whole else None
         if ref is None:
             await self._app(scope, receive, send)
             return
@@ -52,7 +52,6 @@ class AtOnce:
         if answer is not None:
             noted(self._catalogue.resolve(ref), scope)
             headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", _MEDIA), *added_headers(scope)]
-            follow()
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer})
             return

@@ -17,7 +17,7 @@ from running_service import Service
 from sensedict import answer_tensors, arrays, wire
 from sensedict.errors import RequestTooLarge
 from sensedict_server.catalogue import Catalogue
-from sensedict_server.http_protocol import WHOLE, Joining
+from sensedict_server.http_protocol import WHOLE
 from sensedict_server.methods import only_the_methods_of_a_verb
 from sensedict_server.routes import bulk
 from sensedict_server.routes.parameters import only_known_parameters
@@ -73,7 +73,7 @@ def test_candidate_sets_at_once_or_passed_on_with_their_body(
 
         headers = [(b"content-type", MEDIA), (b"accept", MEDIA)]
         scope = {"type": "http", "method": "POST", "path": f"{TINY}:candidateSets", "query_string": b"", "app": app}
-        given = {**scope, "headers": headers, "state": {WHOLE: lambda: None}, **changed}
+        given = {**scope, "headers": headers, "state": {WHOLE: True}, **changed}
         asyncio.run(AtOnce(others, catalogue)(given, receive, send))
         return b"".join(message.get("body", b"") for message in sent)
 
@@ -107,39 +107,3 @@ def test_items_of_answers_at_once_are_counted(service: Service) -> None:
         assert [answer.status_code for answer in ask] == [200, 200]
         http.post(f"{TINY}:candidateSets", content=arrays.encode({"tokens": TOKENS})).raise_for_status()
         assert numbers(http)[name] - before == len(TOKENS)
-
-
-def test_the_head_of_an_answer_goes_out_with_what_follows() -> None:
-    sent: list[bytes] = []
-
-    class Recorded(asyncio.Transport):
-        def write(self, data: bytes | bytearray | memoryview) -> None:
-            sent.append(bytes(data))
-
-        def close(self) -> None:
-            sent.append(b"end")
-
-    async def work() -> None:
-        joining = Joining(Recorded(), asyncio.get_running_loop())
-        for data in (b"head", b"body", b"", b"more" * 2000):
-            joining.write(data)
-        joining.write(b"head alone")
-        await asyncio.sleep(0)
-        joining.follow()
-        joining.write(b"head again")
-        await asyncio.sleep(0)
-        joining.write(b"more")
-        joining.write(b"100 ")  # the client asked whether to go on, and did before it was told
-        joining.follow()
-        joining.write(b"head of large")
-        joining.write(b"more" * 2000)
-        await asyncio.sleep(0)
-        joining.write(b"slow")
-        await asyncio.sleep(0)
-        joining.write(b"last")
-        joining.close()
-        await asyncio.sleep(0)
-
-    asyncio.run(work())
-    once = [b"headbody", b"more" * 2000, b"head alone", b"head againmore"]
-    assert sent == [*once, b"100 head of large", b"more" * 2000, b"slow", b"last", b"end"]

@@ -90,7 +90,7 @@ async def answer_candidate_sets(senses: Snapshot, asked: Body, media: str) -> Re
     return await run_in_threadpool(_candidate_sets, senses, found, media)
 
 
-def candidate_sets_at_once(senses: Snapshot, body: bytes) -> bytes | None:
+def candidate_sets_at_once(senses: Snapshot, body: bytes) -> memoryview | None:
     """The answer to a body of safetensors; None where it would take longer than others should wait."""
     if len(body) > SMALL_BODY:
         return None
