@@ -1,7 +1,6 @@
 """uvicorn's HTTP/1.1 with the bounds that it lacks: on heads, on who sends slowly, who reads slowly, and how many.
 
-The parser is llhttp, by way of httptools; the loop is uvloop where there is one, which sends the head of an answer and
-what follows it together.
+The parser is llhttp, by way of httptools; the loop is uvloop where there is one.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
-    _head_bytes = 0  # of this request so far; what stands behind a body in chunks is counted too
     _unparsed = 0  # bytes since the end of a head or a piece of a body: the parser keeps the beginning of a header
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -79,29 +77,19 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._head is None and self._between():
             self._await_head()
 
-    def on_message_begin(self) -> None:
-        """Begin to count the head."""
-        super().on_message_begin()
-        self._head_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, of the head or from behind the body."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Begin the request.
 
         Raises:
-            ValueError: it names no host, or two (RFC 9112 §3.2), asks for another protocol in a way that is not
-                overlooked, or waits behind too many: the parser makes a bad request of it.
+            ValueError: it is too long, names no host, or two (RFC 9112 §3.2), asks for another protocol in a way that
+                is not overlooked, or waits behind too many: the parser makes a bad request of it.
         """
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
+        if size > self._most:
+            raise ValueError(f"a head of {size} bytes")
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             raise ValueError(f"{hosts} Host headers")
         if self.parser.should_upgrade() or len(self.pipeline) >= PIPELINED:
@@ -149,11 +137,6 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _most(self) -> int:
         return self.config.h11_max_incomplete_event_size or 0
-
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self._most:
-            raise ValueError(f"a head of more than {self._most} bytes")
 
     def _between(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

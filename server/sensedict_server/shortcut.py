@@ -20,7 +20,7 @@ from sensedict_server.catalogue import Catalogue
 from sensedict_server.http_protocol import WHOLE
 from sensedict_server.media import Body
 from sensedict_server.routes import bulk
-from sensedict_server.routes.shared import noted
+from sensedict_server.routes.shared import count, tell
 
 _BEFORE = f"{wire.DICTIONARIES}/"
 _MEDIA = wire.SAFETENSORS.encode()
@@ -50,10 +50,12 @@ class AtOnce:
         senses = self._catalogue.at_hand(ref)
         answer = None if senses is None else bulk.candidate_sets_at_once(senses, message.get("body", b""))
         if answer is not None:
-            noted(self._catalogue.resolve(ref), scope)
+            found = self._catalogue.resolve(ref)
+            tell(found, scope)
             headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", _MEDIA), *added_headers(scope)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer})
+            count(found, scope)
             return
 
         waiting = [message]

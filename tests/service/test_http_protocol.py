@@ -31,7 +31,6 @@ def url() -> Iterator[str]:
         HEAD + b"X: y\r\n" * 1000 + b"\r\n",
         HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
         b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
@@ -43,8 +42,10 @@ def test_bad_requests_are_refused(url: str, request_bytes: bytes) -> None:
 
 
 def test_a_head_without_an_end_is_refused_while_it_comes(url: str) -> None:
-    for begun in (b"GET / HTTP/1.1\r\nX: ", b"GET /", HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;"):
-        assert raw(url, begun, *[b"x" * 500] * 5).startswith(b"HTTP/1.1 400 ")
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    for begun in (b"GET / HTTP/1.1\r\nX: ", b"GET /", chunked + b"3;", chunked + b"0\r\nX: "):
+        assert raw(url, begun, *[b"x" * 500] * 5, pause=0.05).startswith(b"HTTP/1.1 400 ")
+    assert raw(url, chunked + b"0\r\n", *[b"X: y\r\n" * 100] * 5, pause=0.05).startswith(b"HTTP/1.1 400 ")
 
 
 def test_requests_at_once_are_answered_in_their_order(url: str) -> None:

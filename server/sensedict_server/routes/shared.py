@@ -61,15 +61,25 @@ def dictionary(ref: Ref, drafts: SeesDrafts, shared: SharedCatalogue, request: R
 
 def noted(found: Dictionary, scope: Scope) -> Dictionary:
     """The dictionary, whose use is counted, and of which the headers of the answer tell."""
+    count(found, scope)
+    tell(found, scope)
+    return found
+
+
+def count(found: Dictionary, scope: Scope) -> None:
+    """Count a use of the dictionary."""
     uses: Uses = scope["app"].state.uses
     uses.note(found.name, found.version, scope["state"].get("key_name", ""))
+
+
+def tell(found: Dictionary, scope: Scope) -> None:
+    """Add to the answer the headers that tell of the dictionary."""
     if found.deprecated_at is not None:
         add_header(scope, "Deprecation", f"@{int(found.deprecated_at.timestamp())}")
     if found.sunset_at is not None:
         add_header(scope, "Sunset", format_datetime(found.sunset_at.astimezone(UTC), usegmt=True))
     if found.state == "draft":
         add_header(scope, "Cache-Control", "no-store")  # it may be made anew under the same address
-    return found
 
 
 Named = Annotated[Dictionary, Depends(dictionary)]
