@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, cast, exists, func, select
 
 from sensedict import wire
+from sensedict.errors import DictionaryNotFound
 from sensedict_server.tables import aliases, dictionaries, history, lexicons, tombstones, version_uses
 
 Kind = Literal["dictionary", "lexicon"]
@@ -182,12 +183,17 @@ def version_of_alias(connection: Connection, name: str, alias: str) -> str | Non
 def prunable(connection: Connection, name: str, keep: int, unused_days: int) -> list[str]:
     """Published versions of `name`, oldest first, that are none of the `keep` newest, have no alias, and were not
     asked for within so many days.
+
+    Raises:
+        DictionaryNotFound: nothing of that name is published.
     """
-    if "\x00" in name:  # no name that a database holds
-        return []
+    published = (dictionaries.c.name == name) & (dictionaries.c.state == "published")
+    # A zero character is in no name that a database holds.
+    if "\x00" in name or not connection.execute(select(exists().where(published))).scalar_one():
+        raise DictionaryNotFound(f"no dictionary {name!r} is published: `sensedict dictionary list`")
     newest = (
         select(dictionaries.c.id)
-        .where(dictionaries.c.name == name, dictionaries.c.state == "published")
+        .where(published)
         .order_by(dictionaries.c.published_at.desc(), dictionaries.c.id.desc())
         .limit(keep)
     )
@@ -198,8 +204,7 @@ def prunable(connection: Connection, name: str, keep: int, unused_days: int) -> 
     )
     query = (
         select(dictionaries.c.version)
-        .where(dictionaries.c.name == name, dictionaries.c.state == "published")
-        .where(dictionaries.c.id.not_in(newest), ~used)
+        .where(published, dictionaries.c.id.not_in(newest), ~used)
         .where(~exists().where(aliases.c.dictionary_id == dictionaries.c.id))
         .order_by(dictionaries.c.published_at, dictionaries.c.id)
     )
