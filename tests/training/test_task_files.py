@@ -120,7 +120,11 @@ def test_names(tmp_path: Path) -> None:
     wrong.write_text(json.dumps(ARC) + "\n")
     with pytest.raises(InvalidInput, match="is a file of arc_challenge by its name, and the task is arc_easy"):
         load_tasks([f"arc_easy:{wrong}"])
-    for name, task in (("piqa_train.jsonl.gz", "piqa"), ("mmlu_dev.jsonl", "mmlu/letter")):
+    for name, task in (
+        ("piqa_train.jsonl.gz", "piqa"),
+        ("mmlu_dev.jsonl", "mmlu/letter"),
+        ("squad_v2_train_part.jsonl", "squad_v2"),
+    ):
         with pytest.raises(InvalidInput, match=r"by its name what students are trained on .* needs another name"):
             load_tasks([f"{task}:{tmp_path / name}"])
     assert set(ENTRIES) >= {"arc_easy", "arc_challenge", "commonsense_qa", "piqa", "mmlu", "hellaswag", "winogrande"}

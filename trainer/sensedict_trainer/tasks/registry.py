@@ -191,7 +191,8 @@ def _check_file(name: str, source: str) -> None:
     for other in ENTRIES:
         if other != name and re.match(rf"{other}_(train|dev|validation|test)\b", called):
             raise InvalidInput(f"{source} is a file of {other} by its name, and the task is {name}")
-    if entry.examples != entry.scored and called.partition(".")[0] in (entry.examples, f"{name}_train"):
+    stem = called.partition(".")[0]
+    if re.match(rf"{name}_train(_|$)", stem) or (stem == entry.examples != entry.scored):
         raise InvalidInput(
             f"{source} is by its name what students are trained on and examples are taken from, not what {name} is "
             f"scored on, {entry.scored}.jsonl: a part of it to tune on needs another name"
