@@ -3,8 +3,9 @@
 One process serves and one asks, on one machine. What is compared is timed in turns. An answer is all of a batch:
 candidate sets of its distinct tokens, or the vectors of the senses that a client with an empty cache lacks, in as many
 requests as the limits make of them. `bare` is the faster of two applications that send ready bytes of the same sizes
-under uvicorn as `pip install uvicorn` has it; `bare standard`, under the parser and the event loop of
-`uvicorn[standard]`, which the service has too.
+under uvicorn as `pip install uvicorn` has it, with a line of its log for each request, as the service writes one;
+`bare silent` writes none, and `bare standard` has the parser and the event loop of `uvicorn[standard]` as well, which
+the service has too.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def main() -> None:
         place = Path(folder)
         log = place / "log"
         with (
-            application("serve_bare:app", log, how=PLAIN) as bare,
+            application("serve_bare:app", log, how=PLAIN, logs=True) as bare,
+            application("serve_bare:app", log, how=PLAIN) as silent,
             application("serve_bare:app", log) as standard,
         ):
             for dim in (576, 4096):
@@ -57,9 +59,11 @@ def main() -> None:
                 batch = serve_dictionary.batch(file_set)
                 _tell(dim, batch)
                 with service(engine, home, log) as url:
-                    rows += _against_bare(dim, batch, url, bare, "bare")
-                    rows += _against_bare(dim, batch, url, standard, "bare standard")
-                    rows += _whole_client(dim, batch, url, bare)
+                    for kind in ("candidates", "vectors") if dim == 576 else ("vectors",):
+                        rows += _against_bare(kind, dim, batch, url, bare, "bare")
+                        rows += _against_bare(kind, dim, batch, url, silent, "bare silent")
+                        rows += _against_bare(kind, dim, batch, url, standard, "bare standard")
+                    rows += _whole_client(dim, batch, url, silent)
                     if dim == 576:
                         rows += _json(batch, url)
                         rows += _nearest(file_set, url)
@@ -86,18 +90,17 @@ def _senses(batch: Batch, path: str = f"{_PATH}:getSenses", media: str = SAFETEN
     return [post(path, arrays.encode({"ids": part}), SAFETENSORS, media) for part in parts]
 
 
-def _against_bare(dim: int, batch: Batch, url: str, bare: str, called: str) -> list[Row]:
-    kinds = [("vectors", _senses(batch), 4 if dim < 1000 else 1, ROUNDS)]
-    if dim == 576:
-        kinds.insert(0, ("candidates", _candidates(batch), SHORT, SHORT_ROUNDS))
-    rows = []
-    for kind, requests, answers, rounds in kinds:
-        with closing(Load(url, requests)) as ours:
-            peers = _bare(bare, requests, ours.sizes())
-            found = [_row(f"{kind}-{dim} vs {called}", ours, peer, answers, rounds) for peer in peers]
-            rows.append(min(found, key=lambda row: row.ratio))
-            if kind == "candidates":
-                rows.append(_processor_time(f"{kind}-{dim} processor time vs {called}", ours, bare, requests))
+def _against_bare(kind: str, dim: int, batch: Batch, url: str, bare: str, called: str) -> list[Row]:
+    if kind == "candidates":
+        requests, answers, rounds = _candidates(batch), SHORT, SHORT_ROUNDS
+    else:
+        requests, answers, rounds = _senses(batch), 4 if dim < 1000 else 1, ROUNDS
+    with closing(Load(url, requests)) as ours:
+        peers = _bare(bare, requests, ours.sizes())
+        found = [_row(f"{kind}-{dim} vs {called}", ours, peer, answers, rounds) for peer in peers]
+        rows = [min(found, key=lambda row: row.ratio)]
+        if kind == "candidates":
+            rows.append(_processor_time(f"{kind}-{dim} processor time vs {called}", ours, bare, requests))
     return rows
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 _SERVE = (sys.executable, "-c", "from sensedict.cli import main; main()", "serve")
-_UVICORN = (sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "--log-level", "warning")
+_UVICORN = (sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "--no-server-header")
 _running_now: list[int] = []  # their process ids
-_OPTIONS = ("--no-access-log", "--no-server-header")
 PLAIN = ("--http", "h11", "--loop", "asyncio")  # as `pip install uvicorn` has it
 STANDARD = ("--http", "httptools", "--loop", "uvloop")  # as `uvicorn[standard]` has it, and the service
 
@@ -41,10 +40,11 @@ def service(engine: Engine, home: Path, log: Path) -> Iterator[str]:
 
 @contextmanager
 def application(
-    name: str, log: Path, settings: Mapping[str, str] | None = None, how: Sequence[str] = STANDARD
+    name: str, log: Path, settings: Mapping[str, str] | None = None, how: Sequence[str] = STANDARD, logs: bool = False
 ) -> Iterator[str]:
-    """`MODULE:NAME` of this folder under uvicorn."""
-    with _running((*_UVICORN, *_OPTIONS, *how, name), settings or {}, log) as url:
+    """`MODULE:NAME` of this folder under uvicorn, which logs each request or none."""
+    silent = () if logs else ("--log-level", "warning", "--no-access-log")
+    with _running((*_UVICORN, *silent, *how, name), settings or {}, log) as url:
         yield url
 
 
