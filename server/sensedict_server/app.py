@@ -128,7 +128,8 @@ def create_app(database: Engine, settings: Settings) -> FastAPI:
     rate = None if local else LIMITS.requests_per_second
     share = FairShare(settings.pool_size, rate, LIMITS.max_burst, LIMITS.max_in_flight)
     passed = Shortcut(Compressed(app.around), catalogue)
-    bounded = Turns(passed, LIMITS, share, large={wire.SNAPSHOTS: LIMITS.max_snapshot_bytes})
+    large = dict.fromkeys((wire.SNAPSHOTS, wire.VERIFY_SNAPSHOT), LIMITS.max_snapshot_bytes)
+    bounded = Turns(passed, LIMITS, share, large)
     at_once = AtOnce(Answers(Watched(bounded)), catalogue)
     app.around = RequestContext(Heads(Guard(at_once, LIMITS, share, ring, local)))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign] # FastAPI's documented way

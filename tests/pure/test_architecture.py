@@ -93,6 +93,14 @@ def test_one_module_speaks_http_as_a_client() -> None:
     assert {found.file for found in all_imports() if found.root == "httpx"} == {PACKAGES["sensedict"] / "service.py"}
 
 
+def test_what_stands_around_the_routes_is_plain_asgi() -> None:
+    """Starlette's own form runs each request in a task of its own, hides disconnects and holds back what is streamed."""
+    for file in sorted(PACKAGES["sensedict_server"].rglob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        assert "BaseHTTPMiddleware" not in source, file
+        assert '.middleware("http")' not in source, file
+
+
 def test_no_second_copy_of_a_package_from_the_repositorys_root() -> None:
     roots = {"client", "server", "trainer", "migrations"}
     tests = [found for file in sorted((ROOT / "tests").rglob("*.py")) for found in imports_of(file)]

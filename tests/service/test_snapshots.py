@@ -46,6 +46,7 @@ from sensedict_server.snapshots.importing import Names
 from sensedict_server.snapshots.staging import staging
 from sensedict_server.tables import words
 from tiny_dictionary import TOKENS, WORDS, insert_lexicon, make_draft
+from until import until
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,14 @@ def test_what_is_there_already(moved: Place, archive: bytes) -> None:
     assert moved.get("dictionaries/other@7").json["aliases"] == ["latest", "prod"]
     told = moved.get("dictionaries/other@7/history").json
     assert ("import", "to compare") in [(event["action"], event["reason"]) for event in told]
+    checked = ask(f"{url}:verify", archive)
+    assert checked.status == 200, checked.body
+    assert checked.json["content_hash"] == renamed.json["dictionary"]["content_hash"]
+    assert (checked.json["dictionary"], checked.json["aliases"]) == ("tiny@1", ["latest", "prod"])
+    assert sum(checked.json[name] for name in ("size", "senses")) < len(archive)
+    middle = len(archive) // 2
+    for broken in (archive[:-1], archive[:middle] + bytes([archive[middle] ^ 1]) + archive[middle + 1 :]):
+        assert ask(f"{url}:verify", broken).json["type"] == "urn:sensedict:problem:invalid-snapshot"
     nothing_is_staged(moved.settings)
     # of one content, and asked for one without the other
     with moved.engine.begin() as connection:
@@ -274,11 +283,7 @@ def test_a_killed_import_leaves_nothing(origin: Place, database: Engine, setting
         holding.execute(text("LOCK TABLE contexts IN ACCESS EXCLUSIVE MODE"))
         command = [*SENSEDICT, "snapshot", "import", str(place)]
         importing = subprocess.Popen(command, env=environment_of(settings))
-        deadline = time.monotonic() + 60
-        while not looking.execute(waits).scalar_one():
-            assert time.monotonic() < deadline
-            assert importing.poll() is None
-            time.sleep(0.02)
+        until(lambda: looking.execute(waits).scalar_one(), importing)
         importing.send_signal(signal.SIGKILL)
         importing.wait()
     with database.connect() as connection:

@@ -169,3 +169,14 @@ class SnapshotImport(Model):
     lexicon: Literal["loaded", "shared"] = Field(description="`shared`: the lexicon was here already")
     aliases: list[str] = Field(description="that name the dictionary now and did not before")
     left: list[str] = Field(description="aliases of the snapshot that name another version here, and still do")
+
+
+class SnapshotCheck(Model):
+    """A snapshot that is whole: every byte has its hash, and a database can hold every row."""
+
+    dictionary: str = Field(description="name@version")
+    lexicon: str = Field(description="name@version")
+    aliases: list[str] = Field(description="of the dictionary where the snapshot was made")
+    senses: int
+    content_hash: str
+    size: int = Field(description="of its files in bytes")

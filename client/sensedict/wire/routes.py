@@ -35,6 +35,7 @@ HISTORY = "/v1/dictionaries/{ref}/history"
 USES = "/v1/dictionaries/{ref}/uses"
 SNAPSHOT = "/v1/dictionaries/{ref}/snapshot"
 SNAPSHOTS = "/v1/snapshots"  # ?as=…&lexicon_as=…&reason=…
+VERIFY_SNAPSHOT = "/v1/snapshots:verify"
 JOBS = "/v1/jobs"  # ?state=…&limit=…&cursor=…
 JOB = "/v1/jobs/{job}"
 CANCEL_JOB = "/v1/jobs/{job}:cancel"

@@ -28,8 +28,9 @@ from sensedict_server.problems import described
 from sensedict_server.queries.dictionaries import Dictionary, aliases_of
 from sensedict_server.routes.access import administrator
 from sensedict_server.routes.shared import Named, SharedCatalogue, caching_headers
+from sensedict_server.snapshots.check import check
 from sensedict_server.snapshots.importing import Imported, Names, import_staged
-from sensedict_server.snapshots.staging import received, staging
+from sensedict_server.snapshots.staging import Staged, received, staging
 
 router = APIRouter(tags=["snapshots"])
 
@@ -100,19 +101,36 @@ async def import_snapshot(
     reason: Reason = "imported from a snapshot",
 ) -> wire.SnapshotImport:
     """Import the archive that is the body: it is checked on the disk before anything of it is visible."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != MEDIA:
-        raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {MEDIA}")
     names = Names(renamed, lexicon_as) if renamed or lexicon_as else None
     because = Because(caller.name, reason)
-    _refuse_full_disk(int(request.headers.get("content-length", "0")), shared)
     with ExitStack() as kept:
-        folder = await run_sync(kept.enter_context, staging(shared.files_root))  # it may wait for another process
-        staged = received(await _received(request, folder, shared), folder)
+        staged = await _staged(request, kept, shared)
         done = await run_sync(import_staged, shared.transactions, shared.files_root, staged, because, names)
     response.status_code = 201 if done.state == "imported" else 200
     response.headers["Location"] = wire.DICTIONARY.format(ref=done.dictionary.ref)
     return await run_sync(_told, shared, done)
+
+
+@router.post(
+    wire.VERIFY_SNAPSHOT,
+    dependencies=[Depends(accepts_json), Depends(administrator)],
+    responses=described(406, 422, 503),
+    openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
+)
+async def verify_snapshot(request: Request, shared: SharedCatalogue) -> wire.SnapshotCheck:
+    """Check the archive that is the body as an import does, and keep nothing of it."""
+    with ExitStack() as kept:
+        staged = await _staged(request, kept, shared)
+        await run_sync(check, staged)
+    manifest = staged.manifest
+    return wire.SnapshotCheck(
+        dictionary=manifest.ref,
+        lexicon=manifest.lexicon,
+        aliases=list(staged.aliases),
+        senses=manifest.identity.senses,
+        content_hash=manifest.identity.content_hash,
+        size=sum(entry.bytes for entry in manifest.files.values()),
+    )
 
 
 def _archive(named: Dictionary, shared: Catalogue) -> Archive:
@@ -151,6 +169,22 @@ async def _sent(archive: Archive, start: int, stop: int) -> AsyncIterator[bytes]
             yield piece
     finally:
         archive.close()
+
+
+async def _staged(request: Request, kept: ExitStack, shared: Catalogue) -> Staged:
+    """The file set that is the body, in a folder that is there until `kept` ends.
+
+    Raises:
+        UnsupportedMediaType: the body is no archive.
+        RequestTooLarge: the disk has no room for it.
+        InvalidSnapshot: it is none, or damaged.
+    """
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != MEDIA:
+        raise UnsupportedMediaType(f"Content-Type {media!r} cannot be read here: send {MEDIA}")
+    _refuse_full_disk(int(request.headers.get("content-length", "0")), shared)
+    folder = await run_sync(kept.enter_context, staging(shared.files_root))  # it may wait for another process
+    return received(await _received(request, folder, shared), folder)
 
 
 async def _received(request: Request, folder: Path, shared: Catalogue) -> Receiver:
