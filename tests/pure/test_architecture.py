@@ -94,7 +94,7 @@ def test_one_module_speaks_http_as_a_client() -> None:
 
 
 def test_what_stands_around_the_routes_is_plain_asgi() -> None:
-    """Starlette's own form runs each request in a task of its own, hides disconnects and holds back what is streamed."""
+    """Starlette's own form runs each request in a task of its own, and hides from it that the client has gone."""
     for file in sorted(PACKAGES["sensedict_server"].rglob("*.py")):
         source = file.read_text(encoding="utf-8")
         assert "BaseHTTPMiddleware" not in source, file
