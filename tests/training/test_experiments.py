@@ -363,6 +363,11 @@ def test_experiments_of_the_package_can_be_run(name: str) -> None:
 def test_the_reviews_cells_are_what_their_names_say() -> None:
     cells = {cell.condition.name: cell for cell in cells_of(load_experiment("review"), "demo", [0])}
     assert load_experiment("review").seeds >= 8
+    searched = load_experiment("grid-review")
+    students = {cell.condition.base: cell.condition.settings for cell in cells.values() if cell.seed is not None}
+    assert {condition.base: condition.settings for condition in searched.conditions} == students
+    stages = [cells_of(stage, "demo", range(searched.seeds)) for stage in grid.stages(searched)]
+    assert sum(map(len, stages)) == 356, "as docs/experiments.md says"
     assert cells["positives"].recipe.to_json()["sense"]["negative"] == 0
     assert cells["mse-all"].recipe.uses_dictionary is False
     assert cells["mse-sampled"].recipe.uses_dictionary is True
