@@ -24,6 +24,7 @@ from sensedict_server.build.observers import Bars, Lines
 from sensedict_server.build.opening import open_build
 from sensedict_server.build.stages import LostShard, Stage, Workplace
 from sensedict_server.database import opened
+from sensedict_server.queries.queue import drop_job
 from sensedict_server.settings import Settings
 from until import until
 
@@ -210,6 +211,27 @@ def test_jobs_of_the_dead_and_of_lost_answers_are_taken(
         "plan: its worker fell silent, it is made again",
         "harvest/0/000001: the database's answer was lost, it is made again",
     ]
+    assert queue(database) == []
+
+
+def test_a_job_that_its_worker_ends_at_that_moment_is_out_already(database: Engine, store: str) -> None:
+    """The worker was silent, and is not dead."""
+    open_build(database, BUILD, CONTENT, store)
+    take = "UPDATE procrastinate_jobs SET status = 'doing' RETURNING id"
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+    with database.begin() as connection:
+        job = connection.execute(text(take)).scalar_one()
+
+    def drop() -> bool:
+        with database.begin() as connection:
+            return drop_job(connection, job)
+
+    with ThreadPoolExecutor() as threads, database.connect() as ending, database.connect() as looking:
+        ending.execute(text("SELECT procrastinate_finish_job_v1(:job, 'succeeded', true)"), {"job": job})
+        dropping = threads.submit(drop)
+        until(lambda: looking.execute(waits).scalar_one())
+        ending.commit()
+        assert not dropping.result()
     assert queue(database) == []
 
 

@@ -70,8 +70,11 @@ def note(connection: Connection, job_id: int, **facts: str | int) -> None:
 
 def drop_job(connection: Connection, job_id: int) -> bool:
     """Take a job out that somebody was given; False where it is out already."""
-    given = "procrastinate_jobs WHERE id = :job AND status = 'doing'"
-    drop = f"SELECT procrastinate_finish_job_v1(id, 'aborted', true) FROM {given}"
+    # Locked first: its worker, silent and not dead, may end it at this moment, and the function refuses what is not there.
+    drop = """
+        SELECT procrastinate_finish_job_v1(id, 'aborted', true)
+        FROM (SELECT id FROM procrastinate_jobs WHERE id = :job AND status = 'doing' FOR UPDATE) AS given
+    """
     return connection.execute(text(drop), {"job": job_id}).rowcount == 1
 
 
