@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-_LOOKS, _PAUSE = 3000, 0.02  # seconds: a minute and more, and no clock, which goes on while the machine stands still
+_LOOKS, _PAUSE = 15_000, 0.02  # seconds: five minutes or more, by no clock: one goes on while the machine stands still
 
 
 def until(
@@ -19,7 +19,7 @@ def until(
     """What `holds` gives once that is true.
 
     Args:
-        process: that it is waited for together with; it must not end before.
+        process: that is to bring it about: it must not end before, and is killed where it never comes.
         told: what to say where it never comes.
     """
     for _ in range(_LOOKS):
@@ -28,4 +28,7 @@ def until(
             return found
         assert process is None or process.poll() is None, told()
         time.sleep(_PAUSE)
+    if process is not None:
+        process.kill()
+        process.wait()
     raise AssertionError(told())

@@ -41,6 +41,7 @@ from sensedict_trainer.cluster import cluster
 from sensedict_trainer.teacher import load_teacher
 from sensedict_trainer.text import cut_windows, read_documents
 from tiny_teacher import corpus, save_tiny_teacher
+from until import until
 
 
 @pytest.fixture(scope="module")
@@ -284,10 +285,7 @@ def test_killed_with_9_and_started_again(
     process = subprocess.Popen(
         command(build, work), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while len(list(work.glob("harvest/0/*.safetensors"))) < 2 and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.01)
+    until(lambda: len(list(work.glob("harvest/0/*.safetensors"))) >= 2, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with database.connect() as connection:

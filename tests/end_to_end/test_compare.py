@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from running_service import SENSEDICT, environment_of, free_port, running_service
 from sensedict_server.settings import Settings
 from tiny_teacher import corpus, save_tiny_teacher
+from until import until
 
 RECIPE = "lr = 1e-2\nepochs = 2\nbatch_size = 4\nwindow = 32\nminimum = 3\nnearest = 2\n[kl]\ntemperature = 1.0\n"
 
@@ -149,9 +150,5 @@ def test_training_outlives_the_service(
 
 
 def _await_step(run: Path, step: int, process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 60
     history = run / "history.jsonl"
-    while not history.exists() or history.read_text().count("\n") < step:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: history.exists() and history.read_text().count("\n") >= step, process)

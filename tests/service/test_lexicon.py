@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from sensedict_server.build.words import compose_words
 from sensedict_server.queries import lexicons as queries
 from sensedict_server.settings import Settings
 from tiny_teacher import save_tokenizer
+from until import until
 
 SENSEDICT = [sys.executable, "-c", "from sensedict.cli import main; main()"]
 TYPED = """\
@@ -158,11 +158,7 @@ def test_killed_while_storing_leaves_nothing(database: Engine, settings: Setting
             "SELECT count(*) FROM pg_locks "
             "WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        deadline = time.monotonic() + 60
-        while not holder.execute(waiting).scalar_one():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: holder.execute(waiting).scalar_one(), process)
         process.send_signal(signal.SIGKILL)
         process.wait()
         holder.rollback()

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from running_service import Service, running_service
 from sensedict_server.logs import JsonLines, PlainLines
 from sensedict_server.work import Work, current
 from service_metrics import numbers
+from until import until
 
 WORD = "/v1/dictionaries/tiny@1/senses"
 BULK = "/v1/dictionaries/tiny@1:getSenses"
@@ -78,27 +78,33 @@ def test_several_processes_answer_for_all(
         running_service(published.settings, tmp_path / "log", options=options) as service,
         httpx.Client(base_url=service.url, timeout=20, limits=A_CONNECTION_EACH) as http,
     ):
-        until(http, lambda found: found["sensedict_pool_connections"] == 20)
+        until_numbers(http, lambda found: found["sensedict_pool_connections"] == 20)
         for _ in range(20):
             http.get(WORD, params={"word": "hot"}).raise_for_status()
-        until(http, lambda found: count(found, ROUTES[WORD]) == 20)  # a process counts an answer once it is gone
+        until_numbers(
+            http, lambda found: count(found, ROUTES[WORD]) == 20
+        )  # a process counts an answer once it is gone
         for _ in range(6):
             assert count(numbers(http), ROUTES[WORD]) == 20
         killed = psutil.Process(service.process.pid).children()[-1]
         os.kill(killed.pid, signal.SIGKILL)
         assert psutil.wait_procs([killed], timeout=90)[0]  # as long as it is a zombie, its numbers count
-        until(http, lambda found: found["sensedict_pool_connections"] == 20)  # its successor's in place of its own
+        until_numbers(
+            http, lambda found: found["sensedict_pool_connections"] == 20
+        )  # its successor's in place of its own
         assert count(numbers(http), ROUTES[WORD]) == 20  # what it answered stays
     assert list(temporary.iterdir()) == []
 
 
-def until(http: httpx.Client, holds: Callable[[dict[str, float]], bool]) -> None:
-    deadline, found = time.monotonic() + 90, dict[str, float]()
-    while not (found and holds(found)):
-        assert time.monotonic() < deadline, found
-        with suppress(httpx.TransportError):  # taken by the process that was killed
-            found = numbers(http)
-        time.sleep(0.1)
+def until_numbers(http: httpx.Client, hold: Callable[[dict[str, float]], bool]) -> None:
+    """Return when they do; a request that goes to a process which was killed is asked again."""
+
+    def held() -> bool:
+        with suppress(httpx.TransportError):
+            return hold(numbers(http))
+        return False
+
+    until(held)
 
 
 def test_the_line_of_a_request(service: Service) -> None:

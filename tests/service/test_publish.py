@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -41,6 +40,7 @@ from sensedict_server.build.publish import publish
 from sensedict_server.queries.dictionaries import find_dictionary
 from sensedict_server.settings import Settings
 from tiny_dictionary import RELATIONS, TOKENS, WORDS, D
+from until import until
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -328,11 +328,7 @@ def test_killed_in_the_middle(database: Engine, settings: Settings, tiny_draft: 
     with database.connect() as holding, database.connect() as looking:
         holding.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         process = publishing(settings)
-        deadline = time.monotonic() + 60
-        while not looking.execute(waits, {"table": table}).scalar_one():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: looking.execute(waits, {"table": table}).scalar_one(), process)
         assert list(settings.files.glob(".tiny@1.new-*"))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -351,10 +347,7 @@ def test_the_database_goes_away_in_the_middle(database: Engine, settings: Settin
     with database.connect() as holding, database.connect() as looking, ThreadPoolExecutor() as threads:
         holding.execute(text("LOCK TABLE contexts IN ACCESS EXCLUSIVE MODE"))
         publishing = threads.submit(publish, database, settings.files, tiny_draft)
-        deadline = time.monotonic() + 60
-        while (pid := looking.execute(waits).scalar_one_or_none()) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        pid = until(lambda: looking.execute(waits).scalar_one_or_none())
         looking.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         with pytest.raises(Unavailable, match="the database cannot be reached: terminating connection"):
             publishing.result(timeout=30)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -33,6 +32,7 @@ from sensedict_server.uses import Uses
 from service_problems import expect_problem
 from streaming_replica import replica
 from tiny_dictionary import RELATIONS, insert_lexicon, make_draft
+from until import until
 
 VERSIONS = 3
 READERS = 2
@@ -101,14 +101,6 @@ def _version(draft: Draft, number: int) -> Draft:
     tokens = replace(draft.tokens, vectors=changed(draft.tokens.vectors))
     words = replace(draft.words, vectors=changed(draft.words.vectors))
     return replace(draft, version=str(number), tokens=tokens, words=words)
-
-
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.05)
 
 
 def gone(url: str, ref: str) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -33,6 +32,7 @@ from sensedict_server.queries.search import Progress, index_progress, index_stat
 from sensedict_server.settings import Settings
 from sensedict_server.work import Work, current
 from tiny_dictionary import insert_lexicon, make_draft
+from until import until
 
 RANDOM = np.random.default_rng(3)
 WIDTHS = {"narrow": 8, "wide": 4_100}  # those that pgvector indexes as they are, and by their signs
@@ -78,14 +78,6 @@ def sensedict(settings: Settings, *arguments: str) -> str:
     if done.exception is not None:
         raise done.exception
     return done.output
-
-
-def until(there: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not there():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
 
 
 def test_exact_search_ends_when_nobody_waits(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
