@@ -70,7 +70,7 @@ def note(connection: Connection, job_id: int, **facts: str | int) -> None:
 
 def drop_job(connection: Connection, job_id: int) -> bool:
     """Take a job out that somebody was given; False where it is out already."""
-    # Locked first: its worker, silent and not dead, may end it at this moment, and the function refuses what is not there.
+    # Locked first: its worker, silent and not dead, may end it at this moment, and what is gone the function refuses.
     drop = """
         SELECT procrastinate_finish_job_v1(id, 'aborted', true)
         FROM (SELECT id FROM procrastinate_jobs WHERE id = :job AND status = 'doing' FOR UPDATE) AS given
