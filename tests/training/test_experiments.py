@@ -181,7 +181,14 @@ def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| KD "))
     assert f"{mean:.4f} ±" in line
     assert "77.89 ± 0.42" in line
-    for named in ("DSKD, p=1 − KD", "At equal wall-clock", "figures/tiny.svg", "content_hash", "command"):
+    for named in (
+        "DSKD, p=1 − KD",
+        "At equal wall-clock",
+        "may be slower, times",
+        "figures/tiny.svg",
+        "content_hash",
+        "command",
+    ):
         assert named in text
     assert "77.89 $\\pm$ 0.42" in (report / "table.tex").read_text()
     lines = (report / "cells.csv").read_text().splitlines()
@@ -505,4 +512,8 @@ def test_statistics_are_those_of_the_books() -> None:
     assert 0.35 < low < 0.45 < 0.55 < high < 0.65  # 1.96 · √(0.25 / 100) = 0.098
     quick, slow = [(5.0, 4.0), (10.0, 3.0)], [(10.0, 3.5), (20.0, 2.5)]
     assert statistics.at_equal_time([quick], [slow]) == ([3.0], [3.5])
+    # The slow one passes 3.0, where the quick one ends, at 15 of its 20 seconds; the quick one never 2.5.
+    assert statistics.may_be_slower(slow, 3.0) == pytest.approx(20 / 15)
+    assert statistics.may_be_slower(quick, 2.5) is None
+    assert statistics.may_be_slower(quick, 5.0) == 2.0, "at its first point already: as much at least"
     assert load_recipe("demo").window == 256

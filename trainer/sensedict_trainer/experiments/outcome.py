@@ -9,7 +9,15 @@ import numpy as np
 
 from sensedict_trainer.experiments.measures import Measure, measure_of
 from sensedict_trainer.experiments.spec import Condition, Experiment
-from sensedict_trainer.experiments.statistics import Paired, Spread, at_equal_time, bootstrap, holm, paired
+from sensedict_trainer.experiments.statistics import (
+    Paired,
+    Spread,
+    at_equal_time,
+    bootstrap,
+    holm,
+    may_be_slower,
+    paired,
+)
 from sensedict_trainer.experiments.store import CellResult
 
 _CURVES = {"ce": 1, "kl": 2}  # places of measures in a curve's points
@@ -24,6 +32,8 @@ class Comparison:
             comparisons with the same base in this measure.
         items: difference and 95% bounds of a bootstrap over windows or questions, of means over the common seeds.
         equal_time: over training seeds, at the time when the quicker of each pair ended; None where that is not known.
+        slower: see `may_be_slower`, the first against the second's end, the least over seeds; None where it is not
+            known, or some seed is not ahead.
     """
 
     first: Condition
@@ -33,6 +43,7 @@ class Comparison:
     holm: float | None
     items: tuple[float, float, float] | None
     equal_time: Paired | None
+    slower: float | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,7 @@ class Outcome:
             left, right = self.values(first, measure), self.values(second, measure)
             common = sorted(seed for seed in left if seed is not None and seed in right)
             if common:
+                curves = self._curves(first, second, measure, common)
                 seeds = paired([left[seed] for seed in common], [right[seed] for seed in common])
                 found.append(
                     Comparison(
@@ -111,7 +123,8 @@ class Outcome:
                         seeds=seeds,
                         holm=None,
                         items=self._items(first, second, measure, common),
-                        equal_time=self._equal_time(first, second, measure, common),
+                        equal_time=paired(*at_equal_time(*curves)) if curves else None,
+                        slower=_least([may_be_slower(a, b[-1][1]) for a, b in zip(*curves, strict=True)]),
                     )
                 )
         return _corrected(found)
@@ -126,17 +139,24 @@ class Outcome:
         difference = np.mean([values for values, _ in left], axis=0) - np.mean([values for values, _ in right], axis=0)
         return bootstrap(difference, left[0][1])
 
-    def _equal_time(self, first: Condition, second: Condition, measure: Measure, seeds: Sequence[int]) -> Paired | None:
+    def _curves(
+        self, first: Condition, second: Condition, measure: Measure, seeds: Sequence[int]
+    ) -> list[list[list[tuple[float, float]]]]:
+        """Curves of (seconds, value) of both sides by seed; empty where a run has none of the measure."""
         place = _CURVES.get(measure.name)
         if place is None:
-            return None
+            return []
         curves = [
             [[(point[0], point[place]) for point in self.of(side)[seed].curve] for seed in seeds]
             for side in (first, second)
         ]
-        if not all(curve for side in curves for curve in side):
-            return None
-        return paired(*at_equal_time(*curves))
+        return curves if all(curve for side in curves for curve in side) else []
+
+
+def _least(values: Sequence[float | None]) -> float | None:
+    """The least of some values; None where one is missing, or there are none."""
+    known = [value for value in values if value is not None]
+    return min(known) if known and len(known) == len(values) else None
 
 
 def _others(condition: Condition, name: str, students: Sequence[Condition]) -> list[Condition]:

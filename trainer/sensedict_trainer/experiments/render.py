@@ -106,6 +106,7 @@ def summary(outcome: Outcome, made: Mapping[str, Any]) -> dict[str, Any]:
             "over seeds": None if c.seeds is None else {**vars(c.seeds), "holm": c.holm},
             "over windows or questions": c.items,
             "at equal wall-clock": None if c.equal_time is None else vars(c.equal_time),
+            "may be slower": c.slower,
         }
         for measure in outcome.compared
         for c in outcome.compare(measure)
@@ -217,12 +218,19 @@ def _at_equal_time(comparisons: Sequence[Comparison]) -> list[Paragraph | Table 
         "taken there on the line between the points of its curve beside it. The frozen pass that all students share is "
         "not in the time. Curves are of a part of the held-out text. The learning rate falls along the whole run, so a "
         "run that is looked at before its end is somewhat worse than one that was planned to end there: the comparison "
-        "is against the slower one. Times of runs that shared a machine with others are no measure of speed."
+        "is against the slower one. Times of runs that shared a machine with others are no measure of speed. The last "
+        "column needs no two runs' times: so many times as long could each run have taken, by the shares of its own "
+        "time, and still be ahead of the other's end, in the seed where that is least."
     )
-    rows = [[_between(c), c.measure.label, *_test(c.measure, c.equal_time)] for c in comparisons if c.equal_time]
+    rows = [
+        [_between(c), c.measure.label, *_test(c.measure, c.equal_time), "–" if c.slower is None else f"{c.slower:.2f}"]
+        for c in comparisons
+        if c.equal_time
+    ]
     if not rows:
         return [Paragraph("No two seeds have curves in common: nothing is known.")]
-    return [Paragraph(text), Table(["difference", "measure", "mean", "95% interval", "p, permutation"], rows, left=2)]
+    header = ["difference", "measure", "mean", "95% interval", "p, permutation", "may be slower, times"]
+    return [Paragraph(text), Table(header, rows, left=2)]
 
 
 def _checked(checks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Paragraph | Table | Picture]:

@@ -149,3 +149,24 @@ def at_equal_time(
     """The values of two groups of curves, pair by pair, at the time when the quicker of the pair ended."""
     pairs = [(a, b, min(a[-1][0], b[-1][0])) for a, b in zip(first, second, strict=True)]
     return [at_time(a, end) for a, _, end in pairs], [at_time(b, end) for _, b, end in pairs]
+
+
+def may_be_slower(curve: Sequence[tuple[float, float]], end: float) -> float | None:
+    """How many times its time a run could have taken and still be below a value at the time that it did take.
+
+    It goes by shares of the run's own time alone, so that a machine that was slower for one run than for another does
+    not matter. None where the run does not end below the value.
+
+    Args:
+        curve: (seconds, value), on lines between the points.
+
+    >>> may_be_slower([(10.0, 4.0), (20.0, 2.0)], 3.0)
+    1.3333333333333333
+    """
+    if curve[-1][1] >= end:
+        return None
+    above = next((place for place in range(len(curve) - 1, -1, -1) if curve[place][1] >= end), None)
+    if above is None:
+        return curve[-1][0] / curve[0][0]
+    (before, high), (after, low) = curve[above], curve[above + 1]
+    return curve[-1][0] / (before + (after - before) * (high - end) / (high - low))
