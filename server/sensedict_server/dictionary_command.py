@@ -166,10 +166,12 @@ def delete(ref: str, yes: bool, reason: str, by: str) -> None:
     Nobody finds it from that moment on; a running service needs two seconds to notice. Its rows are removed when no
     answer is being read from them any more; stopped meanwhile, a service or the same command goes on.
     """
+    because = Because(by, reason)
     with _changing() as (engine, files):
         if not yes:
+            lifecycle.check_removable(engine, "dictionary", ref, because)
             click.confirm(f"Delete {ref} for good?", abort=True)
-        tombstone = lifecycle.withdraw(engine, "dictionary", ref, Because(by, reason))
+        tombstone = lifecycle.withdraw(engine, "dictionary", ref, because)
         click.echo(
             f"{ref} is deleted" + ("" if tombstone is None else f"; its content hash was {tombstone.content_hash}")
         )
@@ -191,6 +193,7 @@ def delete(ref: str, yes: bool, reason: str, by: str) -> None:
 @because_options
 def prune(name: str, keep: int, unused_days: int, dry_run: bool, yes: bool, reason: str, by: str) -> None:
     """Delete the versions of NAME that no alias names, but for the newest ones, and those that somebody asks for."""
+    because = Because(by, reason)
     with _changing() as (engine, files):
         with engine.connect() as connection:
             found = versions.prunable(connection, name, keep, unused_days)
@@ -201,7 +204,7 @@ def prune(name: str, keep: int, unused_days: int, dry_run: bool, yes: bool, reas
             return
         if not yes:
             click.confirm(f"Delete these {len(found)} for good?", abort=True)
-        lifecycle.prune(engine, name, keep, unused_days, found, Because(by, reason))
+        lifecycle.prune(engine, name, keep, unused_days, found, because)
         click.echo(f"{len(found)} are deleted")
         _clear(engine, files, True)
 

@@ -152,6 +152,18 @@ def undo_deprecation(engine: Engine, ref: str, because: Because) -> None:
         record(connection, "dictionary", found.name, found.version, "undeprecate", because)
 
 
+def check_removable(engine: Engine, kind: Kind, ref: str, because: Because) -> None:
+    """Let pass what `withdraw` would delete, and change nothing: for what is known before somebody is asked.
+
+    Raises:
+        See `withdraw`.
+    """
+    name, version = split_version(ref)
+    with engine.connect() as connection:
+        _withdraw(connection, kind, name, version, because)
+        connection.rollback()
+
+
 def withdraw(engine: Engine, kind: Kind, ref: str, because: Because) -> Tombstone | None:
     """Delete a version: from the transaction's end on nobody finds it. Its rows are yet to be removed, see `removal`.
 

@@ -15,6 +15,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
+from sensedict.errors import SenseDictError
 from sensedict_server import metrics
 from sensedict_server.http_protocol import bounds
 from sensedict_server.logs import log
@@ -75,20 +76,52 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class _Process(Process):
+    """One of several processes that answer.
+
+    Attributes:
+        began: it could answer, as far as it told.
+    """
+
+    began = False
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve; what is wrong with the settings is told in a line, as `serve` itself does."""
+        try:
+            super().target(sockets)
+        except SenseDictError as error:
+            log.error("the service cannot begin: %s", error)
+            sys.exit(STARTUP_FAILURE)
+
+    def listen(self) -> bool:
+        """Whether there was an answer since."""
+        if not self.parent_conn.poll():
+            return False
+        self.began = self.parent_conn.recv()
+        return True
+
+
 class _Supervisor(Multiprocess):
     """Several processes that answer on one socket.
 
     Signals are looked at between two rounds over the processes, so no round waits for one of them.
 
     Attributes:
-        useless: a process ended before it could answer, and so would its successor.
+        useless: a process ended by itself before it could answer, and so would its successor.
     """
+
+    processes: list[_Process]  # type: ignore[assignment]
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
         self.useless = False
         self._stops = 0
-        self._owed: dict[Process, int] = {}  # rounds since it was asked: a clock goes on while all are stopped
+        self._owed: dict[_Process, int] = {}  # rounds since it was asked: a clock goes on while all are stopped
+
+    def init_processes(self) -> None:
+        """Start them."""
+        for _ in range(self.processes_num):
+            self.processes.append(self._started())
 
     def handle_term(self) -> None:
         """Stop."""
@@ -115,21 +148,27 @@ class _Supervisor(Multiprocess):
         for place, process in enumerate(self.processes):
             if process.process.is_alive() and self._rounds_owed(process) < _ROUNDS:
                 continue
+            process.listen()  # once more: it may have begun and ended since the last round
             process.kill()
             process.join()
             self._owed.pop(process, None)
-            if process.exitcode == STARTUP_FAILURE:
+            if not process.began and process.exitcode is not None and process.exitcode >= 0:  # nobody killed it
+                told = (process.pid, process.exitcode)
+                log.error("process %d ended with status %d before it could answer: the reason is logged above", *told)
                 self.useless = True
                 self.should_exit.set()
                 return
             log.warning("process %d ended or said nothing; another one takes its place", process.pid)
-            self.processes[place] = Process(self.config, self.sockets)
-            self.processes[place].start()
+            self.processes[place] = self._started()
 
-    def _rounds_owed(self, process: Process) -> int:
+    def _started(self) -> _Process:
+        process = _Process(self.config, self.sockets)
+        process.start()
+        return process
+
+    def _rounds_owed(self, process: _Process) -> int:
         """Rounds for which it has owed an answer; it is asked again once it gave one."""
-        if process in self._owed and process.parent_conn.poll():
-            process.parent_conn.recv()
+        if process in self._owed and process.listen():
             del self._owed[process]
         if process not in self._owed:
             process.parent_conn.send(b"ping")

@@ -6,18 +6,21 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import Engine, text
+from uvicorn.config import STARTUP_FAILURE
 
-from running_service import Service, running_service
+from running_service import SENSEDICT, Service, environment_of, free_port, running_service
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.publish import publish
 from sensedict_server.serving import GRACE
@@ -27,7 +30,8 @@ from until import until
 
 WORD = "/v1/dictionaries/tiny@1/senses?word=hot"
 BULK = "/v1/dictionaries/tiny@1:getSenses"
-ONE_OR_TWO = pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "two"])
+TWO = ("--workers", "2")
+ONE_OR_TWO = pytest.mark.parametrize("options", [(), TWO], ids=["one", "two"])
 
 
 @pytest.fixture
@@ -112,8 +116,8 @@ def test_one_signal_ends_it_with_status_0(settings: Settings, tmp_path: Path, op
 
 def test_a_process_that_says_nothing_delays_no_signal(settings: Settings, tmp_path: Path) -> None:
     """Not the first, which a closed terminal sends too, and not the second, which ends also what is stopped."""
-    with running_service(settings, tmp_path / "log", options=("--workers", "2")) as service:
-        processes = [pid for pid in children(service.process.pid) if b"spawn_main" in command(pid)]
+    with running_service(settings, tmp_path / "log", options=TWO) as service:
+        processes = answering(service)
         assert len(processes) == 2
         os.kill(processes[0], signal.SIGSTOP)
         time.sleep(2)  # it is asked meanwhile, and owes the answer
@@ -123,6 +127,42 @@ def test_a_process_that_says_nothing_delays_no_signal(settings: Settings, tmp_pa
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=GRACE - 10) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+
+
+def test_a_process_that_cannot_begin_ends_the_service_with_its_reason(settings: Settings, tmp_path: Path) -> None:
+    """One that was killed is replaced; where its successor has no settings any more, no third one is tried."""
+    key = tmp_path / "admin-key"
+    key.write_text("k" * 43)
+    with running_service(replace(settings, admin_key_file=key), tmp_path / "log", options=TWO) as service:
+        key.unlink()
+        os.kill(answering(service)[0], signal.SIGKILL)
+        assert service.process.wait(timeout=GRACE) == STARTUP_FAILURE
+        log = service.log.read_text()
+    assert log.count("another one takes its place") == 1
+    assert f"the service cannot begin: SENSEDICT_ADMIN_KEY_FILE {key}: No such file" in log
+    assert f"ended with status {STARTUP_FAILURE} before it could answer" in log
+    assert "Traceback" not in log
+
+
+def test_an_unforeseen_fault_of_a_factory_ends_the_service_too(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sensedict_server.app as app\n"
+        "def from_environment():\n    raise RuntimeError('nobody thought of this')\n"
+        "app.from_environment = from_environment\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = [*SENSEDICT, "serve", "--port", str(free_port()), *TWO]
+    done = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
+    assert done.returncode == STARTUP_FAILURE
+    assert "RuntimeError: nobody thought of this" in done.stderr
+    assert "ended with status 1 before it could answer" in done.stderr
+
+
+def answering(service: Service) -> list[int]:
+    """The processes of a service that has several."""
+    return [pid for pid in children(service.process.pid) if b"spawn_main" in command(pid)]
 
 
 def children(pid: int) -> list[int]:

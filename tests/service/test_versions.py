@@ -203,6 +203,32 @@ def test_a_life_by_commands(
     assert told[-1].split()[2:] == ["delete", "ada", "of", "course"]
 
 
+def test_nobody_is_asked_about_what_is_refused(
+    database: Engine, settings: Settings, tiny_draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(database, settings.files, tiny_draft)
+    monkeypatch.setattr(click, "confirm", lambda question, **_options: pytest.fail(question))
+    for error, says, *command in (
+        (Conflict, "tiny@1 is aliased as latest", "dictionary", "delete", "tiny@1", "--reason", "disk"),
+        (DictionaryNotFound, "there is no version tiny@9", "dictionary", "delete", "tiny@9", "--reason", "disk"),
+        (InvalidInput, "write name@version", "dictionary", "delete", "tiny", "--reason", "disk"),
+        (InvalidInput, "reason: say why", "dictionary", "delete", "tiny@1", "--reason", " "),
+        (InvalidInput, "reason: say why", "dictionary", "prune", "tiny", "--keep", "1", "--reason", " "),
+        (Conflict, "lexicon opposites@1 is used by tiny@1", "lexicon", "delete", "opposites@1", "--reason", "a claim"),
+        (LexiconNotFound, "there is no lexicon opposites@9", "lexicon", "delete", "opposites@9", "--reason", "a claim"),
+    ):
+        with pytest.raises(error, match=says):
+            sensedict(settings, *command)
+    lifecycle.remove_alias(database, "tiny", "latest", WHY)
+    monkeypatch.undo()
+    delete = ["dictionary", "delete", "tiny@1", "--reason", "disk"]
+    out = CliRunner().invoke(cli, delete, env=environment_of(settings), input="n\n").stdout
+    assert out.startswith("Delete tiny@1 for good? [y/N]: n\n")
+    with database.connect() as connection:  # to have looked is not to have done
+        assert [event.action for event in history_of(connection, "dictionary", "tiny", "1")][-1] == "unalias"
+        assert find_tombstone(connection, "dictionary", "tiny", "1") is None
+
+
 def test_what_was_confirmed_is_what_is_pruned(
     database: Engine, settings: Settings, tiny_draft: Draft, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,10 +200,12 @@ def delete(ref: str, yes: bool, reason: str, by: str) -> None:
     Where a source has to go: make a version without it (`load NEW --from OLD --without SOURCE`), build the dictionaries
     anew with that one, delete the old dictionaries, then the old lexicon. Words and judgements stay.
     """
+    because = Because(by, reason)
     with migrated(Settings.from_environment()) as database:
         if not yes:
+            lifecycle.check_removable(database, "lexicon", ref, because)
             click.confirm(f"Delete {ref} for good?", abort=True)
-        tombstone = lifecycle.withdraw(database, "lexicon", ref, Because(by, reason))
+        tombstone = lifecycle.withdraw(database, "lexicon", ref, because)
         click.echo(f"{ref} is deleted" + ("" if tombstone is None else f"; its hash was {tombstone.content_hash}"))
         rows = sum(remove_withdrawn(database, "lexicon", older_than=0.0))  # no service reads what has no dictionary
     click.echo(f"removed {rows:,} rows")
