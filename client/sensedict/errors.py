@@ -51,7 +51,7 @@ class WrongDimension(InvalidInput):
 
 
 class NotFinite(InvalidInput):
-    """Vectors that hold NaN or infinity."""
+    """Vectors that hold NaN, infinity, or numbers too large for a distance."""
 
     code = "not-finite"
 

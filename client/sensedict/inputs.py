@@ -12,6 +12,7 @@ from sensedict.errors import InvalidInput, NotFinite, SenseNotFound, TokenNotFou
 from sensedict.source import Identity, ItemError
 
 _WIDEST = 2**32 - 1  # ids travel as uint32
+_LARGEST = np.float32(1e15)  # of a vector's numbers: the square of a difference has room in float32
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # what publishing lets pass
 _ADDRESS = re.compile(rf"{NAME}(?:@(?:{NAME})?)?")
 
@@ -69,7 +70,7 @@ def query_vectors(vectors: ArrayLike, identity: Identity) -> NDArray[np.float32]
     Raises:
         InvalidInput: no vectors, other than two dimensions, or no floating-point numbers.
         WrongDimension: their width is not the dictionary's.
-        NotFinite: NaN, infinity, or a number too large for float32; names the first row.
+        NotFinite: NaN, infinity, or a number so large that a distance has no room in float32; names the first row.
     """
     found = np.asarray(vectors)
     if found.size == 0 or found.ndim != 2:
@@ -81,11 +82,11 @@ def query_vectors(vectors: ArrayLike, identity: Identity) -> NDArray[np.float32]
             f"vectors of width {found.shape[1]} cannot be compared with the senses of {_address(identity)}, "
             f"whose width is {identity.dim}"
         )
-    with np.errstate(over="ignore"):  # becomes infinity, and an error three lines on
+    with np.errstate(over="ignore"):  # becomes infinity, and an error two lines on
         narrow = found.astype(np.float32)
-    finite = np.isfinite(narrow).all(axis=1)
-    if not finite.all():
-        raise NotFinite(f"the vector at index {int(finite.argmin())} holds NaN, infinity or more than float32 can hold")
+    usable = (np.abs(narrow) <= _LARGEST).all(axis=1)  # of NaN nothing is true
+    if not usable.all():
+        raise NotFinite(f"the vector at index {int(usable.argmin())} holds NaN or a number beyond ±{_LARGEST:g}")
     return narrow
 
 

@@ -142,6 +142,7 @@ ERRORS: dict[str, tuple[Callable[[SenseSource], object], type[SenseDictError]]] 
     "NaN": (lambda source: source.nearest_senses(np.full((2, D), np.nan), 1), NotFinite),
     "infinity": (lambda source: source.nearest_senses(np.full((2, D), -np.inf), 1), NotFinite),
     "too large for float32": (lambda source: source.nearest_senses(np.full((2, D), 1e39), 1), NotFinite),
+    "too large for a distance": (lambda source: source.nearest_senses(np.full((2, D), np.float32(1e20)), 1), NotFinite),
     "p of nothing": (lambda source: source.nearest_senses(QUERIES, 0), InvalidInput),
     "p beyond the limit": (lambda source: source.nearest_senses(QUERIES, 101), InvalidInput),
     "fewer owners than vectors": (lambda source: source.nearest_senses(QUERIES, 1, np.arange(3)), InvalidInput),
