@@ -18,6 +18,7 @@ from sensedict_server import http_protocol
 from sensedict_server.disconnects import Watched
 from sensedict_server.exchange import Turns
 from sensedict_server.fair_share import FairShare
+from sensedict_server.heads import Heads
 from sensedict_server.middleware import Guard
 from sensedict_server.request_context import RequestContext
 
@@ -25,7 +26,10 @@ BIG = 32 * 2**20
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers the number of bytes received; `/slow` never does, `/big` answers 32 MiB."""
+    """Answers the number of bytes received, of `/untold` without its own length; `/slow` never does.
+
+    `/some` answers 30 kB, `/big` 32 MiB.
+    """
     read, more = 0, True
     while more:
         message = await receive()
@@ -33,8 +37,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         more = message.get("more_body", False)
     if scope["path"] == "/slow":
         await asyncio.sleep(3600)
-    body = b"x" * BIG if scope["path"] == "/big" else str(read).encode()
-    headers = [(b"content-length", str(len(body)).encode())]
+    sizes = {"/big": BIG, "/some": 30_000}
+    body = b"x" * sizes[scope["path"]] if scope["path"] in sizes else str(read).encode()
+    headers = [] if scope["path"] == "/untold" else [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -44,7 +49,7 @@ def serving(limits: Limits, **options: Any) -> Iterator[str]:
     """The address of a server of `echo` behind the guard."""
     share = FairShare(4, limits.requests_per_second, limits.max_burst, limits.max_in_flight)
     bounded = Watched(Turns(echo, limits, share, large={"/large": 10**9}))
-    app = RequestContext(Guard(bounded, limits, share, **{"keys": None, "local": True, **options}))
+    app = RequestContext(Heads(Guard(bounded, limits, share, **{"keys": None, "local": True, **options})))
     bounds = http_protocol.bounds(limits.max_header_bytes)
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None, **bounds))
     thread = threading.Thread(target=server.run)

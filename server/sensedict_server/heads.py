@@ -33,10 +33,11 @@ class Heads:
                     end.cancel()
                     await checkpoint()  # the end: nobody may send a second piece
 
-            scope["method"] = "GET"
             # A range is for GET alone (RFC 9110 §14.2).
-            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
+            headers = [header for header in scope["headers"] if header[0] != b"range"]
+            # A scope of its own: in the other the server looks for whether a body is to follow.
+            asked = {**scope, "method": "GET", "headers": headers}
             try:
-                await self._app(scope, receive, send_head)
+                await self._app(asked, receive, send_head)
             finally:
-                scope["method"] = "HEAD"  # for the log
+                scope.update(asked, method="HEAD")  # what is known of it by now, for the log

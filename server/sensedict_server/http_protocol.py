@@ -11,9 +11,11 @@ import re
 import socket
 import struct
 import uuid
+from enum import Enum
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from sensedict.errors import MalformedBody
 from sensedict_server.problems import problem
@@ -34,9 +36,19 @@ HEADERS = [
 CONNECTIONS = 800  # of one process: below the 1024 open files that many systems allow
 
 
+class _Part(Enum):
+    """Of a request, what the parser reads next."""
+
+    BEGINNING = "beginning"
+    HEAD = "head"
+    BODY = "body"
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is ended when its client sends too much of a head, or takes too long."""
 
+    _answered: RequestResponseCycle | None = None  # the request whose turn it is; `cycle` is the last one that came
+    _part = _Part.BEGINNING
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
     _unparsed = 0  # bytes since the end of a head or a piece of a body: the parser keeps the beginning of a header
@@ -47,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # asyncio does so itself, but not for the sockets of a listener that uvicorn bound: without it the body of an
         # answer waits 40 ms for the client to acknowledge the head.
         found = transport.get_extra_info("socket")
-        if found is not None and found.family != socket.AF_UNIX:
+        if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
@@ -59,12 +71,15 @@ class BoundedProtocol(HttpToolsProtocol):
         for timer in (self._head, self._stall):
             if timer is not None:
                 timer.cancel()
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True  # uvicorn tells it only the last of several
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what comes; a head that began must end soon, and so must the body of a request that was refused."""
         before = self.cycle
-        if self._unparsed == 0 and (self.cycle is None or not self.cycle.more_body):
+        if self._part is _Part.BEGINNING:
             data = _without_upgrade(data)
         self._unparsed += len(data)
         super().data_received(data)
@@ -73,16 +88,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not before:
             self._got_head()
             if not self.cycle.more_body:
-                self.scope["state"][WHOLE] = True  # the application runs after this
+                self.cycle.scope["state"][WHOLE] = True  # the application runs after this
         elif self._head is None and self._between():
             self._await_head()
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._part = _Part.HEAD
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what comes behind a body must not be taken for one (RFC 9110 §6.5.1)."""
+        if self._part is _Part.HEAD:
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Begin the request.
 
         Raises:
-            ValueError: it is too long, names no host, or two (RFC 9112 §3.2), asks for another protocol in a way that
-                is not overlooked, or waits behind too many: the parser makes a bad request of it.
+            ValueError: it is too long, of another version, names no host, or two (RFC 9112 §3.2), asks for another
+                protocol in a way that is not overlooked, or waits behind too many: the parser makes a bad request of
+                it.
         """
         size, hosts = len(self.url), 0
         for name, value in self.headers:
@@ -90,12 +116,16 @@ class BoundedProtocol(HttpToolsProtocol):
             hosts += name == b"host"
         if size > self._most:
             raise ValueError(f"a head of {size} bytes")
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
-            raise ValueError(f"{hosts} Host headers")
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1") or hosts > 1 or (hosts == 0 and version == "1.1"):
+            raise ValueError(f"HTTP/{version} with {hosts} Host headers")
         if self.parser.should_upgrade() or len(self.pipeline) >= PIPELINED:
             raise ValueError("an upgrade, or too many requests at once")
         self._unparsed = 0
         super().on_headers_complete()
+        self._part = _Part.BODY
+        if self.expect_100_continue:  # where the answer is no, nobody can tell a next request from the body
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -105,7 +135,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End the request."""
         self._unparsed = 0
+        self._part = _Part.BEGINNING
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or end."""
+        super().on_response_complete()
+        self._watch_the_end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """There was no next request."""
+        super().timeout_keep_alive_handler()
+        self._watch_the_end()
 
     def pause_writing(self) -> None:
         """The client is slower than we are: look after a while how much it took."""
@@ -118,11 +159,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stall.cancel()
             self._stall = None
         super().resume_writing()
+        self._watch_the_end()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, or has too long a head, with a problem document as everything else."""
-        if self.pipeline or not (self._between() or self.cycle.more_body):
-            self.transport.abort()  # it would stand where the answer to the request before belongs
+        begun = self._part is _Part.BODY and self.cycle.response_started
+        if begun and self.cycle.response_complete:
+            self.transport.close()  # a second answer would be taken for that to the next request
+            return
+        if begun or self.pipeline or not (self._between() or self._part is _Part.BODY):
+            self.transport.abort()  # it would stand where another answer belongs
             return
         refused = problem(
             MalformedBody(f"{msg} A head has {self._most} bytes at most."),
@@ -133,6 +179,12 @@ class BoundedProtocol(HttpToolsProtocol):
         lines += [name + b": " + value for name, value in headers]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(refused.body)]))
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = _without_chunks(app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     @property
     def _most(self) -> int:
@@ -154,6 +206,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._between():
             self.transport.abort()
 
+    def _watch_the_end(self) -> None:
+        """What is left of an answer must be taken, however little, or the connection would stay for ever."""
+        if self.transport.is_closing() and self._stall is None:
+            self._look_again()
+
     def _look_again(self) -> None:
         left = self.transport.get_write_buffer_size()
         self._stall = self.loop.call_later(STALL_SECONDS, self._look, left)
@@ -166,6 +223,26 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._look_again()
+
+
+def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> Any:
+    """The application for a client of HTTP/1.0: an answer of untold length ends with the connection."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        told = True
+
+        async def unchunked(message: Message) -> None:
+            nonlocal told
+            if message["type"] == "http.response.start":
+                told = any(name.lower() == b"content-length" for name, _ in message.get("headers", []))
+                cycle.chunked_encoding = None if told else False
+            elif not told:
+                cycle.expected_content_length += len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, unchunked)
+
+    return answered
 
 
 def _without_upgrade(data: bytes) -> bytes:
