@@ -65,6 +65,16 @@ query_finds() {  # query_finds TEXT ARGS…: `sensedict query` succeeds and prin
   local text=$1; shift
   sensedict query --server "$url" --dictionary tiny@1 "$@" >"$scratch/query" && grep -q -- "$text" "$scratch/query"
 }
+shared_memory() {  # shared_memory KIBIBYTES: what the database's container has, by the engine and from within
+  [ "$(docker inspect --format '{{.HostConfig.ShmSize}}' "$(docker compose ps --quiet database)")" = "$(($1 * 1024))" ] &&
+    [ "$(docker compose exec -T database df --output=size /dev/shm | tail -n 1 | tr -d ' ')" = "$1" ]
+}
+data_in() {  # data_in FOLDER: PostgreSQL has its data there, and the volume holds it
+  [ "$(docker compose exec -T database psql --username sensedict --tuples-only --no-align --command 'SHOW data_directory' sensedict)" = "$1" ] &&
+    docker compose exec -T database sh -c '[ "$PGDATA" = "$1" ] && [ -s "$1/PG_VERSION" ]' sh "$1" &&
+    docker inspect --format '{{range .Mounts}}{{.Name}} {{.Destination}}{{println}}{{end}}' "$(docker compose ps --quiet database)" \
+      | grep -q '^sensedict-test_database /var/lib/postgresql$'
+}
 logs_in() {  # logs_in USER PASSWORD: to the database, from the host
   PGPASSWORD=$2 python -c "import psycopg; psycopg.connect('host=127.0.0.1 port=$SENSEDICT_DATABASE_PORT dbname=sensedict user=$1')"
 }
@@ -112,6 +122,8 @@ for service in database api worker; do
   check "$service is contained" contained "$service"
   check "$service is limited" limited "$service"
 done
+check "the database has the shared memory that docker-compose.yml gives it" shared_memory 262144
+check "its data is where docker-compose.yml says, on the volume" data_in /var/lib/postgresql/18/docker
 check "no torch where requests are answered" in_api python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is not None)'
 refused "the database's former password" "password authentication failed" logs_in sensedict sensedict
 check "the owner's password opens the database" logs_in sensedict "$(docker compose exec -T database cat /run/secrets/database-password)"
