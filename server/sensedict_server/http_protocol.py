@@ -11,7 +11,6 @@ import re
 import socket
 import struct
 import uuid
-from enum import Enum
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,19 +35,11 @@ HEADERS = [
 CONNECTIONS = 800  # of one process: below the 1024 open files that many systems allow
 
 
-class _Part(Enum):
-    """Of a request, what the parser reads next."""
-
-    BEGINNING = "beginning"
-    HEAD = "head"
-    BODY = "body"
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is ended when its client sends too much of a head, or takes too long."""
 
     _answered: RequestResponseCycle | None = None  # the request whose turn it is; `cycle` is the last one that came
-    _part = _Part.BEGINNING
+    _in_body = False  # or what follows it
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
     _unparsed = 0  # bytes since the end of a head or a piece of a body: the parser keeps the beginning of a header
@@ -79,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what comes; a head that began must end soon, and so must the body of a request that was refused."""
         before = self.cycle
-        if self._part is _Part.BEGINNING:
+        if not self._in_body and self.scope is (None if before is None else before.scope):  # nothing of a next one came
             data = _without_upgrade(data)
         self._unparsed += len(data)
         super().data_received(data)
@@ -92,16 +83,6 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._head is None and self._between():
             self._await_head()
 
-    def on_message_begin(self) -> None:
-        """Begin a head."""
-        self._part = _Part.HEAD
-        super().on_message_begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes behind a body must not be taken for one (RFC 9110 §6.5.1)."""
-        if self._part is _Part.HEAD:
-            super().on_header(name, value.rstrip(b" \t"))
-
     def on_headers_complete(self) -> None:
         """Begin the request.
 
@@ -111,9 +92,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 it.
         """
         size, hosts = len(self.url), 0
-        for name, value in self.headers:
+        for place, (name, value) in enumerate(self.headers):
             size += len(name) + len(value)
             hosts += name == b"host"
+            if value.endswith((b" ", b"\t")):
+                self.headers[place] = name, value.rstrip(b" \t")
         if size > self._most:
             raise ValueError(f"a head of {size} bytes")
         version = self.parser.get_http_version()
@@ -123,7 +106,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("an upgrade, or too many requests at once")
         self._unparsed = 0
         super().on_headers_complete()
-        self._part = _Part.BODY
+        self._in_body = True
+        self.headers = []  # for what comes behind the body, which must not be taken for these (RFC 9110 §6.5.1)
         if self.expect_100_continue:  # where the answer is no, nobody can tell a next request from the body
             self.cycle.keep_alive = False
 
@@ -135,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End the request."""
         self._unparsed = 0
-        self._part = _Part.BEGINNING
+        self._in_body = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -163,11 +147,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, or has too long a head, with a problem document as everything else."""
-        begun = self._part is _Part.BODY and self.cycle.response_started
+        begun = self._in_body and self.cycle.response_started
         if begun and self.cycle.response_complete:
             self.transport.close()  # a second answer would be taken for that to the next request
             return
-        if begun or self.pipeline or not (self._between() or self._part is _Part.BODY):
+        if begun or self.pipeline or not (self._between() or self._in_body):
             self.transport.abort()  # it would stand where another answer belongs
             return
         refused = problem(
