@@ -80,7 +80,7 @@ def main() -> None:
 def measured(page: Page, http: httpx.Client, screenshots: Path | None) -> list[Row]:
     """A row for each thing that a reader waits for."""
     api = "/v1/dictionaries/made@1"
-    words = iter(np.random.default_rng(1).choice(COMMON, 5 * ROUNDS + 5, replace=False).tolist())
+    words = iter(np.random.default_rng(1).choice(COMMON, 5 * (ROUNDS + 1) + 2, replace=False).tolist())
 
     def shape() -> str:
         return spelt(next(words)).strip()
