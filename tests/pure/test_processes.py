@@ -127,7 +127,7 @@ def test_an_unfinished_run_ends_with_its_block() -> None:
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
 def test_processes_end_with_their_parent(how: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT, "60" if how == "kill" else "4"],
+        [sys.executable, "-c", PARENT, "60" if how == "kill" else "10"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
