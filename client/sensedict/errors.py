@@ -32,7 +32,7 @@ class InvalidInput(SenseDictError):
 
 
 class MalformedBody(InvalidInput):
-    """A request body could not be read in the format that its Content-Type names."""
+    """A request could not be read, or its body not in the format that its Content-Type names."""
 
     code = "malformed-body"
     status = 400

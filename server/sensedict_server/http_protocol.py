@@ -42,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_body = False  # or what follows it
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
+    _why = ""  # the last head was refused
     _unparsed = 0  # bytes since the end of a head or a piece of a body: the parser keeps the beginning of a header
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -87,23 +88,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin the request.
 
         Raises:
-            ValueError: it is too long, of another version, names no host, or two (RFC 9112 §3.2), asks for another
-                protocol in a way that is not overlooked, or waits behind too many: the parser makes a bad request of
-                it.
+            ValueError: it is refused: the parser makes a bad request of it.
         """
-        size, hosts = len(self.url), 0
-        for place, (name, value) in enumerate(self.headers):
-            size += len(name) + len(value)
-            hosts += name == b"host"
-            if value.endswith((b" ", b"\t")):
-                self.headers[place] = name, value.rstrip(b" \t")
-        if size > self._most:
-            raise ValueError(f"a head of {size} bytes")
-        version = self.parser.get_http_version()
-        if version not in ("1.0", "1.1") or hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise ValueError(f"HTTP/{version} with {hosts} Host headers")
-        if self.parser.should_upgrade() or len(self.pipeline) >= PIPELINED:
-            raise ValueError("an upgrade, or too many requests at once")
+        self._why = self._fault_of_head()
+        if self._why:
+            raise ValueError(self._why)
         self._unparsed = 0
         super().on_headers_complete()
         self._in_body = True
@@ -154,11 +143,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if begun or self.pipeline or not (self._between() or self._in_body):
             self.transport.abort()  # it would stand where another answer belongs
             return
-        refused = problem(
-            MalformedBody(f"{msg} A head has {self._most} bytes at most."),
-            uuid.uuid4().hex,
-        )
-        lines = [b"HTTP/1.1 400 Bad Request", b"connection: close"]
+        request_id = uuid.uuid4().hex
+        told = self._why or f"this is no request of HTTP/1.1, or one whose head is longer than {self._most} bytes"
+        refused = problem(MalformedBody(told), request_id)
+        lines = [b"HTTP/1.1 400 Bad Request", b"connection: close", b"x-request-id: " + request_id.encode()]
         headers = [*self.server_state.default_headers, *refused.raw_headers]
         lines += [name + b": " + value for name, value in headers]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(refused.body)]))
@@ -169,6 +157,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle.scope["http_version"] == "1.0":
             app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
+
+    def _fault_of_head(self) -> str:
+        """Why the head that was read is refused; empty where it is not. Blanks behind its values are taken away."""
+        size, hosts = len(self.url), 0
+        for place, (name, value) in enumerate(self.headers):
+            size += len(name) + len(value)
+            hosts += name == b"host"
+            if value.endswith((b" ", b"\t")):
+                self.headers[place] = name, value.rstrip(b" \t")
+        version = self.parser.get_http_version()
+        if size > self._most:
+            return f"a head of {size} bytes; at most {self._most}"
+        if version not in ("1.0", "1.1"):
+            return f"HTTP/{version} is not spoken here: ask by HTTP/1.1"
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            return f"{hosts} Host headers: send one (RFC 9112 §3.2)"
+        if self.parser.should_upgrade():
+            return "no other protocol is spoken here: send no Upgrade header"
+        if len(self.pipeline) >= PIPELINED:
+            return f"more than {PIPELINED} requests without waiting for an answer"
+        return ""
 
     @property
     def _most(self) -> int:
