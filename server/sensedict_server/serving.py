@@ -185,10 +185,11 @@ class _Supervisor(Multiprocess):
     def join_all(self) -> None:
         """Wait for the processes; not for ever, and not when asked again."""
         deadline = time.monotonic() + GRACE + _LAST
-        while any(process.process.is_alive() for process in self.processes):
+        # A list, so that all are looked at: one that ended is not let go before.
+        while left := [process for process in self.processes if process.process.is_alive()]:
             self.handle_signals()
             if self._stops > 1 or time.monotonic() > deadline:
-                for process in self.processes:
+                for process in left:
                     process.process.kill()
             time.sleep(0.1)
         super().join_all()
