@@ -25,13 +25,12 @@ import numpy as np
 from common import Row, write
 from database import databases, made_draft
 from playwright.sync_api import Page, sync_playwright
+from serve_dictionary import made_vectors, publish_lexicon, spelt
 from serve_processes import service
-from sqlalchemy import Connection, Engine, insert, text, update
+from sqlalchemy import Connection, Engine
 
 from sensedict_server.build.contents import TokenSenses, WordSenses
-from sensedict_server.build.copying import copy_rows
 from sensedict_server.build.publish import publish
-from sensedict_server.tables import lexicons, relation_sources, relations
 
 COMMAND = "python benchmarks/explorer.py"
 TOKENS, DIM = 70_000, 576
@@ -191,9 +190,7 @@ def make(engine: Engine, files: Path) -> None:
     n = int(sizes.sum())
     with engine.begin() as connection:
         lexicon, word_ids = _lexicon(connection, random)
-    vectors = np.empty((n, DIM), np.float16)
-    for start in range(0, n, 4096):
-        vectors[start : start + 4096] = random.standard_normal(vectors[start : start + 4096].shape, np.float32)
+    vectors = made_vectors(n, DIM, random)
     tokens = TokenSenses(
         texts=[spelt(token) for token in range(TOKENS)],
         occurrences=(10_000_000 / (ranks + 2.7)).astype(np.int64),
@@ -208,35 +205,12 @@ def make(engine: Engine, files: Path) -> None:
     publish(engine, files, made_draft(lexicon, K, tokens, words))
 
 
-def spelt(token: int) -> str:
-    """A word of lower-case letters, another for each token."""
-    letters = ""
-    while len(letters) < 4:
-        token, letter = divmod(token, 26)
-        letters += chr(ord("a") + letter)
-    return " " + letters
-
-
 def _lexicon(connection: Connection, random: np.random.Generator) -> tuple[int, list[int]]:
     """The published lexicon `made@1`: its id, and its words' ids in rising order."""
-    values = {"name": "made", "version": "1"}
-    lexicon = connection.execute(insert(lexicons).values(values).returning(lexicons.c.id)).scalar_one()
-    source = connection.execute(
-        insert(relation_sources)
-        .values(lexicon_id=lexicon, licence="Apache-2.0", **values)
-        .returning(relation_sources.c.id)
-    ).scalar_one()
-    statement = text("INSERT INTO words (text) SELECT unnest(CAST(:texts AS text[])) RETURNING id")
-    texts = [spelt(token).strip() for token in range(COMMON)]
-    ids = sorted(connection.execute(statement, {"texts": texts}).scalars())
     pairs = np.sort(np.stack([np.repeat(np.arange(COMMON), RELATED), random.integers(0, COMMON, COMMON * RELATED)], 1))
-    pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
-    kinds = {"lexicon_id": "int8", "word_id": "int8", "other_id": "int8", "type": "text", "source_id": "int8"}
-    found = enumerate(pairs.tolist())
-    made = ((lexicon, ids[a], ids[b], "synonym" if row % 5 else "antonym", source) for row, (a, b) in found)
-    copy_rows(connection, relations, kinds, made)
-    connection.execute(update(lexicons).where(lexicons.c.id == lexicon).values(state="published"))
-    return lexicon, ids
+    found = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).tolist()
+    kinds = ["synonym" if row % 5 else "antonym" for row in range(len(found))]
+    return publish_lexicon(connection, [spelt(token).strip() for token in range(COMMON)], found, kinds)
 
 
 if __name__ == "__main__":

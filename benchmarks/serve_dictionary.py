@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,26 +89,37 @@ def _sizes() -> NDArray[np.int64]:
 
 def _lexicon(connection: Connection, random: np.random.Generator) -> tuple[int, list[int], list[tuple[int, ...]]]:
     """The published lexicon `made@1`: its id, its words' ids in rising order, and the tokens of each."""
-    lexicon = connection.execute(
-        insert(lexicons).values(name="made", version="1").returning(lexicons.c.id)
-    ).scalar_one()
-    source = connection.execute(
-        insert(relation_sources)
-        .values(lexicon_id=lexicon, name="made", licence="Apache-2.0", version="1")
-        .returning(relation_sources.c.id)
-    ).scalar_one()
     heads = np.arange(_COMMON, _RARE)
     heads = heads[random.random(len(heads)) < _RELATED]
     owners: list[tuple[int, ...]] = [(int(token),) for token in heads]
     owners += [tuple(map(int, pair)) for pair in random.choice(_FULL, (COMPOSED, 2))]
-    statement = text("INSERT INTO words (text) SELECT unnest(CAST(:texts AS text[])) RETURNING id")
     texts = [
-        " ".join(_spelt(token).strip() for token in owner) + ("" if len(owner) == 1 else str(row))
+        " ".join(spelt(token).strip() for token in owner) + ("" if len(owner) == 1 else str(row))
         for row, owner in enumerate(owners)
     ]
-    ids = sorted(connection.execute(statement, {"texts": texts}).scalars())
     pairs = _pairs(len(heads), random)
     kinds = np.where(random.random(len(pairs)) < _ANTONYMS, "antonym", "synonym").tolist()
+    lexicon, ids = publish_lexicon(connection, texts, pairs, kinds)
+    return lexicon, ids, owners
+
+
+def publish_lexicon(
+    connection: Connection, texts: Sequence[str], pairs: Sequence[Sequence[int]], kinds: Sequence[str]
+) -> tuple[int, list[int]]:
+    """Publish `made@1` with those words and relations: its id, and its words' ids in rising order.
+
+    Args:
+        pairs: places of two words each, the lower first; kinds: `synonym` or `antonym`, of each pair.
+    """
+    values = {"name": "made", "version": "1"}
+    lexicon = connection.execute(insert(lexicons).values(values).returning(lexicons.c.id)).scalar_one()
+    source = connection.execute(
+        insert(relation_sources)
+        .values(lexicon_id=lexicon, licence="Apache-2.0", **values)
+        .returning(relation_sources.c.id)
+    ).scalar_one()
+    statement = text("INSERT INTO words (text) SELECT unnest(CAST(:texts AS text[])) RETURNING id")
+    ids = sorted(connection.execute(statement, {"texts": texts}).scalars())
     copy_rows(
         connection,
         relations,
@@ -115,7 +127,7 @@ def _lexicon(connection: Connection, random: np.random.Generator) -> tuple[int, 
         ((lexicon, ids[low], ids[high], kind, source) for (low, high), kind in zip(pairs, kinds, strict=True)),
     )
     connection.execute(update(lexicons).where(lexicons.c.id == lexicon).values(state="published"))
-    return lexicon, ids, owners
+    return lexicon, ids
 
 
 def _pairs(heads: int, random: np.random.Generator) -> list[tuple[int, int]]:
@@ -131,7 +143,7 @@ def _pairs(heads: int, random: np.random.Generator) -> list[tuple[int, int]]:
     return [tuple(pair) for pair in np.concatenate([found, more]).tolist()]
 
 
-def _spelt(token: int) -> str:
+def spelt(token: int) -> str:
     """A word of lower-case letters, another for each token."""
     letters = ""
     while len(letters) < 4:
@@ -151,10 +163,10 @@ def _draft(
         lexicon,
         K,
         tokens=TokenSenses(
-            texts=[_spelt(token) for token in range(VOCABULARY)],
+            texts=[spelt(token) for token in range(VOCABULARY)],
             occurrences=occurrences,
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
-            vectors=_vectors(n, dim, random),
+            vectors=made_vectors(n, dim, random),
             counts=100 - ordinals,
             inertia=random.random(n).astype(np.float32),
             contexts=[()] * n,
@@ -163,13 +175,14 @@ def _draft(
             word_ids=np.array(word_ids),
             token_ids=owners,
             offsets=np.concatenate([[0], np.cumsum(composed)]),
-            vectors=_vectors(int(composed.sum()), dim, random),
+            vectors=made_vectors(int(composed.sum()), dim, random),
             reasons=[None] * len(owners),
         ),
     )
 
 
-def _vectors(n: int, dim: int, random: np.random.Generator) -> NDArray[np.float16]:
+def made_vectors(n: int, dim: int, random: np.random.Generator) -> NDArray[np.float16]:
+    """(n, dim) of a normal distribution."""
     found = np.empty((n, dim), np.float16)
     for start in range(0, n, 4096):
         part = found[start : start + 4096]
