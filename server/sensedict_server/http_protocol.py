@@ -42,7 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_body = False  # or what follows it
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
-    _why = ""  # the last head was refused
+    _why = ""  # the last head was refused, where it was
     _unparsed = 0  # bytes since the end of a head or a piece of a body: the parser keeps the beginning of a header
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

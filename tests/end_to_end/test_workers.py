@@ -109,10 +109,10 @@ def test_workers_killed_at_random_lose_nothing(
     kept: dict[str, str] = {}
     killed = 0
     for _ in range(KILLS):
-        until(lambda before=kept: len(files_made(database, entered)) > len(before), told=log.read_text)  # type: ignore[misc]
+        until(lambda before=kept: len(files_made(database, entered)) > len(before), told=log.read_text)
         for worker in workers:  # has come to its work
             begun = f"worker {socket.gethostname()}:{worker.pid}\n"
-            until(lambda begun=begun: begun in log.read_text("utf-8"), told=log.read_text)  # type: ignore[misc]
+            until(lambda begun=begun: begun in log.read_text("utf-8"), told=log.read_text)
         time.sleep(choice.uniform(0.0, 0.6))
         doomed = choice.randrange(2)
         workers[doomed].kill()

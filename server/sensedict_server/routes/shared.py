@@ -56,13 +56,9 @@ def dictionary(ref: Ref, drafts: SeesDrafts, shared: SharedCatalogue, request: R
     Whatever comes of it, the answer says where the dictionary is deprecated (RFC 9745) and until when it is there
     (RFC 8594).
     """
-    return noted(shared.resolve(ref, drafts), request.scope)
-
-
-def noted(found: Dictionary, scope: Scope) -> Dictionary:
-    """The dictionary, whose use is counted, and of which the headers of the answer tell."""
-    count(found, scope)
-    tell(found, scope)
+    found = shared.resolve(ref, drafts)
+    count(found, request.scope)
+    tell(found, request.scope)
     return found
 
 
