@@ -35,6 +35,7 @@ ARCHITECTURES = {
     "llama": _GROUPED,
     "mistral": {**_GROUPED, "sliding_window": 8},
     "qwen2": {**_GROUPED, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
+    "gemma3_text": {**_GROUPED, "head_dim": 8, "sliding_window": 8, "sliding_window_pattern": 2},
     "gpt2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.3, "embd_pdrop": 0.3},
 }
 

@@ -15,7 +15,7 @@ from sensedict_trainer.distil.trunk import Trunk
 from sensedict_trainer.teacher import Teacher, load_teacher
 from sensedict_trainer.text import pad_windows
 from tiny_teacher import save_tiny_teacher
-from tiny_training import make_teacher, make_windows
+from tiny_training import ARCHITECTURES, make_architecture, make_teacher, make_windows
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,24 @@ def test_trunk_and_tail_are_the_student_bit_for_bit(teacher: Teacher) -> None:
         for states in (first, again):
             assert torch.equal(tail(states.entering, states.mask)[mask.bool()], whole[mask.bool()])
             assert torch.equal(states.hidden[mask.bool()], teacher.hidden_states(ids, mask)[mask.bool()])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_student_in_half_precision_passes_as_a_whole_and_from_the_trunk(tmp_path: Path, architecture: str) -> None:
+    made = make_architecture(
+        tmp_path / "t", architecture
+    )  # some norms keep the dtype that they are given, others do not
+    teacher = load_teacher(made.name, "bfloat16")
+    windows = make_windows(teacher)[:5]
+    student = cut_student(teacher, 3, 2)
+    trunk, tail = Trunk(teacher, 1, windows), Tail(student, 2)
+    trunk.check(student, tail, windows)
+    states = trunk.states(windows)
+    with teacher.mixed():
+        tail(states.entering, states.mask).float().sum().backward()
+    trained = [weight for weight in student.parameters() if weight.requires_grad]
+    assert trained
+    assert all(weight.grad is not None and weight.grad.dtype == torch.float32 for weight in trained)
 
 
 def test_a_trunk_that_remembers_nothing_gives_the_same(teacher: Teacher) -> None:

@@ -62,6 +62,10 @@ class Teacher:
             f"V = {self.vocabulary_size:,}, {self.dtype_name} on {', '.join(devices)}"
         )
 
+    def mixed(self) -> torch.autocast:
+        """In which a student passes: its frozen layers have the teacher's dtype, its trained ones are in float32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
     @property
     def dim(self) -> int:
         """D, the width of a hidden state."""

@@ -66,9 +66,7 @@ class HeldOut:
         sums = dict.fromkeys(("positions", *_TERMS), 0.0)
         for windows in self._passes:
             states = self._trunk.states(windows)
-            teacher = self._trunk.teacher
-            half = teacher.dtype != torch.float32
-            with torch.no_grad(), torch.autocast(teacher.device.type, teacher.dtype, enabled=half):
+            with torch.no_grad(), self._trunk.teacher.mixed():
                 hidden = tail(states.entering, states.mask, states.layout.positions)
             real = states.layout.has_target
             own, goal = hidden[:, :-1][real], states.hidden[:, :-1][real]

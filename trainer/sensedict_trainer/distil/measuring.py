@@ -90,8 +90,7 @@ def _kept_bytes(teacher: Teacher, tail: Tail, states: TeacherStates) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    mixed = torch.autocast(teacher.device.type, teacher.dtype, enabled=teacher.dtype != torch.float32)
-    with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with teacher.mixed(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         held = tail(states.entering, states.mask, states.layout.positions)
     del held  # until here, so that no storage was given to another tensor
     return sum(kept.values())

@@ -108,7 +108,7 @@ class Stepper:
             learned: (B, T) bool, tokens whose prediction cross-entropy counts; None for all.
             scale: of the gradient that is left, for float16 and for a mean over processes.
         """
-        with torch.autocast(self.teacher.device.type, self.teacher.dtype, enabled=self.teacher.dtype != torch.float32):
+        with self.teacher.mixed():
             hidden = self.tail(states.entering, states.mask, states.layout.positions)  # (B, T, D)
         with_target = states.layout.has_target
         own, goal = hidden[:, :-1][with_target], states.hidden[:, :-1][with_target]  # (n, D)

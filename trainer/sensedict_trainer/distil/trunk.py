@@ -153,9 +153,10 @@ class Trunk:
             NotFinite: states are too large for the dtype.
         """
         states = self._padded(windows, self._run(windows))
-        got = tail(states.entering, states.mask, states.layout.positions)
         given = states.layout.seen()
-        whole = student.base_model(input_ids=states.ids, use_cache=False, **given).last_hidden_state
+        with self.teacher.mixed():
+            got = tail(states.entering, states.mask, states.layout.positions)
+            whole = student.base_model(input_ids=states.ids, use_cache=False, **given).last_hidden_state
         real = states.mask.bool()
         if not states.entering[real].isfinite().all() or not whole[real].isfinite().all():
             half = self.teacher.dtype == torch.float16
