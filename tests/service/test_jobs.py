@@ -418,14 +418,17 @@ def test_lines_say_what_was_read(database: Engine, store: str) -> None:
     ]
 
 
-def test_no_bar_where_there_is_no_terminal(database: Engine, store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_in_place_of_a_bar_where_there_is_no_terminal(
+    database: Engine, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines: list[str] = []
     build = open_build(database, BUILD, CONTENT, store)
     bars = Bars(database, lines.append)
-    bars.begin(build, Stage("plan", {"plan": 2}, "tok"), "plan")
-    bars.advance(1)
-    bars.say(build, "1 token")
-    bars.end(True)
+    for stage, made in (("plan", True), ("plan", False), ("harvest/0", True)):
+        bars.begin(build, Stage(stage, {"0": 1_500, "1": 500}, "tok"), "0")
+        bars.advance(1)
+        bars.say(build, "1 token")
+        bars.end(made)
     bars.close()
-    assert lines == ["1 token"]
+    assert lines == ["1 token", "plan: 0 of 2,000 tok", "1 token", "1 token", "harvest: 0 of 2,000 tok"]
     assert capsys.readouterr().err == ""

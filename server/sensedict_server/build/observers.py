@@ -18,7 +18,7 @@ from sensedict_server.queries.builds import Build, made_of
 class Bars:
     """A bar for the stage that a build is in, on stderr: what all workers have made, and how far this one is with more.
 
-    Where stderr is no terminal there is none, and the lines stay.
+    Where stderr is no terminal there is none: a line comes for each shard that was made.
 
     Args:
         say: told the lines that stages say.
@@ -27,15 +27,14 @@ class Bars:
     def __init__(self, engine: Engine, say: Callable[[str], object]) -> None:
         self._engine, self._say = engine, say
         self._bar: tqdm[None] | None = None
-        self._build_id, self._stage = 0, ""
+        self._build_id, self._stage = 0, Stage("", {}, "")
 
     def begin(self, build: Build, stage: Stage, shard: str) -> None:
         """Go on with the stage's bar, or end that of the one before."""
-        if self._bar is None or stage.name != self._stage:
+        if self._bar is None or stage.name != self._stage.name:
             self.close()
-            self._build_id, self._stage = build.id, stage.name
-            name = stage.name.removesuffix("/0")  # of one generation, as in most builds
-            total = sum(stage.sizes.values()) or None
+            self._build_id, self._stage = build.id, stage
+            name, total = _title(stage), _whole(stage)
             self._bar = tqdm(total=total, desc=name, unit=stage.unit, unit_scale=True, disable=None)
         self._show_made()
 
@@ -46,7 +45,11 @@ class Bars:
 
     def end(self, made: bool) -> None:
         """What counts is in the manifest."""
-        self._show_made()
+        done = self._show_made()
+        if self._bar is not None and self._bar.disable and made:
+            total = _whole(self._stage)
+            of = "" if total is None else f" of {total:,}"
+            self._say(f"{_title(self._stage)}: {done:,}{of} {self._stage.unit}")
 
     def say(self, build: Build, line: str) -> None:
         """Give the line on, above the bar."""
@@ -60,12 +63,26 @@ class Bars:
             self._bar.close()
             self._bar = None
 
-    def _show_made(self) -> None:
+    def _show_made(self) -> int:
+        """How much all workers have made of the stage, which the bar shows then."""
         if self._bar is None:
-            return
+            return 0
+        done = int(self._bar.n)
         with suppress(Unavailable), self._engine.connect() as connection:
-            made = made_of(connection, self._build_id).get(self._stage)
-            self._bar.update((0 if made is None else made.size) - self._bar.n)
+            made = made_of(connection, self._build_id).get(self._stage.name)
+            done = 0 if made is None else made.size
+            self._bar.update(done - self._bar.n)
+        return done
+
+
+def _title(stage: Stage) -> str:
+    """What it is called; of one generation, as in most builds, without its number."""
+    return stage.name.removesuffix("/0")
+
+
+def _whole(stage: Stage) -> int | None:
+    """How much it has to make in its unit; None where it is not known before."""
+    return sum(stage.sizes.values()) or None
 
 
 class Lines:
