@@ -90,6 +90,9 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
         file.unlink() if content is None else file.write_text(content)
         with pytest.raises(ConfigurationError, match=says):
             Settings.from_environment(environment)
+    del environment["SENSEDICT_DATABASE_URL"]
+    with pytest.raises(ConfigurationError, match="PASSWORD_FILE is set without SENSEDICT_DATABASE_URL: set both, or"):
+        Settings.from_environment(environment)
 
 
 def test_switches_of_safety(tmp_path: Path) -> None:
