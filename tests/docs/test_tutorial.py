@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from doc_pages import ROOT, blocks_of
 from running_service import SENSEDICT, environment_of, free_port, running_service
 from sensedict_server import embedded
 from sensedict_server.settings import Settings
 from tiny_teacher import corpus, save_tiny_teacher
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/tutorial.md"
-BLOCK = re.compile(r"^## (\d+)\.|^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGE = ROOT / "docs/tutorial.md"
 REPLACED = ("make setup", "python examples/demo_data.py", "sensedict serve")  # how blocks begin that are not run here
 # What the steps must print, or leave behind.
 PRINTED = {
@@ -91,12 +91,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def steps() -> list[tuple[int, str, str]]:
     """Number of the section, language and text of every block that is a command."""
-    found, number = [], 0
-    for section, language, block in BLOCK.findall(PAGE.read_text("utf-8")):
-        number = int(section) if section else number
-        if language:
-            found.append((number, language, block))
-    return found
+    return [(int(block.section.split(".")[0]), block.language, block.text) for block in blocks_of(PAGE, "sh", "python")]
 
 
 def write_text(folder: Path) -> None:

@@ -20,14 +20,11 @@ import pytest
 import yaml
 from sqlalchemy import create_engine
 
+from doc_pages import FENCE, PAGES, ROOT, SITE, blocks_of, name_of
 from sensedict.cli import cli
 from sensedict_server.app import create_app
 from sensedict_server.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
-SITE = tuple(sorted((ROOT / "docs").rglob("*.md")))
-PAGES = (ROOT / "README.md", *SITE)
-_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _NEXT = ("&&", "||", "|", ";", "&", ">", ">>", "<", ")")  # where a command ends
 
 
@@ -46,9 +43,8 @@ class Command:
 def blocks(*languages: str) -> Iterator[tuple[str, str]]:
     """Page and text of the fenced blocks in some languages."""
     for page in PAGES:
-        for language, block in _FENCE.findall(page.read_text("utf-8")):
-            if language in languages:
-                yield page.relative_to(ROOT).as_posix(), block
+        for block in blocks_of(page, *languages):
+            yield block.page, block.text
 
 
 def commands(program: str) -> Iterator[Command]:
@@ -63,10 +59,10 @@ def commands(program: str) -> Iterator[Command]:
                     end = next((i for i, other in enumerate(rest) if other in _NEXT), len(rest))
                     yield Command(page, (program, *rest[:end]), whole=True)
     for page in PAGES if program == "sensedict" else ():
-        prose = _FENCE.sub("", page.read_text("utf-8"))
+        prose = FENCE.sub("", page.read_text("utf-8"))
         for named in re.findall(r"`sensedict ([^`]*)`", prose):
             words = ("sensedict", *named.replace("\n", " ").split())
-            yield Command(page.relative_to(ROOT).as_posix(), words, whole=False)
+            yield Command(name_of(page), words, whole=False)
 
 
 def _words(line: str) -> list[str]:
@@ -206,14 +202,14 @@ def test_toml_and_json_can_be_read(page: str, block: str) -> None:
 
 def _anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them; the site's own are checked when it is built."""
-    text = _FENCE.sub("", page.read_text("utf-8"))
+    text = FENCE.sub("", page.read_text("utf-8"))
     titles = [re.sub(r"[^\w\- ]", "", title.lower()) for title in re.findall(r"^#+ +(.*?) *$", text, re.MULTILINE)]
     return {title.strip().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = _FENCE.sub("", page.read_text("utf-8"))
+    text = FENCE.sub("", page.read_text("utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"https?:", target):
             place, _, anchor = target.partition("#")
@@ -228,12 +224,12 @@ def test_the_site_has_every_page() -> None:
     assert {page.relative_to(ROOT / "docs").as_posix() for page in SITE} <= listed
 
 
-@pytest.mark.parametrize("page", SITE, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", SITE, ids=name_of)
 def test_lists_and_tables_stand_apart(page: Path) -> None:
     """The site's Markdown, unlike GitHub's, takes a list or a table right under a sentence for a part of it."""
     kind = re.compile(r"([-*] |\d+\. )|(\|)")
     before = ""
-    for line in _FENCE.sub("", page.read_text("utf-8")).splitlines():
+    for line in FENCE.sub("", page.read_text("utf-8")).splitlines():
         here, above = kind.match(line), kind.match(before)
         goes_on = before.startswith("  ") or bool(above)
         assert not here or not before or goes_on, line
