@@ -49,6 +49,8 @@ def fill(folder: Path) -> None:
     assert tomllib.loads(tuned.read_text("utf-8"))
     for name, target in STANDS_FOR.items():
         (folder / name).symlink_to(target)
+    for name in ("benchmarks", "docs"):  # of a clone
+        (folder / name).symlink_to(ROOT / name)
 
 
 def _teacher(folder: Path) -> None:

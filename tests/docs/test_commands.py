@@ -1,4 +1,9 @@
-"""Every command of the README and the docs site is run as it stands, page by page, or is named with what runs it."""
+"""Every command of the README and the docs site is run as it stands, page by page, or is named with what runs it.
+
+What is not as on the page: teacher, text, word lists and tasks are tiny (`doc_shelf`); commands read fewer tokens, ask
+fewer questions, take one seed and search no grid (`smaller_sensedict`); ports, addresses and the words of `Place.meant`
+and of `GRANTED` are the test's own; `pip` installs nothing. A page begins with what it names and does not make itself.
+"""
 
 from __future__ import annotations
 

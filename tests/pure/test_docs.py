@@ -25,6 +25,7 @@ from sensedict.cli import cli
 from sensedict_server.app import create_app
 from sensedict_server.settings import Settings
 
+COMMAND = r"^(\$ |sensedict |curl |docker |make |pip |python |SELECT )"
 _NEXT = ("&&", "||", "|", ";", "&", ">", ">>", "<", ")")  # where a command ends
 
 
@@ -234,3 +235,14 @@ def test_lists_and_tables_stand_apart(page: Path) -> None:
         goes_on = before.startswith("  ") or bool(above)
         assert not here or not before or goes_on, line
         before = line.rstrip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_command_stands_in_a_block_that_is_run(page: Path) -> None:
+    """What tests/docs/test_commands.py runs are blocks of four languages, fenced at the beginning of a line."""
+    text = page.read_text("utf-8")
+    assert not re.search(r"^ +```", text, re.MULTILINE)
+    for language, block in FENCE.findall(text):
+        if language not in ("sh", "console", "python", "sql"):
+            assert language in ("", "text", "toml", "yaml", "json"), language
+            assert not re.search(COMMAND, block, re.MULTILINE), block
