@@ -76,7 +76,7 @@ class Place:
             self._command(block.language, text),
             cwd=self.folder,
             env=self._environment(),
-            input="y\n" * 9,  # to whoever asks
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=900,

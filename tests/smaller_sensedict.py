@@ -4,6 +4,7 @@
 
 - reads fewer tokens, asks fewer questions and takes one seed, whatever the page says;
 - searches no grid, but lists its cells, and leaves the recipe's own settings as those that it chose;
+- deletes what it is told to without asking;
 - asks the service of `DOC_URL` where the page leaves out the usual address;
 - lets a worker end when no build runs, and a service, on `DOC_PORT`, as soon as it answers;
 - runs in a fork of a process that has imported torch (`warm_sensedict`); `DOC_WARM` is where it listens.
@@ -43,6 +44,8 @@ def smaller(arguments: list[str]) -> list[str]:
     more = MORE.get(name, [])
     if name == "query":
         return arguments if "--snapshot" in arguments else [name, *more, *arguments[1:]]
+    if arguments[1:2] == ["delete"]:
+        return [*arguments, "--yes"]
     if name == "experiment" and "--teacher" not in arguments:  # one that trains nothing
         return arguments
     return [*arguments, *more]

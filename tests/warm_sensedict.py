@@ -13,11 +13,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-HEAVY = ("torch", "transformers.models.llama.modeling_llama", "scipy.stats", "sensedict_trainer.distillation")
+HEAVY = (
+    "transformers.models.llama.modeling_llama",
+    "sensedict_server.build.pipeline",
+    "sensedict_trainer.distillation",
+    "sensedict_trainer.experiments.render",
+    "sensedict_trainer.sense_quality.word_in_context",
+)
 _MOST = 2**20  # bytes of an environment
 
 
@@ -53,6 +59,7 @@ def listen(address: str) -> None:
         print("ready", flush=True)
         while True:
             connection, _ = listening.accept()
+            _bury()
             if os.fork() == 0:
                 listening.close()
                 command = os.fork()
@@ -61,6 +68,13 @@ def listen(address: str) -> None:
                 connection.send(str(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])).encode())
                 os._exit(0)
             connection.close()
+
+
+def _bury() -> None:
+    """Forget the forks that have ended."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _become(connection: socket.socket) -> NoReturn:
