@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from tokenizers import Tokenizer
 
 from conftest import copy_of_template
 from doc_pages import Block
@@ -97,7 +98,7 @@ class Place:
             "/models/smollm2": str(self.folder / "teacher"),
             "/text/leads.jsonl": str(self.folder / "leads.jsonl"),
             "s3://bucket/nightly": str(self.folder / "store"),
-            "[1420, 2391]": "[300, 301]",  # the tiny vocabulary ends before
+            "[1420, 2391]": str([self._token(word) for word in ("light", "dark")]),
             "--layer 15": "--layer 2",  # so is the tiny teacher
             "--device cuda": "--device cpu",
             **self.replaced,
@@ -105,6 +106,12 @@ class Place:
         for written, meant in here.items():
             text = text.replace(written, meant)
         return text
+
+    def _token(self, word: str) -> int:
+        """Of the tiny teacher, whose vocabulary ends before those of the pages."""
+        found = Tokenizer.from_file(str(self.folder / "teacher/tokenizer.json")).token_to_id(f"Ġ{word}")
+        assert found is not None
+        return int(found)
 
     def _command(self, language: str, text: str) -> list[str]:
         """What runs a block; what one exports, the page's next ones have too."""

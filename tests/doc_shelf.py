@@ -15,7 +15,7 @@ import numpy as np
 from doc_pages import ROOT
 from sensedict_trainer.experiments.reading import load_experiment
 from tiny_senses import write_sense_data
-from tiny_tasks import write_task_data
+from tiny_tasks import PHRASES, write_task_data
 from tiny_teacher import WORDS, corpus, save_tiny_teacher
 
 # Where a page leaves a name to its reader, it leads to one of these.
@@ -56,7 +56,7 @@ def fill(folder: Path) -> None:
 def _teacher(folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    save_tiny_teacher(folder, dim=DIM)
+    save_tiny_teacher(folder, dim=DIM, vocabulary=700, phrases=PHRASES)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}), "utf-8")
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,8 +27,8 @@ def corpus(sentences: int = 400, seed: int = 0) -> list[str]:
     return texts
 
 
-def save_tokenizer(folder: Path, vocabulary: int = 400) -> None:
-    """A byte-level BPE trained on the little corpus."""
+def save_tokenizer(folder: Path, vocabulary: int = 400, phrases: Sequence[str] = ()) -> None:
+    """A byte-level BPE trained on the little corpus, and on phrases as often as that has sentences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -40,16 +41,25 @@ def save_tokenizer(folder: Path, vocabulary: int = 400) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(corpus(), trainer)
+    texts = corpus()
+    backend.train_from_iterator([*texts, *(len(texts) * list(phrases))], trainer)
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>").save_pretrained(folder)
 
 
-def save_tiny_teacher(folder: Path, layers: int = 4, dim: int = 32, seed: int = 0, tied: bool = True) -> Path:
+def save_tiny_teacher(
+    folder: Path,
+    layers: int = 4,
+    dim: int = 32,
+    seed: int = 0,
+    tied: bool = True,
+    vocabulary: int = 400,
+    phrases: Sequence[str] = (),
+) -> Path:
     """Write a random Llama (4 layers, D = 32, V = 400) and its tokenizer into `folder`, float32; gives the folder."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_tokenizer(folder)
+    save_tokenizer(folder, vocabulary, phrases)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
