@@ -75,7 +75,7 @@ docs: $(VENV)/.docs-ready  ## the docs site, into site/; a broken link or a page
 docs-serve: $(VENV)/.docs-ready  ## the docs site on http://127.0.0.1:8001, made anew when a page is edited
 	$(MKDOCS) serve --dev-addr 127.0.0.1:8001
 
-test-docs: $(VENV)/.docs-ready  ## build the docs site, and follow the tutorial with a tiny teacher
+test-docs: $(VENV)/.docs-ready  ## build the docs site, follow the tutorial, and run the commands of every page, with a tiny teacher
 	$(BIN)/pytest -m slow tests/docs
 
 SOAK ?= 600
