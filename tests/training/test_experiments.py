@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -29,7 +30,7 @@ from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.draws import Sampling, by_token, draw
 from sensedict_trainer.distil.recipe import load_recipe
 from sensedict_trainer.evaluate import TextScores
-from sensedict_trainer.experiments import grid, latex, statistics
+from sensedict_trainer.experiments import counts, grid, latex, statistics
 from sensedict_trainer.experiments.cells import cells_of, read_tuned
 from sensedict_trainer.experiments.command import experiment as command
 from sensedict_trainer.experiments.command_options import known_variants
@@ -37,7 +38,7 @@ from sensedict_trainer.experiments.controls import CONTROLS, one_centroid, shuff
 from sensedict_trainer.experiments.engine import check_finite, summary_of
 from sensedict_trainer.experiments.grid_command import grid as grid_command
 from sensedict_trainer.experiments.material import Dictionaries, describe_task
-from sensedict_trainer.experiments.measures import measure_of
+from sensedict_trainer.experiments.measures import check_measures
 from sensedict_trainer.experiments.outcome import Outcome
 from sensedict_trainer.experiments.reading import experiment_names, load_experiment
 from sensedict_trainer.experiments.store import Store
@@ -355,8 +356,7 @@ def test_a_history_is_summed_up_over_steps_that_have_less() -> None:
 def test_experiments_of_the_package_can_be_run(name: str) -> None:
     found = load_experiment(name)
     assert found.title
-    assert all(measure_of(measure, found.pooled) for measure in (*found.measures, *found.primary))
-    assert set(found.primary) <= set(found.measures)
+    check_measures(found)
     assert set(found.build) >= set(found.variants) - {"base", *CONTROLS}
     pairs = [(first.name, second.name) for first, second in Outcome(found, {}).pairs()]
     assert len({frozenset(pair) for pair in pairs}) == len(pairs), "each pair once"
@@ -373,12 +373,18 @@ def test_the_reviews_cells_are_what_their_names_say() -> None:
     searched = load_experiment("grid-review")
     students = {cell.condition.base: cell.condition.settings for cell in cells.values() if cell.seed is not None}
     assert {condition.base: condition.settings for condition in searched.conditions} == students
+    variants = {cell.condition.base: cell.condition.variant for cell in cells.values() if cell.seed is not None}
+    assert {condition.base: condition.variant for condition in searched.conditions} == variants
     stages = [cells_of(stage, "demo", range(searched.seeds)) for stage in grid.stages(searched)]
-    assert sum(map(len, stages)) == 356, "as docs/experiments.md says"
+    assert sum(map(len, stages)) == 394, "as docs/experiments.md says"
     assert cells["positives"].recipe.to_json()["sense"]["negative"] == 0
     assert cells["mse-all"].recipe.uses_dictionary is False
     assert cells["mse-sampled"].recipe.uses_dictionary is True
     assert cells["shuffled"].condition.variant == "shuffled"
+    assert cells["mse-shuffled"].recipe.to_json() == cells["mse-weighted"].recipe.to_json()
+    assert cells["mse-shuffled"].condition.variant == "shuffled"
+    pairs = [(a.name, b.name) for a, b in Outcome(load_experiment("review"), {}).pairs()]
+    assert {("mse-weighted", "mse-all"), ("mse-shuffled", "mse-all"), ("dskd", "kd")} <= set(pairs)
     dskd = cells["dskd"].recipe.to_json()
     assert cells["one"].recipe.to_json() == dskd
     crossed = cells_of(load_experiment("weights"), "demo", [0])
@@ -404,6 +410,7 @@ def test_the_reviews_cells_are_what_their_names_say() -> None:
         ("title = 3", "title = 3, which is no str"),
         ("title = 'x'\nmesures = ['kl']", "'mesures', is 'measures' meant"),
         ("title = 'x'", "has no conditions"),
+        ("title = 'x'\nseeds = 0\n[[conditions]]\nname = 'kd'", "one seed or more"),
         ("title = 'x'\nagainst = ['kdd']\n[[conditions]]\nname = 'kd'", "compares with 'kdd'"),
         ("title = 'x'\n[[conditions]]\nname = 'kd'\n[[axes]]\nname = 'p'", "has no points"),
         ("title = 'x'\n[[conditions]]\nname = 'kd'\nmodel = 'taecher'", "it is one of student, teacher, untrained"),
@@ -424,6 +431,33 @@ def test_a_broken_experiment_names_its_fault(tmp_path: Path, text: str, message:
     (tmp_path / "mine.toml").write_text("title = 'x'\n[[conditions]]\nname = 'kd'\nset = { lrr = 1.0 }")
     with pytest.raises(InvalidInput, match=r"mine, kd: .*'lrr', is 'lr' meant"):
         cells_of(load_experiment(str(tmp_path / "mine.toml")), "demo", [0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("measures = ['klx']", "no measure 'klx'"),
+        ("measures = ['kl']\nprimary = ['ce']", "primary measure 'ce'"),
+        ("measures = ['arc_esy/letter']", "did you mean arc_easy"),
+        ("measures = ['squad_v2/letter#exact_match']", "squad_v2 has no form 'letter'"),
+        ("measures = ['evaluation_seconds/arc']", "'evaluation_seconds/arc' is of no data set"),
+        ("measures = ['pooled']", "names no tasks to pool"),
+        ("measures = ['pooled']\npooled = ['piqa/contination']", "did you mean continuation"),
+    ],
+)
+def test_a_column_that_no_cell_can_have_is_told_before_they_are_made(room: Room, text: str, message: str) -> None:
+    (room.folder / "columns.toml").write_text(f"title = 'x'\n{text}\n[[conditions]]\nname = 'kd'")
+    found = CliRunner().invoke(command, [str(room.folder / "columns.toml"), *room.arguments("columns")])
+    assert isinstance(found.exception, InvalidInput)
+    assert re.search(message, found.exception.detail)
+    assert not (room.folder / "columns").exists()
+
+
+def test_what_is_no_conditions_to_choose_is_not_tuned(tmp_path: Path) -> None:
+    for setting in ("window = 9", "seed = 1", "objective = 'ce'"):
+        (tmp_path / "tuned.toml").write_text(f"[kd]\nlr = 0.1\n{setting}")
+        with pytest.raises(InvalidInput, match=f"{setting.partition(' ')[0]} for kd: that is not tuned"):
+            read_tuned(tmp_path / "tuned.toml")
 
 
 def test_a_shuffled_dictionary_gives_everybody_anothers_senses(room: Room) -> None:
@@ -490,7 +524,7 @@ def test_without_synonyms_the_same_positions_have_own_senses(room: Room) -> None
 
 
 def test_statistics_are_those_of_the_books() -> None:
-    assert all(doctest.testmod(module).failed == 0 for module in (statistics, latex, evaluation))
+    assert all(doctest.testmod(module).failed == 0 for module in (statistics, latex, evaluation, counts))
     # Differences −1, −2, −1.5: mean −1.5, deviation 0.5, t = −1.5 / (0.5 / √3) = −5.196 with 2 degrees of freedom.
     found = statistics.paired([1.0, 2.0, 3.0], [2.0, 4.0, 4.5])
     assert found is not None

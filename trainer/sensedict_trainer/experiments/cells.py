@@ -23,6 +23,7 @@ from sensedict_trainer.work import flatten
 if TYPE_CHECKING:
     from sensedict_trainer.experiments.material import Material
 
+_COMMON = ("window", "seed", "objective")  # what is compared at equal windows and seeds, and what a condition is
 _CODE = 1  # of this engine: another number where cells of before are no longer good
 Tuned = Mapping[str, Mapping[str, Any]]
 
@@ -75,7 +76,7 @@ def read_tuned(path: Path | None) -> dict[str, dict[str, Any]]:
     """Settings by condition, as `sensedict grid` writes them: a TOML table for each.
 
     Raises:
-        InvalidInput: the file cannot be read, or is not that.
+        InvalidInput: the file cannot be read, or is not that; it has a setting that is not a condition's to choose.
     """
     if path is None:
         return {}
@@ -86,7 +87,11 @@ def read_tuned(path: Path | None) -> dict[str, dict[str, Any]]:
     for name, table in values.items():
         if not isinstance(table, dict):
             raise InvalidInput(f"{path} has {name} = {table!r}: a table of settings for each condition is wanted")
-    return {name: flatten(table) for name, table in values.items()}
+    tuned = {name: flatten(table) for name, table in values.items()}
+    for name, settings in tuned.items():
+        if fixed := [setting for setting in _COMMON if setting in settings]:
+            raise InvalidInput(f"{path} has {fixed[0]} for {name}: that is not tuned; use --set, or another condition")
+    return tuned
 
 
 def identity_of(cell: Cell, material: Material) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
 def run_counts(given: Given, experiment: Experiment) -> None:
     """Print a table that takes no training, and write it where a folder is named."""
     from sensedict_trainer.document import Table, markdown_table
-    from sensedict_trainer.experiments.counts import count_dictionaries, print_recipes
+    from sensedict_trainer.experiments.counts import count_dictionaries, print_recipes, table_csv
     from sensedict_trainer.experiments.latex import to_latex
     from sensedict_trainer.report import write_report
     from sensedict_trainer.results import write_text
@@ -91,6 +91,7 @@ def run_counts(given: Given, experiment: Experiment) -> None:
         folder = given.out / experiment.name
         write_report(document, folder)
         write_text(folder / "table.tex", to_latex(table, f"tab:{experiment.name}"))
+        write_text(folder / "cells.csv", table_csv(table))
 
 
 def run_order(order: Order, dry_run: bool) -> None:

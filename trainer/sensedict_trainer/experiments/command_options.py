@@ -61,9 +61,10 @@ class Given:
             more: further attributes of `Order`.
 
         Raises:
-            InvalidInput: a source of text, or the name of a task, that there is not.
+            InvalidInput: a source of text, or the name of a task or a measure, that there is not.
             UsageError: seeds or variants that cannot be read.
         """
+        from sensedict_trainer.experiments.measures import check_measures
         from sensedict_trainer.experiments.order import Order
         from sensedict_trainer.tasks.registry import check_names
         from sensedict_trainer.text_sources import check_sources
@@ -74,6 +75,7 @@ class Given:
         check_sources(self.text)
         tasks = self.tasks or experiment.tasks
         check_names(tasks)
+        check_measures(experiment)
         devices = tuple(device.strip() for device in self.device.split(","))
         same = {name: getattr(self, name) for name in _SAME}
         return Order(

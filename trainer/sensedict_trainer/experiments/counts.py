@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -113,6 +116,19 @@ def recipes_table(paper: Paper) -> Table:
         settings = flatten(load_recipe(recipe, settings=["objective=dskd"]).to_json())
         found[recipe] = {name: settings[name] for name in paper.rows}
     return _beside(list(paper.rows), found, paper, "setting")
+
+
+def table_csv(table: Table) -> str:
+    """The table's header and rows as CSV; a number that stands alone has no commas in it.
+
+    >>> table_csv(Table(["setting", "mine"], [["words", "9,502"], ["layers", "16 of 32"]]))
+    '"setting","mine"\\n"words","9502"\\n"layers","16 of 32"\\n'
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    for row in (table.header, *table.rows):
+        writer.writerow(cell.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", cell) else cell for cell in row)
+    return text.getvalue()
 
 
 def _document(experiment: Experiment, table: Table, made: Mapping[str, Any]) -> Document:

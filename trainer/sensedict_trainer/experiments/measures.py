@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from sensedict.errors import InvalidInput
 from sensedict_trainer.evaluate import Measure as OfText
 from sensedict_trainer.experiments.costs import NAMES
+from sensedict_trainer.experiments.spec import Experiment
 from sensedict_trainer.experiments.store import CellResult
 from sensedict_trainer.report import duration
+from sensedict_trainer.tasks.registry import ENTRIES, check_names
 
 _TEXT: dict[str, tuple[OfText, str]] = {
     "ce": ("cross_entropy", "CE"),
@@ -113,6 +115,25 @@ def measure_of(name: str, pooled: Sequence[str] = ()) -> Measure:
         task, _, other = name.partition(_OTHER)
         return Measure(name, f"{task}, {other.replace('_', ' ')} (%)" if other else f"{name} (%)", "share")
     raise InvalidInput(f"no measure {name!r}: there are {', '.join([*_TEXT, POOLED, *NAMES])}, and tasks")
+
+
+def check_measures(experiment: Experiment) -> None:
+    """Let pass measures that there are: a column that no cell can have would be known when all are made.
+
+    Raises:
+        InvalidInput: there is no such measure, or task of one; a primary one is no column; nothing is to be pooled.
+    """
+    for name in experiment.measures:
+        measure = measure_of(name, experiment.pooled)
+        if name.startswith(_EVALUATION) and name.removeprefix(_EVALUATION) not in ENTRIES:
+            raise InvalidInput(f"the measure {name!r} is of no data set: there are {', '.join(ENTRIES)}")
+        if measure.unit == "share" and "/" in name:
+            check_names([name.partition(_OTHER)[0]])
+    check_names(experiment.pooled)
+    if POOLED in experiment.measures and not experiment.pooled:
+        raise InvalidInput(f"{experiment.name} measures {POOLED!r}, and names no tasks to pool: pooled = [...]")
+    if missing := [name for name in experiment.primary if name not in experiment.measures]:
+        raise InvalidInput(f"{experiment.name} has the primary measure {missing[0]!r}, which is not among its measures")
 
 
 def _size(count: float) -> str:

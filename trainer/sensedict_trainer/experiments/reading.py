@@ -137,6 +137,10 @@ def _check(experiment: Experiment, where: str) -> None:
         raise InvalidInput(f"{where} has the condition {min(twice)!r} twice")
     if experiment.kind == "training" and not names:
         raise InvalidInput(f"{where} has no conditions")
+    if experiment.seeds < 1 or experiment.shots < 0:
+        raise InvalidInput(
+            f"{where} has seeds = {experiment.seeds} and shots = {experiment.shots}: one seed or more, no shots or more"
+        )
     for name in experiment.against:
         if name not in {*bases, *names}:
             raise InvalidInput(f"{where} compares with {name!r}, which is no condition")
