@@ -192,6 +192,8 @@ def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
     ):
         assert named in text
     assert "77.89 $\\pm$ 0.42" in (report / "table.tex").read_text()
+    made = json.loads((report / "experiment.json").read_text())["made"]["text"]
+    assert (made["training documents"], made["held-out documents"]) == (23, 16), "one text is too short for a window"
     lines = (report / "cells.csv").read_text().splitlines()
     assert len(lines) == 1 + len(cells)
     assert all(len(cell["curve"]) >= 4 for cell in kd)

@@ -125,7 +125,9 @@ class Bench:
             "text": {
                 **material.identity(),
                 "training tokens": sum(len(window.ids) for window in material.training),
+                "training documents": len(_documents(material.training)),
                 "held-out tokens": sum(len(window.ids) for window in material.held_out),
+                "held-out documents": len(_documents(material.held_out)),
             },
             "dictionaries": {name: self._dictionary(name) for name in self._variants()},
             "tasks": {
@@ -244,7 +246,7 @@ def set_aside(windows: Sequence[TokenWindow], share: float) -> tuple[list[TokenW
     Raises:
         InvalidInput: the text is one document, or its documents share text.
     """
-    documents = list(dict.fromkeys(window.id.rpartition("#")[0] for window in windows))
+    documents = _documents(windows)
     step = max(2, round(1 / share))
     aside = set(documents[step - 1 :: step] or documents[-1:])
     if len(documents) < 2:
@@ -291,6 +293,11 @@ def _needs_dictionary(cell: Cell) -> bool:
     stored = cell.condition.stored
     of_senses = stored is not None and stored.kind == "senses"
     return cell.condition.model == "student" and (cell.recipe.uses_dictionary or of_senses)
+
+
+def _documents(windows: Sequence[TokenWindow]) -> list[str]:
+    """Ids of the documents that windows are of, each once."""
+    return list(dict.fromkeys(window.id.rpartition("#")[0] for window in windows))
 
 
 def _windows(sources: Sequence[str], teacher: Teacher, length: int, tokens: int | None) -> list[TokenWindow]:

@@ -197,7 +197,8 @@ def _over_seeds(comparisons: Sequence[Comparison]) -> list[Paragraph | Table | P
 def _over_items(comparisons: Sequence[Comparison]) -> list[Paragraph | Table | Picture]:
     text = (
         "Would other text, or other questions, come out the same way for these runs? A paired bootstrap over windows "
-        "of the held-out text, or over questions, of values that are means over the common seeds."
+        "of the held-out text, or over questions, of values that are means over the common seeds. Windows of one "
+        "document are alike: where the text is a few documents, the intervals are too narrow for other text."
     )
     rows = [
         [
@@ -220,7 +221,8 @@ def _at_equal_time(comparisons: Sequence[Comparison]) -> list[Paragraph | Table 
         "run that is looked at before its end is somewhat worse than one that was planned to end there: the comparison "
         "is against the slower one. Times of runs that shared a machine with others are no measure of speed. The last "
         "column needs no two runs' times: so many times as long could each run have taken, by the shares of its own "
-        "time, and still be ahead of the other's end, in the seed where that is least."
+        "time, and still be ahead of the other's end, in the seed where that is least; a load of the machine that "
+        "changed along the run moves it."
     )
     rows = [
         [_between(c), c.measure.label, *_test(c.measure, c.equal_time), "–" if c.slower is None else f"{c.slower:.2f}"]
