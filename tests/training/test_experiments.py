@@ -305,7 +305,8 @@ def test_a_task_that_is_added_later_takes_no_new_training(room: Room) -> None:
     (room.folder / "piqa_validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = [str(room.folder / "later.toml"), *room.arguments("later", "--keep-students")]
     for more in ([], ["--task-data", str(room.folder), "--task", "piqa/letter"]):
-        CliRunner().invoke(command, [*arguments, *more], catch_exceptions=False)
+        said = CliRunner().invoke(command, [*arguments, *more], catch_exceptions=False).output
+    assert "piqa/letter is scored, and later has no column of it" in said
     before, after = sorted(room.cells("later").values(), key=lambda cell: len(cell["tasks"]))
     assert [score["name"] for score in after["tasks"]] == ["piqa/letter"]
     assert before["tasks"] == []
@@ -394,6 +395,8 @@ def test_the_reviews_cells_are_what_their_names_say() -> None:
     table9 = {c.condition.name: c.recipe.to_json() for c in cells_of(load_experiment("table9"), "demo", [0])}
     assert table9["kd α=2.0"]["kl"]["weight"] == 2
     assert table9["dskd"]["kl"]["weight"] == 1
+    stored = {c.condition.name: c.recipe.to_json() for c in cells_of(load_experiment("states"), "demo", [0])}
+    assert stored["exact-kl-mse"] == stored["senses-kl"], "the same terms of exact states as of senses"
     pairs = Outcome(load_experiment("table9"), {}).pairs()
     assert [(a.name, b.name) for a, b in pairs] == [
         *(("dskd", f"kd α={alpha}") for alpha in (0.0, 0.5, 1.0, 2.0)),

@@ -62,6 +62,8 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
     check_sources(held_out)
     if found.tasks and given.data is None:
         click.echo("without --task-data no task is scored", err=True)
+    for name in untold(given, found):
+        click.echo(f"{name} is scored, and {found.name} has no column of it", err=True)
     chosen = read_tuned(tuned)
     unused = sorted(set(chosen) - {condition.base for condition in found.conditions})
     if unused:
@@ -73,6 +75,13 @@ def experiment(given: Given, name: str, held_out: tuple[str, ...], eval_tokens: 
             "them too, or add a table for each, an empty one for the recipe's own settings"
         )
     run_order(given.order(found, held_out=held_out, eval_tokens=eval_tokens, tuned=chosen), given.dry_run)
+
+
+def untold(given: Given, experiment: Experiment) -> list[str]:
+    """Tasks that are named and scored, and that no measure of the experiment is of."""
+    told = [measure.partition("#")[0] for measure in (*experiment.measures, *experiment.pooled)]
+    names = [task.partition(":")[0] for task in given.tasks] if given.data is not None else []
+    return [name for name in names if not any(m == name or m.startswith(f"{name}/") for m in told)]
 
 
 def run_counts(given: Given, experiment: Experiment) -> None:
