@@ -280,6 +280,8 @@ def test_stability_falls_with_what_moves(made: Made, data: Path) -> None:
     for name in ("state_point", "key_policy", "teacher_hash"):
         with pytest.raises(Mismatch, match=f"tiny@1 cannot tell .* its {name.replace('_', ' ')} is other, not"):
             check_other(identity, replace(identity, **{name: "other"}))
+    with pytest.raises(Mismatch, match="tiny@1 is compared with itself"):
+        check_other(identity, identity)
 
 
 def test_the_same_nearest_sense_is_taken_at_its_word() -> None:

@@ -33,8 +33,10 @@ def check_other(identity: Identity, other: Identity) -> None:
     """Let pass two dictionaries whose states are of one teacher, one place in it, and one key.
 
     Raises:
-        Mismatch: they are not; names what differs.
+        Mismatch: they are not, and what differs is named; or they are one dictionary.
     """
+    if other == identity:
+        raise Mismatch(f"{other.name}@{other.version} is compared with itself; name one built with another --seed")
     for name in ("teacher_hash", "tokenizer_hash", "state_point", "key_policy"):
         ours, theirs = getattr(identity, name), getattr(other, name)
         if ours != theirs:
