@@ -126,7 +126,7 @@ def _database_url(environment: Mapping[str, str], faults: list[str]) -> URL | No
     text = environment.get("SENSEDICT_DATABASE_URL", "")
     if not text:
         if environment.get("SENSEDICT_DATABASE_PASSWORD_FILE"):  # of a database that the embedded one is not
-            faults.append("SENSEDICT_DATABASE_PASSWORD_FILE is set without SENSEDICT_DATABASE_URL: set both, or neither")
+            faults.append("SENSEDICT_DATABASE_PASSWORD_FILE is set without SENSEDICT_DATABASE_URL: set both or neither")
         return None
     try:
         url = make_url(text)

@@ -91,7 +91,7 @@ def test_a_password_from_a_file(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=says):
             Settings.from_environment(environment)
     del environment["SENSEDICT_DATABASE_URL"]
-    with pytest.raises(ConfigurationError, match="PASSWORD_FILE is set without SENSEDICT_DATABASE_URL: set both, or"):
+    with pytest.raises(ConfigurationError, match="PASSWORD_FILE is set without SENSEDICT_DATABASE_URL: set both or"):
         Settings.from_environment(environment)
 
 
