@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from sensedict.errors import ConfigurationError, InvalidInput, MissingExtra, SenseDictError
+from running_service import free_port
+from sensedict.errors import ConfigurationError, InvalidInput, MissingExtra, SenseDictError, Unavailable
 from sensedict.snapshot import Snapshot
 from sensedict_trainer import Distillation
 from sensedict_trainer.compare_command import compare as compare_command
@@ -207,6 +208,17 @@ def test_parameters_and_flops_are_those_of_the_models(folder: Path) -> None:
     assert flops.trunk == 0
     first = count_flops(recipe, teacher, [0, 1, 2], [length])
     assert (first.own_trunk, first.trunk) == (0, flops.own_trunk)
+
+
+def test_a_dry_run_does_not_wait_for_a_service(folder: Path, text: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gone = ["--dictionary", "mine@1", "--server", f"http://127.0.0.1:{free_port()}"]
+    with pytest.raises(Unavailable, match="does not answer"):
+        CliRunner().invoke(
+            train_command,
+            ["--teacher", str(folder), "--text", str(text), "--objective", "dskd", *gone, "--dry-run"],
+            catch_exceptions=False,
+        )
+    assert "asking again" not in caplog.text
 
 
 def test_a_dry_run_says_what_a_run_costs_and_writes_nothing(

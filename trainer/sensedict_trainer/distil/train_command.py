@@ -91,7 +91,7 @@ def train(
         text=text,
         dictionary=_dictionary(dictionary, snapshot),
         server=None if snapshot else server,
-        patience=patience,
+        patience=0.0 if dry_run else patience,  # whoever looks first is told at once that no service is there
         recipe=recipe,
         objective=objective,
         seed=seed,
