@@ -85,7 +85,7 @@ def test_the_five_lines_of_the_guide_train_from_a_file_set(
     assert len([line for line in lines.splitlines() if line]) <= 5
     assert '["lr=1e-4"]' in lines
     exec(lines.replace('["lr=1e-4"]', str([*SETTINGS, "choice=even"])), {})
-    student = tmp_path / "run" / "student"
+    student = tmp_path / "run-1e-4" / "student"
 
     card = (student / "README.md").read_text()
     stated = metadata_load(student / "README.md")
