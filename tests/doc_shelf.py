@@ -56,7 +56,8 @@ def fill(folder: Path) -> None:
 def _teacher(folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    save_tiny_teacher(folder, dim=DIM, vocabulary=700, phrases=PHRASES)
+    # as many layers as figure 3 wants: five to be trained of half of them
+    save_tiny_teacher(folder, layers=12, dim=DIM, vocabulary=700, phrases=PHRASES)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}), "utf-8")
     tokenizer = AutoTokenizer.from_pretrained(folder)
