@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
@@ -36,7 +37,7 @@ SOURCES = ("synonyms:syn.txt", "antonyms:ant.txt", "moby:words.txt", "opposites"
 LEXICONS = ("english@1", "demo-english@1")
 FILES = "any@1"  # the file set that pages call so
 # What of a dictionary is not the build's default; of those that a page names, the ones it does not build are there.
-DICTIONARIES: dict[str, dict[str, object]] = {
+DICTIONARIES: dict[str, dict[str, Any]] = {
     FILES: {"lexicon": "any@1"},
     "mine@1": {},
     "mine@2": {"seed": 1},
@@ -227,10 +228,10 @@ def _make(engine: Engine, settings: Settings, folder: Path, refs: set[str]) -> N
         load_lexicon(engine, *ref.split("@"), Recipe(sources, []))
     for ref in wanted:
         name, version = ref.split("@")
-        common = {"lexicon": "english@1", "threads": 1} | DICTIONARIES[ref]
+        common: dict[str, Any] = {"lexicon": "english@1", "threads": 1} | DICTIONARIES[ref]
         build = BuildSettings(
             teacher=str(folder / "teacher"), corpus=(str(folder / "text"),), name=name, version=version, **common
-        )  # type: ignore[arg-type]
+        )
         build_dictionary(engine, settings.files, build, folder / "state")
         if name == "smollm2":
             set_alias(engine, name, "prod", version, Because("a test", "the page has it"))

@@ -77,8 +77,8 @@ def _texts(folder: Path) -> None:
 
 
 def _lexical(folder: Path) -> None:
-    wiktionary = {"word": "warm", "pos": "adj", "lang": "English", "lang_code": "en"}
-    wiktionary |= {"senses": [{"glosses": ["a little hot"], "synonyms": [{"word": "hot"}]}]}  # type: ignore[dict-item]
+    senses = [{"glosses": ["a little hot"], "synonyms": [{"word": "hot"}]}]
+    wiktionary = {"word": "warm", "pos": "adj", "lang": "English", "lang_code": "en", "senses": senses}
     chain = ", ".join(f"{a}{b}" for a in WORDS[:12] for b in WORDS[12:24])
     texts = {
         **dict.fromkeys(("syn.txt", "hg2vec-syn-pairs.txt"), _SYNONYMS),

@@ -78,9 +78,8 @@ def test_trunk_and_tail_are_the_student_bit_for_bit(teacher: Teacher) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_student_in_half_precision_passes_as_a_whole_and_from_the_trunk(tmp_path: Path, architecture: str) -> None:
-    made = make_architecture(
-        tmp_path / "t", architecture
-    )  # some norms keep the dtype that they are given, others do not
+    # Some norms keep the dtype that they are given, others do not.
+    made = make_architecture(tmp_path / "t", architecture)
     teacher = load_teacher(made.name, "bfloat16")
     windows = make_windows(teacher)[:5]
     student = cut_student(teacher, 3, 2)
