@@ -37,7 +37,7 @@ class Made:
 
     def stages(self, workplace: Workplace) -> list[Stage]:
         known = list(STAGES) if "plan" in workplace.made else ["plan"]
-        return [Stage(name, dict.fromkeys(STAGES[name], self.batches), "tok") for name in known]
+        return [Stage(name, dict.fromkeys(STAGES[name], self.batches), "tokens") for name in known]
 
     def run(self, shard: str, workplace: Workplace) -> None:
         if shard in workplace.made:

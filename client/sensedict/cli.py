@@ -95,6 +95,11 @@ COMMANDS = {
 }
 
 
+# Commands that keep what was made, and find it when they are started again.
+_RESUMED = ("build", "train", "compare", "experiment", "grid")
+_INTERRUPTED = 130  # exit status
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -124,6 +129,11 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except ModuleNotFoundError as missing:  # commands import torch when they run, so that their help is quick
             raise _without_extra(ctx.invoked_subcommand or "", missing) from missing
+        except KeyboardInterrupt:
+            if ctx.invoked_subcommand not in _RESUMED:
+                raise
+            click.echo("stopped: the same command goes on where it was", err=True)
+            sys.exit(_INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

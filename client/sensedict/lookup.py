@@ -14,6 +14,7 @@ from sensedict.lemmas import lemma_candidates
 from sensedict.wire import Matched
 
 MOST_FORMS = 20  # of one word that are tried
+NO_SENSES = "token without senses"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def find_related_word(words: WordIndex, word: str) -> Word | None:
 
 def token_word(token_id: int, text: str, first_sense: int, sense_count: int) -> Word:
     """A bare token as a word."""
-    reason = None if sense_count else f"token without senses: {text!r}"
+    reason = None if sense_count else f"{NO_SENSES}: {text!r}"
     return Word(None, text.removeprefix(" "), (token_id,), first_sense, sense_count, reason)
 
 

@@ -49,6 +49,8 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     _refuse_port_in_use(host, port)
     os.environ["SENSEDICT_KEYS"] = keys = exposure.decide(settings, host)
     log_to_stderr(settings.log_level, settings.log_format)
+    if not migrate_first:
+        schema.require_database(settings)
     with opened(settings) as database:
         if migrate_first:
             schema.migrate(database)
@@ -128,7 +130,7 @@ def files() -> None:
 def write(ref: str) -> None:
     """Write the file set of REF (name@version) where it is missing, and print its folder."""
     settings = Settings.from_environment()
-    with opened(settings) as database:
+    with schema.migrated(settings) as database:
         dictionary = Catalogue(database, settings.files).resolve(ref)
         click.echo(file_sets.ensure(database, settings.files, dictionary))
 
@@ -137,7 +139,7 @@ def write(ref: str) -> None:
 def list_() -> None:
     """List the published dictionaries and whether their file sets are here."""
     settings = Settings.from_environment()
-    with opened(settings) as database, database.connect() as connection:
+    with schema.connected(settings) as connection:
         for dictionary in list_dictionaries(connection):
             place = file_sets.folder(settings.files, dictionary.ref)
             click.echo(f"{dictionary.ref}\t{place if place.exists() else 'not written'}")

@@ -119,6 +119,7 @@ def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
         # The framework names the methods of one route; a path may have several.
         headers["Allow"] = ", ".join(methods_of(request.app, request.scope["path"])) or headers.get("Allow", "")
+        detail += f"; it takes {headers['Allow']}"
     return _answer(error.status_code, code, phrase, detail, _request_id(request), [], headers)
 
 

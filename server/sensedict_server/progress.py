@@ -115,7 +115,7 @@ def _stage(stage: Stage, made: Made | None) -> StageProgress:
     return StageProgress(
         name=stage.name,
         unit=stage.unit,
-        done=done.shards if stage.unit == "file" else done.size,
+        done=done.shards if stage.unit == "files" else done.size,
         total=sum(stage.sizes.values()) or None,  # a plan is not always told how much it will read
         shards=done.shards,
         shards_total=len(stage.sizes),

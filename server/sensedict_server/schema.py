@@ -14,6 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from sensedict.errors import ConfigurationError, InvalidInput
+from sensedict_server import embedded
 from sensedict_server.database import opened
 from sensedict_server.settings import Settings
 
@@ -84,13 +85,25 @@ def require_current(connection: Connection) -> str:
     return needed
 
 
+def require_database(settings: Settings) -> None:
+    """Let pass settings with a database, so that a question alone makes none.
+
+    Raises:
+        ConfigurationError: it is an embedded one that was never started.
+    """
+    if settings.database_url is None and embedded.status(settings.embedded).version is None:
+        raise ConfigurationError(f"there is no database in {settings.embedded} yet: run `sensedict migrate`")
+
+
 @contextmanager
 def migrated(settings: Settings) -> Iterator[Engine]:
     """The pool of the database of `settings`, once its schema is found to be up to date.
 
     Raises:
-        ConfigurationError, Unavailable: see `require_current`.
+        ConfigurationError: there is no database yet, or see `require_current`.
+        Unavailable: it cannot be reached.
     """
+    require_database(settings)
     with opened(settings) as database:
         with database.connect() as connection:
             require_current(connection)

@@ -406,14 +406,14 @@ def test_lines_say_what_was_read(database: Engine, store: str) -> None:
     build = open_build(database, BUILD, CONTENT, store)
     watching = Lines(lines.append)
     for size, made in ((0, True), (5000, True), (0, False)):
-        watching.begin(build, Stage("plan", {"plan": size}, "tok"), "plan")
+        watching.begin(build, Stage("plan", {"plan": size}, "tokens"), "plan")
         watching.advance(1000)
         watching.advance(234)
         watching.end(made)
     named = f"job {build.id} tiny@1: plan"
     assert [line.rpartition(", ")[0] for line in lines] == [
-        f"{named}, 1,234 tok",
-        f"{named}, 5,000 tok",
+        f"{named}, 1,234 tokens",
+        f"{named}, 5,000 tokens",
         f"{named}, given back",
     ]
 
@@ -425,10 +425,10 @@ def test_lines_in_place_of_a_bar_where_there_is_no_terminal(
     build = open_build(database, BUILD, CONTENT, store)
     bars = Bars(database, lines.append)
     for stage, made in (("plan", True), ("plan", False), ("harvest/0", True)):
-        bars.begin(build, Stage(stage, {"0": 1_500, "1": 500}, "tok"), "0")
+        bars.begin(build, Stage(stage, {"0": 1_500, "1": 500}, "tokens"), "0")
         bars.advance(1)
         bars.say(build, "1 token")
         bars.end(made)
     bars.close()
-    assert lines == ["1 token", "plan: 0 of 2,000 tok", "1 token", "1 token", "harvest: 0 of 2,000 tok"]
+    assert lines == ["1 token", "plan: 0 of 2,000 tokens", "1 token", "1 token", "harvest: 0 of 2,000 tokens"]
     assert capsys.readouterr().err == ""

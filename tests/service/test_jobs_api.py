@@ -341,10 +341,10 @@ def test_how_far_a_build_is(fresh: Planned) -> None:
     job = wire.JobDetail.model_validate_json(fresh.http.get(f"/v1/jobs/{build_id}").text)
     fields = ("name", "unit", "done", "total", "shards", "shards_total")
     assert [tuple(getattr(stage, field) for field in fields) for stage in job.stages] == [
-        ("plan", "tok", 400, 400, 1, 1),
-        ("harvest/0", "tok", 200, 300, 2, 3),
-        ("cluster/0", "state", 0, 100, 0, 2),
-        ("publish", "file", 0, 1, 0, 1),
+        ("plan", "tokens", 400, 400, 1, 1),
+        ("harvest/0", "tokens", 200, 300, 2, 3),
+        ("cluster/0", "states", 0, 100, 0, 2),
+        ("publish", "files", 0, 1, 0, 1),
     ]
     assert (job.percent, job.workers) == (50.0, 1)
     assert (job.rate, job.seconds_left) == (200.0, 0.5)  # 200 tokens in 2 · 0.5 s of work, by one worker
@@ -464,14 +464,14 @@ def test_builds_of_a_service_from_the_command_line(fresh: Planned) -> None:
     (line,) = query(fresh, "jobs").splitlines()[1:]
     assert line.split()[:4] == [str(build_id), "tiny@1", "running", "nightly"]
     shown = query(fresh, "job", str(build_id))
-    assert "200 of 300 tok" in shown
-    assert "50%; at harvest/0, 200 of 300 tok; 1 worker; 200 tok/s, 0 s of harvest/0 left" in shown
+    assert "200 of 300 tokens" in shown
+    assert "50%; at harvest/0, 200 of 300 tokens; 1 worker; 200 tokens/s, 0 s of harvest/0 left" in shown
     assert json.loads(query(fresh, "job", str(build_id), "--json"))["percent"] == 50.0
     assert [job["id"] for job in json.loads(query(fresh, "jobs", "--json"))] == [build_id]
     with pytest.raises(JobNotFound, match="there is no job 999"):
         query(fresh, "job", "999")
     idle = query(fresh, "job", str(add_build(fresh.database, version="2")))
-    assert "at plan, 0 of ? tok; no worker is at it: `sensedict worker` starts one" in idle
+    assert "at plan, 0 of ? tokens; no worker is at it: `sensedict worker` starts one" in idle
 
 
 def run(settings: Settings, *arguments: str) -> str:

@@ -248,7 +248,7 @@ def test_faults_are_pointed_at(http: httpx.Client) -> None:
 
 def test_other_methods(http: httpx.Client) -> None:
     answer = http.patch(TINY)
-    expect_problem(answer, 405, "method-not-allowed", "PATCH")
+    expect_problem(answer, 405, "method-not-allowed", "Method Not Allowed; it takes DELETE, GET, HEAD")
     assert answer.headers["allow"] == "DELETE, GET, HEAD"
     answer = http.head(f"{TINY}:getSenses")  # HEAD goes with GET, and with nothing else
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")

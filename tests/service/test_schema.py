@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from conftest import Published
 from running_service import SENSEDICT, environment_of, free_port
 from sensedict.cli import cli
-from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput, Unavailable
+from sensedict.errors import ConfigurationError, Conflict, DictionaryNotFound, InvalidInput
 from sensedict_server import schema
 from sensedict_server.build.contents import Draft
 from sensedict_server.build.lexicon import Recipe, load_lexicon
@@ -274,10 +274,21 @@ def test_the_migrate_command(settings: Settings) -> None:
     assert sensedict(settings, "migrate", "--to", "base") == f"The schema is empty, was {schema.head()}.\n"
     with pytest.raises(ConfigurationError, match=f"this version needs {schema.head()}: run `sensedict migrate`"):
         sensedict(settings, "serve", "--port", str(free_port()))
-    with pytest.raises(Unavailable, match=r'relation "dictionaries" does not exist: bring .* up to date with'):
-        sensedict(settings, "files", "list")
+    for asked in (["files", "list"], ["jobs", "list"], ["diff", "tiny@1", "tiny@2"]):
+        with pytest.raises(ConfigurationError, match=f"this version needs {schema.head()}: run `sensedict migrate`"):
+            sensedict(settings, *asked)
     assert sensedict(settings, "migrate") == f"The schema is at {schema.head()}, was empty.\n"
     assert sensedict(settings, "migrate") == f"The schema is at {schema.head()} already.\n"
+
+
+def test_a_question_makes_no_database(tmp_path: Path) -> None:
+    asked = (["serve", "--port", str(free_port())], ["jobs", "list"], ["files", "list"], ["lexicon", "list"])
+    environment = {"SENSEDICT_HOME": str(tmp_path / "home"), "SENSEDICT_DATABASE_URL": None}
+    for arguments in asked:
+        done = CliRunner().invoke(cli, arguments, env=environment)
+        assert isinstance(done.exception, ConfigurationError)
+        assert f"no database in {tmp_path}/home/postgres yet: run `sensedict migrate`" in str(done.exception)
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_port_in_use(settings: Settings) -> None:

@@ -156,7 +156,7 @@ def test_the_cache_serves_all_runs_without_the_teacher(
     differences = [a["loss"] - b["loss"] for a, b in zip(histories[0], exact, strict=True)]
     assert 0 < max(map(abs, differences)) < 2e-3  # of one small batch
     assert abs(sum(differences) / len(differences)) < 5e-4
-    with pytest.raises(ConfigurationError, match="activations '14 bits, 4 apart' there, None now"):
+    with pytest.raises(ConfigurationError, match='activations "14 bits, 4 apart" there, none now'):
         train(RECIPE, teacher, windows, source, tmp_path / "first")
 
 
@@ -170,9 +170,9 @@ def test_a_cache_of_something_else_is_refused(
     before = manifest.read_bytes()
     for first, other, text, named in (
         (1, teacher, windows, "first trained layer 2 there, 1 now"),
-        (2, replace(teacher, fingerprint="f"), windows, "teacher '[0-9a-f]+' there, 'f' now"),
-        (2, replace(teacher, dtype=torch.bfloat16), windows, "dtype 'float32' there, 'bfloat16' now"),
-        (2, teacher, windows[1:], "text '[0-9a-f]+' there.*windows 23 there, 22 now"),
+        (2, replace(teacher, fingerprint="f"), windows, 'teacher "[0-9a-f]+…" there, "f" now'),
+        (2, replace(teacher, dtype=torch.bfloat16), windows, 'dtype "float32" there, "bfloat16" now'),
+        (2, teacher, windows[1:], 'text "[0-9a-f]+…" there.*windows 23 there, 22 now'),
     ):
         with pytest.raises(ConfigurationError, match=f"holds rows that were made otherwise .*{named}"):
             Trunk(other, first, text, folder=folder)

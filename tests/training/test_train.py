@@ -223,6 +223,7 @@ def test_stopped_and_started_again(teacher: Teacher, dictionary: Path, tmp_path:
     (checkpoint,) = run.glob("checkpoint-*")
     if number != signal.SIGKILL:
         assert f"stopped after step {int(checkpoint.name[-8:])} of" in said
+        assert said.endswith("the same command goes on where it was\n")
         assert "Traceback" not in said
     subprocess.run([*command, "--out", str(run)], check=True, env=environment, capture_output=True)
     assert same(tmp_path / "whole" / "student", run / "student")
@@ -370,6 +371,10 @@ def test_a_broken_recipe_names_its_fault(tmp_path: Path, text: str, message: str
         load_recipe(str(tmp_path / "r.toml"))
     with pytest.raises(InvalidInput, match="demo, paper-llama3, paper-mistral"):
         load_recipe("nosuch")
+    with pytest.raises(InvalidInput, match="no recipe 'paper-lama3', is 'paper-llama3' meant"):
+        load_recipe("paper-lama3")
+    with pytest.raises(InvalidInput, match="the recipe demo with --set lr=high has lr = 'high', which is no float"):
+        load_recipe("demo", settings=["lr=high"])
 
 
 def test_the_cache_keeps_what_is_held_and_forgets_the_oldest() -> None:

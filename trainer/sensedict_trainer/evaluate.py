@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from sensedict.errors import InvalidInput
@@ -107,6 +108,7 @@ def evaluate_text(
     sums = torch.zeros((len(MEASURES), len(windows)), dtype=torch.float64)
     was_training = model.training
     model.eval()
+    bar = tqdm(total=len(usable), desc="held-out text", unit=" windows", disable=None, leave=False)
     for batch in _batches(windows, usable, batch_size):
         ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
         teacher_states = _teacher_states(teacher, ids, mask, batch, memo)  # (B, T, D)
@@ -124,6 +126,8 @@ def evaluate_text(
             ids[:, 1:][target_mask],
         )
         sums.index_add_(1, rows, values)
+        bar.update(len(batch))
+    bar.close()
     model.train(was_training)
     positions = np.array([max(len(window.ids) - 1, 0) for window in windows], dtype=np.int64)
     return TextScores(positions, **{measure: sums[i].numpy() for i, measure in enumerate(MEASURES)})

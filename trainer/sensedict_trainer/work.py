@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from sensedict.paths import write_whole
 
 IDENTITY = "identity.json"
 _LOCK = ".lock"
+_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")
 _MARK = "sensedict"  # so that nobody else's folder with a file of that name is taken for ours
 
 
@@ -103,10 +105,19 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two runs' settings, by dotted name with both values; empty where nothing does."""
     there, here = flatten(before), flatten(json.loads(json.dumps(dict(now))))
     return "; ".join(
-        f"{name} {there.get(name)!r} there, {here.get(name)!r} now"
+        f"{name} {_told(there.get(name))} there, {_told(here.get(name))} now"
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     )
+
+
+def _told(value: Any) -> str:
+    """A setting for a message, hashes cut short.
+
+    >>> _told(["leads.jsonl", "91982d971de342e9" * 4]), _told(None), _told(0.5)
+    ('["leads.jsonl", "91982d97…"]', 'none', '0.5')
+    """
+    return "none" if value is None else _HASH.sub(r"\1…", json.dumps(value, ensure_ascii=False))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ from sensedict_server.settings import Settings
 if TYPE_CHECKING:
     from sensedict_server.build.plan import BuildSettings
 
-_STOPPED = 130  # exit status
 _DATA_SET = "datasets:"
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -291,11 +289,7 @@ def _run(
             return
         dictionary, made = entered, False
     else:
-        try:
-            dictionary, made = build_dictionary(database, files, build, work, fresh, click.echo)
-        except KeyboardInterrupt:
-            click.echo("stopped: the same command goes on where it was", err=True)
-            sys.exit(_STOPPED)
+        dictionary, made = build_dictionary(database, files, build, work, fresh, click.echo)
     if dictionary.state == "draft":
         there = "is" if made else "is there already, from the same settings, as"
         click.echo(

@@ -17,7 +17,6 @@ from sensedict.snapshot import Snapshot
 from sensedict.source import Identity
 from sensedict_server import files
 from sensedict_server.catalogue import Catalogue
-from sensedict_server.database import opened
 from sensedict_server.queries.id_maps import add_id_map, find_id_map
 from sensedict_server.schema import migrated
 from sensedict_server.settings import Settings
@@ -146,7 +145,7 @@ def _folders(old: str, new: str) -> tuple[Path, Path]:
                 continue
             settings = Settings.from_environment()
             if catalogue is None:
-                engine = stack.enter_context(opened(settings))
+                engine = stack.enter_context(migrated(settings))
                 catalogue = Catalogue(engine, settings.files)
             found.append(files.ensure(engine, settings.files, catalogue.resolve(ref)))
     return found[0], found[1]

@@ -35,7 +35,7 @@ class Bars:
             self.close()
             self._build_id, self._stage = build.id, stage
             name, total = _title(stage), _whole(stage)
-            self._bar = tqdm(total=total, desc=name, unit=stage.unit, unit_scale=True, disable=None)
+            self._bar = tqdm(total=total, desc=name, unit=f" {stage.unit}", unit_scale=True, disable=None)
         self._show_made()
 
     def advance(self, units: int) -> None:

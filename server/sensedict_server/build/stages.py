@@ -34,7 +34,7 @@ class Stage:
         name: `plan`, `harvest/0`, `cluster/0` or `publish`; where the number of senses is adaptive, also `curves/0` and
             `allocate`.
         sizes: of each shard by its name, for progress.
-        unit: of the sizes: `tok`, `state` or `file`.
+        unit: of the sizes: `tokens`, `states` or `files`.
     """
 
     name: str
@@ -57,17 +57,17 @@ def stages_of(facts: Mapping[str, Any] | None, adaptive: bool, tokens: int | Non
         tokens: to be read, where that is known before the plan.
     """
     if facts is None:
-        return [Stage("plan", {"plan": tokens or 0}, "tok")]
-    found = [Stage("plan", {"plan": int(facts["tokens"])}, "tok")]
+        return [Stage("plan", {"plan": tokens or 0}, "tokens")]
+    found = [Stage("plan", {"plan": int(facts["tokens"])}, "tokens")]
     for generation in range(int(facts["generations"])):
-        found.append(_stage(facts["harvest"], f"harvest/{generation}", "run_tokens", "tok"))
-        clusters = _stage(facts["cluster"], f"cluster/{generation}", "states", "state")
+        found.append(_stage(facts["harvest"], f"harvest/{generation}", "run_tokens", "tokens"))
+        clusters = _stage(facts["cluster"], f"cluster/{generation}", "states", "states")
         if adaptive:
             curves = {name.replace("cluster", "curves", 1): size for name, size in clusters.sizes.items()}
-            found.append(Stage(f"curves/{generation}", curves, "state"))
-            found.append(Stage("allocate", {"allocate": 1}, "file"))
+            found.append(Stage(f"curves/{generation}", curves, "states"))
+            found.append(Stage("allocate", {"allocate": 1}, "files"))
         found.append(clusters)
-    return [*(stage for stage in found if stage.sizes), Stage("publish", {"publish": 1}, "file")]
+    return [*(stage for stage in found if stage.sizes), Stage("publish", {"publish": 1}, "files")]
 
 
 def run(shard: str, workplace: Workplace) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 from tqdm import tqdm
 
+from sensedict.lookup import NO_SENSES
 from sensedict_server.build.contents import TokenSenses, WordSenses
 from sensedict_server.build.scratch import scratch_vectors
 from sensedict_server.lexicon.compose import compose_in_batches
@@ -21,7 +22,6 @@ from sensedict_server.queries.lexicons import relation_words
 MOST_TOKENS = 3  # of a word that is composed
 TOO_MANY = "too many tokens"
 UNKNOWN = "unknown to the tokenizer"
-_NO_SENSES = "token without senses"
 WITHOUT_SENSES = "words-without-senses.tsv"  # in the work folder of a build
 _CONTEXTS = ("a", "the", "1")  # what stands before the word, the first that the tokenizer keeps apart from it
 _BATCH = 4096  # words tokenized at once
@@ -204,5 +204,5 @@ def _reason(token_ids: tuple[int, ...], tokens: TokenSenses, unknown: int | None
         return TOO_MANY
     for token in token_ids:
         if tokens.offsets[token] == tokens.offsets[token + 1]:
-            return f"{_NO_SENSES}: {tokens.texts[token]!r}"
+            return f"{NO_SENSES}: {tokens.texts[token]!r}"
     return None

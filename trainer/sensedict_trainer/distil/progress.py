@@ -42,7 +42,7 @@ class Progress:
         self._bar: tqdm[Any] | None = None
         if self._stream.isatty():
             self._bar = tqdm(
-                total=tokens, initial=self._before, unit="tok", unit_scale=True, desc=name, file=self._stream
+                total=tokens, initial=self._before, unit=" tokens", unit_scale=True, desc=name, file=self._stream
             )
 
     def __enter__(self) -> Self:

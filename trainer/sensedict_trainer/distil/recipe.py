@@ -159,8 +159,10 @@ def load_recipe(
         text = inside.read_text("utf-8") if inside.is_file() else Path(name_or_file).read_text("utf-8")
         values = tomllib.loads(text)
     except FileNotFoundError as error:
+        near = difflib.get_close_matches(name_or_file, recipe_names(), 1)
+        meant = f", is {near[0]!r} meant?" if near else ":"
         raise InvalidInput(
-            f"no recipe {name_or_file!r}: give a TOML file, or one of {', '.join(recipe_names())}"
+            f"no recipe {name_or_file!r}{meant} give a TOML file, or one of {', '.join(recipe_names())}"
         ) from error
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the recipe {name_or_file} cannot be read: {error}") from error
@@ -171,7 +173,7 @@ def load_recipe(
             raise InvalidInput(
                 f"the recipe {name_or_file} has {key} = {values[key]!r}, which is decided by the command here"
             )
-    where = f"the recipe {name_or_file}"
+    where = " with ".join([f"the recipe {name_or_file}", *(f"--set {setting}" for setting in settings)])
     tables = {name: values.pop(name) for name in kinds() if name in values}
     terms = {name: kinds()[name](**_checked(table, kinds()[name], where, name)) for name, table in tables.items()}
     plain = _checked(values, Recipe, where)

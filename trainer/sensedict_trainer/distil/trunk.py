@@ -137,8 +137,11 @@ class Trunk:
 
     def remember(self) -> None:
         """Make now all that is going to be remembered, so that no run's time has it in it."""
-        for group in {id(group): group for group in self._group.values()}.values():
-            self._found(group)
+        together = {id(group): group for group in self._group.values()}
+        with tqdm(total=len(self._group), desc="frozen layers", unit=" windows", disable=None, leave=False) as bar:
+            for group in together.values():
+                self._found(group)
+                bar.update(len(group))
 
     def states(self, windows: Sequence[TokenWindow]) -> TeacherStates:
         """States of these windows, from memory or the cache where they are known."""

@@ -111,7 +111,7 @@ class UseReader:
         states = np.zeros((int(ends[-1]), self._teacher.dim), np.float16)
         slots = [np.arange(start, end) for start, end in pairwise(ends)]
         total = sum(len(window.ids) for window, some in zip(windows, rising, strict=True) if len(some))
-        with tqdm(total=total, desc=coverage.of, unit="token", unit_scale=True, disable=None, leave=False) as bar:
+        with tqdm(total=total, desc=coverage.of, unit=" tokens", unit_scale=True, disable=None, leave=False) as bar:
             harvest_into(self._teacher, windows, rising, slots, states, _BATCH, bar.update, None, self._point)
         found: list[Reading | None] = []
         for use, place in zip(uses, places, strict=True):

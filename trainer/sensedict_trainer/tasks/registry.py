@@ -136,7 +136,7 @@ def ask(
     """A model's replies to the questions at some places of a task."""
     shown = None if progress else True  # None: where there is a terminal
     asked = 0.0
-    with tqdm(total=len(places), desc=task.name, unit="question", disable=shown, leave=False) as bar:
+    with tqdm(total=len(places), desc=task.name, unit=" questions", disable=shown, leave=False) as bar:
 
         def done(count: float) -> None:
             """A question that is asked choice by choice is done in parts, whose sum is a little off."""

@@ -33,7 +33,9 @@ def find_file(folder: Path, stem: str) -> str:
         if (path := folder / (stem + suffix)).is_file():
             return str(path)
     what = "is no folder" if not folder.is_dir() else "does not hold it"
-    raise InvalidInput(f"no file {stem}.jsonl (or .xz, .gz, .bz2, .zst): {folder} {what}")
+    raise InvalidInput(
+        f"no file {stem}.jsonl (or .xz, .gz, .bz2, .zst): {folder} {what}; docs/tasks.md names the files"
+    )
 
 
 def load_rows(source: str) -> list[Row]:
