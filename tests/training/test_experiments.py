@@ -1,8 +1,7 @@
-"""Experiments: cells made once by whoever comes first, gone on with after a kill, statistics worked by hand."""
+"""Experiments: cells made once by whoever comes first, gone on with after a kill."""
 
 from __future__ import annotations
 
-import doctest
 import json
 import os
 import re
@@ -14,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,22 +26,17 @@ from sensedict.errors import ConfigurationError, InvalidInput, NotFinite
 from sensedict.fileset import MANIFEST, Manifest, hash_file
 from sensedict.snapshot import Snapshot
 from sensedict_trainer.distil.draws import Sampling, by_token, draw
-from sensedict_trainer.distil.recipe import load_recipe
 from sensedict_trainer.evaluate import TextScores
-from sensedict_trainer.experiments import counts, grid, latex, statistics
+from sensedict_trainer.experiments import grid
 from sensedict_trainer.experiments.cells import cells_of, read_tuned
 from sensedict_trainer.experiments.command import experiment as command
-from sensedict_trainer.experiments.command_options import known_variants
-from sensedict_trainer.experiments.controls import CONTROLS, one_centroid, shuffled, without_synonyms
+from sensedict_trainer.experiments.controls import one_centroid, shuffled, without_synonyms
 from sensedict_trainer.experiments.engine import check_finite, summary_of
 from sensedict_trainer.experiments.grid_command import grid as grid_command
 from sensedict_trainer.experiments.material import Dictionaries, describe_task
-from sensedict_trainer.experiments.measures import check_measures
-from sensedict_trainer.experiments.outcome import Outcome
-from sensedict_trainer.experiments.reading import experiment_names, load_experiment
+from sensedict_trainer.experiments.reading import load_experiment
 from sensedict_trainer.experiments.store import Store
 from sensedict_trainer.results import read_json_lines
-from sensedict_trainer.tasks import evaluation
 from sensedict_trainer.tasks.registry import load_tasks
 from tiny_teacher import corpus
 from tiny_training import make_dictionary, make_teacher
@@ -255,13 +248,6 @@ def test_a_missing_dictionary_names_the_build(room: Room) -> None:
         dictionaries.get("k=15")
 
 
-def test_a_dictionary_that_no_condition_has_is_refused() -> None:
-    given = {"k=5": Path("five"), "k=05": Path("some")}
-    with pytest.raises(click.BadParameter, match="'k=05' is no dictionary of table4, is 'k=5' meant"):
-        known_variants(given, load_experiment("table4"))
-    assert known_variants(given, load_experiment("table8")) == given, "it counts whatever it is given"
-
-
 def test_the_grid_chooses_on_text_set_aside(room: Room) -> None:
     out = room.arguments("grid", "--seeds", "0", held_out=False)
     result = CliRunner().invoke(
@@ -355,89 +341,6 @@ def test_a_history_is_summed_up_over_steps_that_have_less() -> None:
     assert "step" not in found
 
 
-@pytest.mark.parametrize("name", experiment_names())
-def test_experiments_of_the_package_can_be_run(name: str) -> None:
-    found = load_experiment(name)
-    assert found.title
-    check_measures(found)
-    assert set(found.build) >= set(found.variants) - {"base", *CONTROLS}
-    pairs = [(first.name, second.name) for first, second in Outcome(found, {}).pairs()]
-    assert len({frozenset(pair) for pair in pairs}) == len(pairs), "each pair once"
-    told = {name for _, second in Outcome(found, {}).pairs() for name in (second.base, second.name)}
-    assert set(found.against) <= told, "every name in `against` has something that is compared with it"
-    if found.kind == "training":
-        cells = cells_of(found, "demo", range(found.seeds))
-        assert len({(cell.condition.name, cell.seed) for cell in cells}) == len(cells) >= len(found.conditions)
-
-
-def test_the_reviews_cells_are_what_their_names_say() -> None:
-    cells = {cell.condition.name: cell for cell in cells_of(load_experiment("review"), "demo", [0])}
-    assert load_experiment("review").seeds >= 8
-    searched = load_experiment("grid-review")
-    students = {cell.condition.base: cell.condition.settings for cell in cells.values() if cell.seed is not None}
-    assert {condition.base: condition.settings for condition in searched.conditions} == students
-    variants = {cell.condition.base: cell.condition.variant for cell in cells.values() if cell.seed is not None}
-    assert {condition.base: condition.variant for condition in searched.conditions} == variants
-    stages = [cells_of(stage, "demo", range(searched.seeds)) for stage in grid.stages(searched)]
-    assert sum(map(len, stages)) == 394, "as docs/experiments.md says"
-    assert cells["positives"].recipe.to_json()["sense"]["negative"] == 0
-    assert cells["mse-all"].recipe.uses_dictionary is False
-    assert cells["mse-sampled"].recipe.uses_dictionary is True
-    assert cells["shuffled"].condition.variant == "shuffled"
-    assert cells["mse-shuffled"].recipe.to_json() == cells["mse-weighted"].recipe.to_json()
-    assert cells["mse-shuffled"].condition.variant == "shuffled"
-    pairs = [(a.name, b.name) for a, b in Outcome(load_experiment("review"), {}).pairs()]
-    assert {("mse-weighted", "mse-all"), ("mse-shuffled", "mse-all"), ("dskd", "kd")} <= set(pairs)
-    dskd = cells["dskd"].recipe.to_json()
-    assert cells["one"].recipe.to_json() == dskd
-    crossed = cells_of(load_experiment("weights"), "demo", [0])
-    assert len(crossed) == 1 + 5 * 3
-    table9 = {c.condition.name: c.recipe.to_json() for c in cells_of(load_experiment("table9"), "demo", [0])}
-    assert table9["kd α=2.0"]["kl"]["weight"] == 2
-    assert table9["dskd"]["kl"]["weight"] == 1
-    stored = {c.condition.name: c.recipe.to_json() for c in cells_of(load_experiment("states"), "demo", [0])}
-    assert stored["exact-kl-mse"] == stored["senses-kl"], "the same terms of exact states as of senses"
-    pairs = Outcome(load_experiment("table9"), {}).pairs()
-    assert [(a.name, b.name) for a, b in pairs] == [
-        *(("dskd", f"kd α={alpha}") for alpha in (0.0, 0.5, 1.0, 2.0)),
-        *((f"kd α={alpha}", "kd α=1.0") for alpha in (0.0, 0.5, 2.0)),
-    ]
-    pairs = Outcome(load_experiment("table5"), {}).pairs()
-    assert [(a.name, b.name) for a, b in pairs] == [
-        *((f"dskd p={p}", "kd") for p in (1, 5, 10, 15, 20)),
-        *((f"dskd p={p}", "dskd p=5") for p in (1, 10, 15, 20)),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("title = 3", "title = 3, which is no str"),
-        ("title = 'x'\nmesures = ['kl']", "'mesures', is 'measures' meant"),
-        ("title = 'x'", "has no conditions"),
-        ("title = 'x'\nseeds = 0\n[[conditions]]\nname = 'kd'", "one seed or more"),
-        ("title = 'x'\nagainst = ['kdd']\n[[conditions]]\nname = 'kd'", "compares with 'kdd'"),
-        ("title = 'x'\n[[conditions]]\nname = 'kd'\n[[axes]]\nname = 'p'", "has no points"),
-        ("title = 'x'\n[[conditions]]\nname = 'kd'\nmodel = 'taecher'", "it is one of student, teacher, untrained"),
-        ("title = 'x'\n[[conditions]]\nname = 'kd'\nset = { window = 9 }", "the same for all conditions"),
-        ("title = 'x'\n[[conditions]]\nname = 'kd'\n[[conditions]]\nname = 'kd'", "'kd' twice"),
-        (
-            "title = 'x'\n[[conditions]]\nname = 'a'\n[paper]\ncolumns = ['m']\nrows = { a = [1, 2] }",
-            "there are 1 columns",
-        ),
-    ],
-)
-def test_a_broken_experiment_names_its_fault(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "mine.toml").write_text(text)
-    with pytest.raises(InvalidInput, match=message):
-        load_experiment(str(tmp_path / "mine.toml"))
-    with pytest.raises(InvalidInput, match="is 'table4' meant"):
-        load_experiment("tabel4")
-    (tmp_path / "mine.toml").write_text("title = 'x'\n[[conditions]]\nname = 'kd'\nset = { lrr = 1.0 }")
-    with pytest.raises(InvalidInput, match=r"mine, kd: .*'lrr', is 'lr' meant"):
-        cells_of(load_experiment(str(tmp_path / "mine.toml")), "demo", [0])
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -456,13 +359,6 @@ def test_a_column_that_no_cell_can_have_is_told_before_they_are_made(room: Room,
     assert isinstance(found.exception, InvalidInput)
     assert re.search(message, found.exception.detail)
     assert not (room.folder / "columns").exists()
-
-
-def test_what_is_no_conditions_to_choose_is_not_tuned(tmp_path: Path) -> None:
-    for setting in ("window = 9", "seed = 1", "objective = 'ce'"):
-        (tmp_path / "tuned.toml").write_text(f"[kd]\nlr = 0.1\n{setting}")
-        with pytest.raises(InvalidInput, match=f"{setting.partition(' ')[0]} for kd: that is not tuned"):
-            read_tuned(tmp_path / "tuned.toml")
 
 
 def test_a_shuffled_dictionary_gives_everybody_anothers_senses(room: Room) -> None:
@@ -526,33 +422,3 @@ def test_without_synonyms_the_same_positions_have_own_senses(room: Room) -> None
             negatives = [d.ids[d.negative[place] : d.positive[place + 1]] for d in (before, after)]
             assert np.array_equal(*negatives)
         assert derived.identity.content_hash != dictionary.identity.content_hash
-
-
-def test_statistics_are_those_of_the_books() -> None:
-    assert all(doctest.testmod(module).failed == 0 for module in (statistics, latex, evaluation, counts))
-    # Differences −1, −2, −1.5: mean −1.5, deviation 0.5, t = −1.5 / (0.5 / √3) = −5.196 with 2 degrees of freedom.
-    found = statistics.paired([1.0, 2.0, 3.0], [2.0, 4.0, 4.5])
-    assert found is not None
-    assert (found.deviation, found.lower, found.count) == (0.5, 3, 3)
-    assert found.t == pytest.approx(0.0351, abs=1e-4)
-    assert (found.low, found.high) == pytest.approx((-2.7421, -0.2579), abs=1e-4)  # 4.3027 · 0.2887 to both sides
-    # Of eight signs of 1, 2 and −3, whose sum is 0, all have a sum as far from 0.
-    flat = statistics.paired([1.0, 2.0, -3.0], [0.0, 0.0, 0.0])
-    assert flat is not None
-    assert flat.permutation == 1.0
-    assert statistics.paired([1.0], [2.0]) is None
-    equal = statistics.paired([1.0, 1.0], [0.5, 0.5])
-    assert equal is not None
-    assert (equal.t, equal.low, equal.high) == (0.5, 0.5, 0.5)  # of four signs two have such a mean
-    weights = np.array([1.0, 2.0, 5.0])
-    assert statistics.bootstrap(-0.5 * weights, weights) == pytest.approx((-0.5, -0.5, -0.5))
-    difference, low, high = statistics.bootstrap(np.array([0.0, 1.0] * 50), np.ones(100))
-    assert difference == 0.5
-    assert 0.35 < low < 0.45 < 0.55 < high < 0.65  # 1.96 · √(0.25 / 100) = 0.098
-    quick, slow = [(5.0, 4.0), (10.0, 3.0)], [(10.0, 3.5), (20.0, 2.5)]
-    assert statistics.at_equal_time([quick], [slow]) == ([3.0], [3.5])
-    # The slow one passes 3.0, where the quick one ends, at 15 of its 20 seconds; the quick one never 2.5.
-    assert statistics.may_be_slower(slow, 3.0) == pytest.approx(20 / 15)
-    assert statistics.may_be_slower(quick, 2.5) is None
-    assert statistics.may_be_slower(quick, 5.0) == 2.0, "at its first point already: as much at least"
-    assert load_recipe("demo").window == 256

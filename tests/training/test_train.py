@@ -348,6 +348,7 @@ def test_recipes_of_the_package_load() -> None:
     assert isinstance(mistral, SenseLoss)
     assert (mistral.positive, mistral.negative, mistral.margin) == (1.5, 1.5, 1.0)
     assert load_recipe("demo", objective="kd", seed=3).seed == 3
+    assert load_recipe("demo").window == 256
 
 
 @pytest.mark.parametrize(
