@@ -24,6 +24,7 @@ from sensedict_server.build.observers import Bars, Lines
 from sensedict_server.build.opening import open_build
 from sensedict_server.build.stages import LostShard, Stage, Workplace
 from sensedict_server.database import opened
+from sensedict_server.queries.builds import Shard
 from sensedict_server.queries.queue import drop_job
 from sensedict_server.settings import Settings
 from until import until
@@ -429,6 +430,12 @@ def test_lines_in_place_of_a_bar_where_there_is_no_terminal(
         bars.advance(1)
         bars.say(build, "1 token")
         bars.end(made)
-    bars.close()
     assert lines == ["1 token", "plan: 0 of 2,000 tokens", "1 token", "1 token", "harvest: 0 of 2,000 tokens"]
+    Manifest(database, build.id).add(Shard("harvest/0/0", "0.safetensors", 1, "", 1_500, 0.1, "host:1"))
+    bars.end(True)
+    assert lines[-1] == "harvest: 1,500 of 2,000 tokens, 0 s left"
+    Manifest(database, build.id).add(Shard("harvest/0/1", "1.safetensors", 1, "", 500, 0.1, "host:1"))
+    bars.end(True)
+    assert lines[-1] == "harvest: 2,000 of 2,000 tokens"
+    bars.close()
     assert capsys.readouterr().err == ""

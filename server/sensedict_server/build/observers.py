@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from sensedict.errors import Unavailable
+from sensedict.job_report import spelt_seconds
 from sensedict_server.build.stages import Stage
 from sensedict_server.queries.builds import Build, made_of
 
@@ -28,6 +29,8 @@ class Bars:
         self._engine, self._say = engine, say
         self._bar: tqdm[None] | None = None
         self._build_id, self._stage = 0, Stage("", {}, "")
+        self._made = 0  # of the stage, when it was last asked for
+        self._found, self._begun = 0, 0.0  # made of it when this worker came to it, and when that was
 
     def begin(self, build: Build, stage: Stage, shard: str) -> None:
         """Go on with the stage's bar, or end that of the one before."""
@@ -36,6 +39,8 @@ class Bars:
             self._build_id, self._stage = build.id, stage
             name, total = _title(stage), _whole(stage)
             self._bar = tqdm(total=total, desc=name, unit=f" {stage.unit}", unit_scale=True, disable=None)
+            self._made = 0
+            self._found, self._begun = self._show_made(), time.monotonic()
         self._show_made()
 
     def advance(self, units: int) -> None:
@@ -49,7 +54,7 @@ class Bars:
         if self._bar is not None and self._bar.disable and made:
             total = _whole(self._stage)
             of = "" if total is None else f" of {total:,}"
-            self._say(f"{_title(self._stage)}: {done:,}{of} {self._stage.unit}")
+            self._say(f"{_title(self._stage)}: {done:,}{of} {self._stage.unit}{self._left(done, total)}")
 
     def say(self, build: Build, line: str) -> None:
         """Give the line on, above the bar."""
@@ -67,12 +72,18 @@ class Bars:
         """How much all workers have made of the stage, which the bar shows then."""
         if self._bar is None:
             return 0
-        done = int(self._bar.n)
         with suppress(Unavailable), self._engine.connect() as connection:
             made = made_of(connection, self._build_id).get(self._stage.name)
-            done = 0 if made is None else made.size
-            self._bar.update(done - self._bar.n)
-        return done
+            self._made = 0 if made is None else made.size
+            self._bar.update(self._made - self._bar.n)
+        return self._made
+
+    def _left(self, done: int, total: int | None) -> str:
+        """How long the rest of the stage takes at the rate since this worker came to it."""
+        lately = done - self._found
+        if total is None or lately <= 0 or done >= total:
+            return ""
+        return f", {spelt_seconds((total - done) * (time.monotonic() - self._begun) / lately)} left"
 
 
 def _title(stage: Stage) -> str:
