@@ -99,7 +99,7 @@ def read(model: Teacher, windows: Sequence[TokenWindow], numbers: Sequence[int])
     """The states of all positions of windows; `numbers` are their documents'."""
     found: dict[int, NDArray[np.float16]] = {}
     order = sorted(range(len(windows)), key=lambda i: -len(windows[i].ids))
-    with tqdm(total=sum(len(w.ids) for w in windows), unit="tok", unit_scale=True) as bar, torch.inference_mode():
+    with tqdm(total=sum(len(w.ids) for w in windows), unit=" tokens", unit_scale=True) as bar, torch.inference_mode():
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
             states = model.hidden_states(*pad_windows([windows[i] for i in batch], model.device)).half().cpu().numpy()

@@ -132,7 +132,8 @@ class _LazyGroup(click.Group):
         except KeyboardInterrupt:
             if ctx.invoked_subcommand not in _RESUMED:
                 raise
-            click.echo("stopped: the same command goes on where it was", err=True)
+            same = "the same command" + (" without --fresh" if "--fresh" in sys.argv else "")
+            click.echo(f"stopped: {same} goes on where it was", err=True)
             sys.exit(_INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

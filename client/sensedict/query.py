@@ -77,8 +77,8 @@ def senses(target: Target, word: str, pos: str | None, neighbours: int, as_json:
     tokens = zip(found.tokens, found.token_texts, strict=True)
     click.echo(f"{printable(found.word)}: {made} {', '.join(f'{token} {text!r}' for token, text in tokens)}")
     if found.reason is not None:
-        unseen = ", which the text of the build never had" if found.reason.startswith(NO_SENSES) else ""
-        click.echo(f"no senses: {found.reason}{unseen}")
+        why = " (it is the key of no position of the build's text)" if found.reason.startswith(NO_SENSES) else ""
+        click.echo(f"no senses: {found.reason}{why}")
     _print_senses(found.senses, [", ".join(_listed(sense.neighbours or [])) for sense in found.senses])
     if found.glosses:
         rows = [(gloss.pos or "", gloss.text, gloss.source, gloss.licence) for gloss in found.glosses]

@@ -47,10 +47,10 @@ def serve(host: str, port: int, workers: int, migrate_first: bool) -> None:
     settings = Settings.from_environment()
     read_plans(settings.plans)  # its faults are told here, not by each process that answers
     _refuse_port_in_use(host, port)
-    os.environ["SENSEDICT_KEYS"] = keys = exposure.decide(settings, host)
-    log_to_stderr(settings.log_level, settings.log_format)
     if not migrate_first:
         schema.require_database(settings)
+    os.environ["SENSEDICT_KEYS"] = keys = exposure.decide(settings, host)
+    log_to_stderr(settings.log_level, settings.log_format)
     with opened(settings) as database:
         if migrate_first:
             schema.migrate(database)

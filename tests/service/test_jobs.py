@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, text
@@ -17,7 +18,7 @@ from made_builds import BUILD, CONTENT, STAGES, Made, Silent, log, queue, start,
 from own_server import own_server
 from sensedict.errors import Conflict, InvalidInput, JobNotFound, Unavailable
 from sensedict_server import embedded, patience
-from sensedict_server.build import shard_queue, worker
+from sensedict_server.build import observers, shard_queue, worker
 from sensedict_server.build.jobs import advance, cancel_build
 from sensedict_server.build.manifest import Manifest
 from sensedict_server.build.observers import Bars, Lines
@@ -431,11 +432,25 @@ def test_lines_in_place_of_a_bar_where_there_is_no_terminal(
         bars.say(build, "1 token")
         bars.end(made)
     assert lines == ["1 token", "plan: 0 of 2,000 tokens", "1 token", "1 token", "harvest: 0 of 2,000 tokens"]
-    Manifest(database, build.id).add(Shard("harvest/0/0", "0.safetensors", 1, "", 1_500, 0.1, "host:1"))
-    bars.end(True)
-    assert lines[-1] == "harvest: 1,500 of 2,000 tokens, 0 s left"
-    Manifest(database, build.id).add(Shard("harvest/0/1", "1.safetensors", 1, "", 500, 0.1, "host:1"))
-    bars.end(True)
-    assert lines[-1] == "harvest: 2,000 of 2,000 tokens"
     bars.close()
     assert capsys.readouterr().err == ""
+
+
+def test_how_long_the_rest_of_a_stage_takes(database: Engine, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(name: str, size: int) -> None:
+        Manifest(database, build.id).add(Shard(name, f"{name}.safetensors", 1, "", size, 0.1, "host:1"))
+
+    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(observers, "time", clock)
+    lines: list[str] = []
+    build = open_build(database, BUILD, CONTENT, store)
+    made("harvest/0/0", 1000)  # before this worker came
+    bars = Bars(database, lines.append)
+    bars.begin(build, Stage("harvest/0", {"0": 1000, "1": 500, "2": 500}, "tokens"), "1")
+    made("harvest/0/1", 500)
+    clock.monotonic = lambda: 190.0
+    bars.end(True)
+    made("harvest/0/2", 500)
+    bars.end(True)
+    bars.close()
+    assert lines == ["harvest: 1,500 of 2,000 tokens, 1 min 30 s left", "harvest: 2,000 of 2,000 tokens"]

@@ -283,7 +283,7 @@ def test_the_migrate_command(settings: Settings) -> None:
 
 def test_a_question_makes_no_database(tmp_path: Path) -> None:
     asked = (["serve", "--port", str(free_port())], ["jobs", "list"], ["files", "list"], ["lexicon", "list"])
-    environment = {"SENSEDICT_HOME": str(tmp_path / "home"), "SENSEDICT_DATABASE_URL": None}
+    environment = {"SENSEDICT_HOME": str(tmp_path / "home"), "SENSEDICT_DATABASE_URL": None, "SENSEDICT_KEYS": "auto"}
     for arguments in asked:
         done = CliRunner().invoke(cli, arguments, env=environment)
         assert isinstance(done.exception, ConfigurationError)

@@ -224,6 +224,7 @@ def test_stopped_and_started_again(teacher: Teacher, dictionary: Path, tmp_path:
     if number != signal.SIGKILL:
         assert f"stopped after step {int(checkpoint.name[-8:])} of" in said
         assert said.endswith("the same command goes on where it was\n")
+        assert process.returncode == 130
         assert "Traceback" not in said
     subprocess.run([*command, "--out", str(run)], check=True, env=environment, capture_output=True)
     assert same(tmp_path / "whole" / "student", run / "student")
@@ -374,8 +375,13 @@ def test_a_broken_recipe_names_its_fault(tmp_path: Path, text: str, message: str
         load_recipe("nosuch")
     with pytest.raises(InvalidInput, match="no recipe 'paper-lama3', is 'paper-llama3' meant"):
         load_recipe("paper-lama3")
-    with pytest.raises(InvalidInput, match="the recipe demo with --set lr=high has lr = 'high', which is no float"):
-        load_recipe("demo", settings=["lr=high"])
+    with pytest.raises(InvalidInput, match=r"^the setting lr=high has lr = 'high', which is no float"):
+        load_recipe("demo", settings=["epochs=2", "lr=high"])
+    with pytest.raises(InvalidInput, match=r"^the setting sense\.margins=1 has an unknown field 'sense\.margins'"):
+        load_recipe("demo", settings=["sense.margins=1"])
+    (tmp_path / "r.toml").write_text("lrr = 1.0")
+    with pytest.raises(InvalidInput, match=r"r\.toml has an unknown field 'lrr'"):
+        load_recipe(str(tmp_path / "r.toml"), settings=["lr=1e-4"])
 
 
 def test_the_cache_keeps_what_is_held_and_forgets_the_oldest() -> None:

@@ -108,8 +108,8 @@ def evaluate_text(
     sums = torch.zeros((len(MEASURES), len(windows)), dtype=torch.float64)
     was_training = model.training
     model.eval()
-    bar = tqdm(total=len(usable), desc="held-out text", unit=" windows", disable=None, leave=False)
-    for batch in _batches(windows, usable, batch_size):
+    batches = [*_batches(windows, usable, batch_size)]
+    for batch in tqdm(batches, desc="held-out text", unit=" batches", disable=None, leave=False):
         ids, mask = pad_windows([windows[i] for i in batch], teacher.device)
         teacher_states = _teacher_states(teacher, ids, mask, batch, memo)  # (B, T, D)
         if model is teacher.model:
@@ -126,8 +126,6 @@ def evaluate_text(
             ids[:, 1:][target_mask],
         )
         sums.index_add_(1, rows, values)
-        bar.update(len(batch))
-    bar.close()
     model.train(was_training)
     positions = np.array([max(len(window.ids) - 1, 0) for window in windows], dtype=np.int64)
     return TextScores(positions, **{measure: sums[i].numpy() for i, measure in enumerate(MEASURES)})

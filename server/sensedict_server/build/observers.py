@@ -30,7 +30,8 @@ class Bars:
         self._bar: tqdm[None] | None = None
         self._build_id, self._stage = 0, Stage("", {}, "")
         self._made = 0  # of the stage, when it was last asked for
-        self._found, self._begun = 0, 0.0  # made of it when this worker came to it, and when that was
+        self._found: int | None = None  # made of it when this worker came to it
+        self._begun = 0.0  # when that was
 
     def begin(self, build: Build, stage: Stage, shard: str) -> None:
         """Go on with the stage's bar, or end that of the one before."""
@@ -39,8 +40,7 @@ class Bars:
             self._build_id, self._stage = build.id, stage
             name, total = _title(stage), _whole(stage)
             self._bar = tqdm(total=total, desc=name, unit=f" {stage.unit}", unit_scale=True, disable=None)
-            self._made = 0
-            self._found, self._begun = self._show_made(), time.monotonic()
+            self._made, self._found = 0, None
         self._show_made()
 
     def advance(self, units: int) -> None:
@@ -75,14 +75,16 @@ class Bars:
         with suppress(Unavailable), self._engine.connect() as connection:
             made = made_of(connection, self._build_id).get(self._stage.name)
             self._made = 0 if made is None else made.size
+            if self._found is None:
+                self._found, self._begun = self._made, time.monotonic()
             self._bar.update(self._made - self._bar.n)
         return self._made
 
     def _left(self, done: int, total: int | None) -> str:
         """How long the rest of the stage takes at the rate since this worker came to it."""
-        lately = done - self._found
-        if total is None or lately <= 0 or done >= total:
+        if self._found is None or total is None or not self._found < done < total:
             return ""
+        lately = done - self._found
         return f", {spelt_seconds((total - done) * (time.monotonic() - self._begun) / lately)} left"
 
 

@@ -12,6 +12,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from sensedict.errors import ConfigurationError, SenseDictError
+from sensedict_server import embedded
 from sensedict_server.database import opened
 from sensedict_server.doctor.contents import CONTENTS
 from sensedict_server.doctor.database import SERVER, reached, unreachable
@@ -48,7 +49,7 @@ def examine(workers: int) -> Iterator[Finding]:
         return
     scene = Scene(settings, workers)
     yield from _all(MACHINE, scene)
-    if settings.database_url is None and not settings.embedded.exists():
+    if settings.database_url is None and embedded.status(settings.embedded).version is None:
         return
     try:
         yield from _of_database(scene)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -166,22 +166,24 @@ def load_recipe(
         ) from error
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the recipe {name_or_file} cannot be read: {error}") from error
-    for setting in settings:
-        _put(values, setting)
+    put = {_put(values, setting): setting for setting in settings}
     for key in values:
         if key in decided:
             raise InvalidInput(
                 f"the recipe {name_or_file} has {key} = {values[key]!r}, which is decided by the command here"
             )
-    where = " with ".join([f"the recipe {name_or_file}", *(f"--set {setting}" for setting in settings)])
+
+    def where(name: str) -> str:
+        return f"the setting {put[name]}" if name in put else f"the recipe {name_or_file}"
+
     tables = {name: values.pop(name) for name in kinds() if name in values}
     terms = {name: kinds()[name](**_checked(table, kinds()[name], where, name)) for name, table in tables.items()}
     plain = _checked(values, Recipe, where)
     recipe = replace(Recipe(**plain, terms=terms), **{k: value for k, value in changes.items() if value is not None})
     if recipe.lr > _HIGHEST_RATE:
         raise InvalidInput(
-            f"{where} has lr = {recipe.lr:g}: AdamW moves each weight by about as much at each step, so this is taken "
-            f"for a slip; usual are {Recipe.lr:g} to 3e-3"
+            f"{where('lr')} has lr = {recipe.lr:g}: AdamW moves each weight by about as much at each step, so this is "
+            f"taken for a slip; usual are {Recipe.lr:g} to 3e-3"
         )
     return recipe
 
@@ -192,8 +194,8 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def _put(values: dict[str, Any], setting: str) -> None:
-    """Set `name=value` or `term.name=value`; the value is TOML's, or a bare word."""
+def _put(values: dict[str, Any], setting: str) -> str:
+    """Set `name=value` or `term.name=value`, whose name it gives; the value is TOML's, or a bare word."""
     name, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not name:
         raise InvalidInput(f"the setting {setting!r} is not NAME=VALUE, as lr=1e-4 or sense.margin=0.5")
@@ -206,12 +208,13 @@ def _put(values: dict[str, Any], setting: str) -> None:
         values[name] = value
     elif isinstance(values.setdefault(table, {}), dict):
         values[table][inner] = value
+    return name
 
 
-def _checked(values: Any, kind: type[Any], where: str, table: str = "") -> dict[str, Any]:
-    """The values of a table, each of the type that the setting has."""
+def _checked(values: Any, kind: type[Any], where: Callable[[str], str], table: str = "") -> dict[str, Any]:
+    """The values of a table, each of the type that the setting has; `where` says where a name was read."""
     if not isinstance(values, dict):
-        raise InvalidInput(f"{where} has {table} = {values!r}, and [{table}] is a table of settings")
+        raise InvalidInput(f"{where(table)} has {table} = {values!r}, and [{table}] is a table of settings")
     settings = {setting.name: setting for setting in fields(kind) if setting.name != "terms"}
     known = [*settings, *(f"[{name}]" for name in kinds())] if kind is Recipe else [*settings]
     checked = {}
@@ -220,8 +223,8 @@ def _checked(values: Any, kind: type[Any], where: str, table: str = "") -> dict[
         if key not in settings:
             near = difflib.get_close_matches(key, [name.strip("[]") for name in known], 1)
             meant = f", is {near[0]!r} meant?" if near else ";"
-            raise InvalidInput(f"{where} has an unknown field {name!r}{meant} known: {', '.join(known)}")
-        checked[key] = _of_type(value, settings[key], f"{where} has {name}")
+            raise InvalidInput(f"{where(name)} has an unknown field {name!r}{meant} known: {', '.join(known)}")
+        checked[key] = _of_type(value, settings[key], f"{where(name)} has {name}")
     return checked
 
 

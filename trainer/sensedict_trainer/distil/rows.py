@@ -150,7 +150,9 @@ def build_rows(
         missing = [shard for shard in _shards(windows, width, key) if shard.name not in hashes]
         if missing:  # else another process has made them since
             _announce(folder, missing, width, make, what)
-        with tqdm(total=sum(shard.rows for shard in missing), unit=" tokens", unit_scale=True, desc=what) as bar:
+        with tqdm(
+            total=sum(shard.rows for shard in missing), unit=" tokens", unit_scale=True, desc=what, disable=None
+        ) as bar:
             for shard in missing:
                 content = bytearray()
                 for group in shard.groups:

@@ -192,9 +192,9 @@ class Run:
             if isinstance(error, NotFinite) or done == start or alone:
                 raise
             self.checkpoints.save(done, self.seconds, updater.trained)
-            where = f"stopped after step {done} of {steps}; the checkpoint is saved, run it again to go on"
+            where = f"stopped after step {done} of {steps}; the checkpoint is saved"
             if isinstance(error, SenseDictError):
-                raise type(error)(f"{error.detail}; {where}") from error
+                raise type(error)(f"{error.detail}; {where}, run it again to go on") from error
             if progress is not None:
                 progress.write(where)
             raise
