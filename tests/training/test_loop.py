@@ -114,7 +114,7 @@ def test_checkpoints_are_kept_and_carry_what_they_are_of(teacher: Teacher, tmp_p
         with pytest.raises(Mismatch) as caught:
             train(wild, teacher, windows, other, tmp_path / "moved", options=kept)
     for value in (source.identity.content_hash, other.identity.content_hash):
-        assert value in caught.value.detail
+        assert value[:8] in caught.value.detail
 
 
 def test_a_term_that_hardly_counts_is_told_once(
