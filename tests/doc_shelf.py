@@ -20,7 +20,7 @@ from tiny_teacher import WORDS, corpus, save_tiny_teacher
 
 # Where a page leaves a name to its reader, it leads to one of these.
 STANDS_FOR = {
-    **dict.fromkeys(("FOLDER", "FOLDER_OR_NAME", "TEACHER", "MODEL", "smollm2", "gemma"), "teacher"),
+    **dict.fromkeys(("FOLDER", "FOLDER_OR_NAME", "TEACHER", "MODEL", "smollm2", "gemma", "qwen"), "teacher"),
     **dict.fromkeys(("TASKS", "tasks"), "DATA"),
 }
 DIM = 32  # of the teacher
