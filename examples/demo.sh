@@ -63,4 +63,5 @@ stage "training and evaluation" sensedict compare --teacher "$out/teacher" --tex
                    --seeds "${DEMO_SEEDS:-0}" \
                    ${DEMO_TASK:+--task "$DEMO_TASK" --task-limit 200} --edges "$out/edges.json" --stages "$stages" --out "$report"
 printf '\nThe report: %s (plots) and %s\n' "$report/report.html" "$report/report.md"
-printf 'To use what was built:  export SENSEDICT_HOME=%s PATH=%s:$PATH  (or: make serve)\n' "$SENSEDICT_HOME" "$(dirname "$(command -v sensedict)")"
+printf 'To use what was built:  export SENSEDICT_HOME=%s PATH=%s:$PATH\n' "$SENSEDICT_HOME" "$(dirname "$(command -v sensedict)")"
+printf 'To serve it:            make serve SENSEDICT_HOME=%s\n' "$SENSEDICT_HOME"

@@ -25,6 +25,7 @@ from sensedict.snapshot import Snapshot
 from sensedict.source import CandidateSets, Identity
 from sensedict_trainer.distil.cache import SenseCache
 from sensedict_trainer.distil.loop import TrainOptions, train
+from sensedict_trainer.distil.progress import Progress
 from sensedict_trainer.distil.recipe import Recipe, load_recipe, recipe_names
 from sensedict_trainer.distil.schedule import learning_rate
 from sensedict_trainer.distil.terms.kl import ForwardKL
@@ -230,6 +231,23 @@ def test_stopped_and_started_again(teacher: Teacher, dictionary: Path, tmp_path:
     assert same(tmp_path / "whole" / "student", run / "student")
     steps = [row["step"] for row in read_json_lines(history)]
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_who_read_the_progress_may_go(
+    teacher: Teacher, dictionary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Progress.step
+
+    def closed(progress: Progress, row: dict[str, Any]) -> None:
+        if row["step"] == 5:
+            raise BrokenPipeError
+        step(progress, row)
+
+    monkeypatch.setattr(Progress, "step", closed)
+    with Snapshot.open(dictionary) as source, pytest.raises(BrokenPipeError):
+        train(RECIPE, teacher, make_windows(teacher), source, tmp_path / "run", options=OPTIONS)
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    assert checkpoint.name.endswith("05")
 
 
 class Hanging(Unsteady):

@@ -150,7 +150,10 @@ def affixes() -> None:
 def list_() -> None:
     """List the lexicons with the number of their relations."""
     with connected(Settings.from_environment()) as connection:
-        for found in queries.list_lexicons(connection):
+        lexicons = queries.list_lexicons(connection)
+        if not lexicons:
+            click.echo("there is no lexicon yet: `sensedict lexicon load` makes one")
+        for found in lexicons:
             counts = queries.count_relations(connection, found.id)
             relations = sum(count.relations for count in counts)
             click.echo(f"{found.ref}\t{relations:,} relations\t{', '.join(sorted({c.source for c in counts}))}")

@@ -185,7 +185,7 @@ class Run:
                             self.checkpoints.save(done, self.seconds, updater.trained)
                         if ranks.count > 1 and ranks.sums([float(interrupts.asked)])[0]:
                             raise KeyboardInterrupt
-        except (SenseDictError, KeyboardInterrupt) as error:
+        except (SenseDictError, KeyboardInterrupt, BrokenPipeError) as error:  # the last: who read the progress is gone
             # What is raised here may be this process's alone, and it is the first that saves; layers in parts are saved
             # by all or not at all.
             alone = (ranks.sharded or not ranks.main) and not isinstance(error, KeyboardInterrupt)
