@@ -85,13 +85,18 @@ def require_current(connection: Connection) -> str:
     return needed
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is one to ask: a server is named, or the embedded one was started before."""
+    return settings.database_url is not None or embedded.status(settings.embedded).version is not None
+
+
 def require_database(settings: Settings) -> None:
     """Let pass settings with a database, so that a question alone makes none.
 
     Raises:
         ConfigurationError: it is an embedded one that was never started.
     """
-    if settings.database_url is None and embedded.status(settings.embedded).version is None:
+    if not has_database(settings):
         raise ConfigurationError(f"there is no database in {settings.embedded} yet: run `sensedict migrate`")
 
 

@@ -440,7 +440,7 @@ def test_how_long_the_rest_of_a_stage_takes(database: Engine, store: str, monkey
     def made(name: str, size: int) -> None:
         Manifest(database, build.id).add(Shard(name, f"{name}.safetensors", 1, "", size, 0.1, "host:1"))
 
-    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    clock = SimpleNamespace(monotonic=lambda: 100.0)  # of the watching alone: a minute and a half is not waited for
     monkeypatch.setattr(observers, "time", clock)
     lines: list[str] = []
     build = open_build(database, BUILD, CONTENT, store)

@@ -279,6 +279,7 @@ def test_the_migrate_command(settings: Settings) -> None:
             sensedict(settings, *asked)
     assert sensedict(settings, "migrate") == f"The schema is at {schema.head()}, was empty.\n"
     assert sensedict(settings, "migrate") == f"The schema is at {schema.head()} already.\n"
+    assert sensedict(settings, "lexicon", "list") == "there is no lexicon yet: `sensedict lexicon load` makes one\n"
 
 
 def test_a_question_makes_no_database(tmp_path: Path) -> None:

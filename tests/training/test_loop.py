@@ -113,8 +113,8 @@ def test_checkpoints_are_kept_and_carry_what_they_are_of(teacher: Teacher, tmp_p
         shutil.copytree(newest, tmp_path / "moved" / newest.name)
         with pytest.raises(Mismatch) as caught:
             train(wild, teacher, windows, other, tmp_path / "moved", options=kept)
-    for value in (source.identity.content_hash, other.identity.content_hash):
-        assert value[:8] in caught.value.detail
+    theirs, ours = (of.identity.content_hash[:8] for of in (source, other))
+    assert f'(dictionary "{theirs}…" there, "{ours}…" now)' in caught.value.detail
 
 
 def test_a_term_that_hardly_counts_is_told_once(

@@ -238,7 +238,7 @@ def test_who_read_the_progress_may_go(
 ) -> None:
     step = Progress.step
 
-    def closed(progress: Progress, row: dict[str, Any]) -> None:
+    def closed(progress: Progress, row: dict[str, Any]) -> None:  # at a step that is known, as no real pipe is
         if row["step"] == 5:
             raise BrokenPipeError
         step(progress, row)
@@ -395,6 +395,8 @@ def test_a_broken_recipe_names_its_fault(tmp_path: Path, text: str, message: str
         load_recipe("paper-lama3")
     with pytest.raises(InvalidInput, match=r"^the setting lr=high has lr = 'high', which is no float"):
         load_recipe("demo", settings=["epochs=2", "lr=high"])
+    with pytest.raises(InvalidInput, match=r"^the setting lr=1e-4 has lr = 0\.0001, which is decided by the command"):
+        load_recipe("demo", decided=("lr",), settings=["lr=1e-4"])
     with pytest.raises(InvalidInput, match=r"^the setting sense\.margins=1 has an unknown field 'sense\.margins'"):
         load_recipe("demo", settings=["sense.margins=1"])
     (tmp_path / "r.toml").write_text("lrr = 1.0")

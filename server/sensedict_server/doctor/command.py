@@ -12,12 +12,12 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from sensedict.errors import ConfigurationError, SenseDictError
-from sensedict_server import embedded
 from sensedict_server.database import opened
 from sensedict_server.doctor.contents import CONTENTS
 from sensedict_server.doctor.database import SERVER, reached, unreachable
 from sensedict_server.doctor.findings import Finding, Scene
 from sensedict_server.doctor.machine import MACHINE
+from sensedict_server.schema import has_database
 from sensedict_server.settings import Settings
 
 _Scene = TypeVar("_Scene", bound=Scene)
@@ -49,7 +49,7 @@ def examine(workers: int) -> Iterator[Finding]:
         return
     scene = Scene(settings, workers)
     yield from _all(MACHINE, scene)
-    if settings.database_url is None and embedded.status(settings.embedded).version is None:
+    if not has_database(settings):
         return
     try:
         yield from _of_database(scene)

@@ -167,15 +167,13 @@ def load_recipe(
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the recipe {name_or_file} cannot be read: {error}") from error
     put = {_put(values, setting): setting for setting in settings}
-    for key in values:
-        if key in decided:
-            raise InvalidInput(
-                f"the recipe {name_or_file} has {key} = {values[key]!r}, which is decided by the command here"
-            )
 
     def where(name: str) -> str:
         return f"the setting {put[name]}" if name in put else f"the recipe {name_or_file}"
 
+    for key in values:
+        if key in decided:
+            raise InvalidInput(f"{where(key)} has {key} = {values[key]!r}, which is decided by the command here")
     tables = {name: values.pop(name) for name in kinds() if name in values}
     terms = {name: kinds()[name](**_checked(table, kinds()[name], where, name)) for name, table in tables.items()}
     plain = _checked(values, Recipe, where)
