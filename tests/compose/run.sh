@@ -91,7 +91,12 @@ if [ -z "${TORCH_ARGS+set}" ]; then
   served=$!
   export TORCH_ARGS="--find-links http://$host:$port/ --trusted-host $host"
 fi
-docker compose build --quiet
+# Twice at most: the first may fail where a package index does; a fault of ours fails both times, and is shown.
+for attempt in first second; do
+  docker compose --progress plain build >"$scratch/build.log" 2>&1 && break
+  echo "docker compose build failed, $attempt time:" >&2; tail -30 "$scratch/build.log" >&2
+  [ "$attempt" = first ] || exit 1
+done
 
 given=$scratch/given
 mkdir -p "$given"/{owner,service,monitoring}
