@@ -206,8 +206,8 @@ def test_a_table_has_ours_beside_the_papers(room: Room) -> None:
 
 def test_a_folder_of_other_results_and_text_that_is_trained_on_are_refused(room: Room) -> None:
     room.run("other", "--seeds", "0")
-    with pytest.raises(ConfigurationError, match=r"results of another teacher or text .*held-out text"):
-        room.run("other", "--seeds", "0", "--eval-tokens", "60")
+    with pytest.raises(ConfigurationError, match=r"results of another teacher or training text .*training text"):
+        room.run("other", "--seeds", "0", "--train-tokens", "60")
     arguments = room.arguments("trained-on", "--seeds", "0", held_out=False)
     with pytest.raises(InvalidInput, match="is trained on"):
         CliRunner().invoke(
@@ -306,6 +306,27 @@ def test_a_task_that_is_added_later_takes_no_new_training(room: Room) -> None:
     report = (room.folder / "later" / "later" / "report.md").read_text()
     for named in ("differ at batch 1 |", "0 of 4 |", "4 of 4, by the seed 0", "tasks.piqa/letter.prompts"):
         assert named in report
+
+
+def test_kept_students_are_scored_on_other_text_without_new_training(room: Room) -> None:
+    held = room.folder / "held.jsonl"
+    other = room.folder / "other.jsonl"
+    other.write_text("".join(reversed(held.read_text().splitlines(keepends=True)[4:])))
+    (room.folder / "texts.toml").write_text(
+        "title = 'x'\nseeds = 1\n[[conditions]]\nname = 'kd'\nset = { objective = 'kd' }\n"
+    )
+
+    def said(text: Path) -> str:
+        arguments = room.arguments("texts", "--keep-students", "--held-out", str(text), held_out=False)
+        return CliRunner().invoke(command, [str(room.folder / "texts.toml"), *arguments], catch_exceptions=False).output
+
+    assert ": CE " in said(held)
+    assert ": CE " in said(other)
+    assert ": CE " not in said(held)
+    second, first = sorted(room.cells("texts").values(), key=lambda cell: cell["text"]["positions"])
+    assert first["costs"]["training_seconds"] == second["costs"]["training_seconds"], "the same run"
+    assert len(first["curve"]) > 4
+    assert second["curve"] == [], "the run's own curve is of the other text"
 
 
 def test_a_cell_knows_which_questions_it_was_asked(tmp_path: Path) -> None:

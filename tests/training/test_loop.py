@@ -86,6 +86,7 @@ def test_held_out_text_is_none_that_is_trained_on(teacher: Teacher, tmp_path: Pa
     other = replace(distillation, held_out=[tmp_path / "other.txt"], evaluate_every=1)
     rows = read_json_lines(other.train(tmp_path / "run").history)
     assert all(set(row["held_out"]) == {"ce", "kl"} for row in rows)
+    assert len({row["held_out text"] for row in rows}) == 1
 
 
 def test_checkpoints_are_kept_and_carry_what_they_are_of(teacher: Teacher, tmp_path: Path) -> None:

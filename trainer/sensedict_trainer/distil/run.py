@@ -210,11 +210,11 @@ class Run:
         if self.held_out is None or not due:
             return {}
         losses = self.held_out.losses(self.tail)
+        found = {"held_out": losses, "held_out text": self.held_out.text}
         if self.options.keep_best and losses["ce"] < self.best:
             self.best = losses["ce"]
-            named = {"held_out": losses, "held_out text": self.held_out.text}
-            self.save(BEST, done, {"loss": row["loss"]}, **named)
-        return {"held_out": losses}
+            self.save(BEST, done, {"loss": row["loss"]}, **found)
+        return found
 
     def _cache(self) -> SenseCache | None:
         if self.source is None or not self.recipe.uses_senses:

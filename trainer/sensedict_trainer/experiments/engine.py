@@ -28,6 +28,7 @@ from sensedict_trainer.experiments.cells import Cell, identity_of, key_of, layer
 from sensedict_trainer.experiments.store import CellResult, Store
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.tasks.evaluation import evaluate, write_log
+from sensedict_trainer.text import text_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sensedict_trainer.distil.trunk import Trunk
     from sensedict_trainer.experiments.material import Material
     from sensedict_trainer.tasks.evaluation import Evaluation
+    from sensedict_trainer.text import TokenWindow
 
 _BATCH = 8  # windows a forward pass of an evaluation, unless fewer are asked for
 _ROWS = 16  # of a pass over questions, the same
@@ -52,7 +54,7 @@ class Keyed:
     """A cell with what decides its numbers.
 
     Attributes:
-        key: of all that decides them; run: of what decides the model alone, which is scored anew when tasks are added.
+        key: of all that decides them; run: of what decides the model alone, scored anew on other text and tasks.
     """
 
     cell: Cell
@@ -146,26 +148,21 @@ class Engine:
             measure_every=max(material.options.measure_every, steps // 100),
         )
         source = material.source(cell.condition.variant) if cell.recipe.uses_dictionary else None
-        costs.reset_peak(material.teacher.device)
-        run = train(
-            cell.recipe,
-            material.teacher,
-            material.training,
-            source,
-            self.store.run_folder(entry.run),
-            trunk,
-            options,
-        )
+        folder = self.store.run_folder(entry.run)
+        with costs.watched(material.teacher.device) as most:
+            run = train(cell.recipe, material.teacher, material.training, source, folder, trunk, options)
         spent = {
             "frozen_seconds": frozen,
             "training_seconds": run.seconds,
             "trained_tokens": run.tokens,
             **({} if width is None else {"state_bytes": width}),
-            **costs.peak(material.teacher.device),
+            **most,
         }
         history = read_json_lines(run.history)
         scored = self._scored(entry, _load(run, material), layers_of(cell, material))
-        return replace(scored, costs={**scored.costs, **spent}, curve=curve_of(history), last=summary_of(history))
+        return replace(
+            scored, costs={**scored.costs, **spent}, curve=curve_of(history, material.curve), last=summary_of(history)
+        )
 
     def _scored(self, entry: Keyed, model: PreTrainedModel, kept: Sequence[int]) -> CellResult:
         material = self.material
@@ -254,12 +251,15 @@ def check_finite(text: TextScores) -> None:
             raise NotFinite(f"the {measure} on the held-out text is {text.mean(measure)}: lower the learning rate")
 
 
-def curve_of(history: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float, float], ...]:
-    """(seconds of training, held-out CE, held-out KL) wherever a run's history has them."""
+def curve_of(
+    history: Sequence[Mapping[str, Any]], text: Sequence[TokenWindow]
+) -> tuple[tuple[float, float, float], ...]:
+    """(seconds of training, held-out CE, held-out KL) wherever a run's history has them, of that text."""
+    wanted = text_hash(text)
     seconds, found = 0.0, []
     for row in history:
         seconds += row["tokens"] / row["tokens_per_second"]
-        if "held_out" in row:
+        if row.get("held_out text") == wanted:
             found.append((seconds, float(row["held_out"]["ce"]), float(row["held_out"]["kl"])))
     return tuple(found)
 

@@ -125,13 +125,12 @@ class Material:
             kept.append(window)
         return kept
 
-    def identity(self) -> dict[str, Any]:
-        """What all cells share, as JSON."""
+    def trained_on(self) -> dict[str, Any]:
+        """What all cells of a folder share, as JSON."""
         return {
             "teacher": self.teacher.fingerprint,
             "tokenizer": self.teacher.tokenizer_hash,
             "training text": text_hash(self.training),
-            "held-out text": text_hash(self.held_out),
         }
 
     @cached_property

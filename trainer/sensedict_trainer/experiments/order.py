@@ -30,7 +30,7 @@ from sensedict_trainer.options import open_source
 from sensedict_trainer.tasks.evaluation import some_of
 from sensedict_trainer.tasks.registry import load_tasks
 from sensedict_trainer.teacher import load_teacher
-from sensedict_trainer.text import check_held_out, cut_windows, overlapping
+from sensedict_trainer.text import check_held_out, cut_windows, overlapping, text_hash
 from sensedict_trainer.text_sources import read_documents
 from sensedict_trainer.work import flatten
 
@@ -123,7 +123,8 @@ class Bench:
                 "dtype": teacher.dtype_name,
             },
             "text": {
-                **material.identity(),
+                **material.trained_on(),
+                "held-out text": text_hash(material.held_out),
                 "training tokens": sum(len(window.ids) for window in material.training),
                 "training documents": len(_documents(material.training)),
                 "held-out tokens": sum(len(window.ids) for window in material.held_out),
@@ -202,7 +203,7 @@ def opened(order: Order, device: str | None = None) -> Iterator[Bench]:
             cache_bytes=order.cache_mb * 2**20, micro_batch=order.micro_batch, activations=order.activations
         )
         material = Material(teacher, training, held_out, tasks, dictionaries, options)
-        store = Store(order.out, material.identity())
+        store = Store(order.out, material.trained_on())
         yield Bench(order, material, store, keyed(cells, material))
 
 

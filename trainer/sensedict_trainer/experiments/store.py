@@ -58,14 +58,14 @@ class CellResult:
 
 
 class Store:
-    """Finished cells by key, in a folder that belongs to one teacher and text.
+    """Finished cells by key, in a folder that belongs to one teacher and training text.
 
     Args:
         folder: is made where it is missing.
         identity: what all cells share, JSON values.
 
     Raises:
-        ConfigurationError: the folder holds results of another teacher or text, or something else.
+        ConfigurationError: the folder holds results of another teacher or training text, or something else.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -84,10 +84,10 @@ class Store:
         found = read_json(note)
         if not isinstance(found, dict) or _MARK not in found:
             raise ConfigurationError(f"{self.folder} holds the work of another command: name another folder")
-        if differing := differences(found[_MARK], identity):
+        if differing := differences({name: found[_MARK].get(name) for name in identity}, identity):
             raise ConfigurationError(
-                f"{self.folder} holds results of another teacher or text ({differing}): name another folder, or give "
-                "what it was made with"
+                f"{self.folder} holds results of another teacher or training text ({differing}): name another "
+                "folder, or give what it was made with"
             )
 
     def has(self, key: str) -> bool:
