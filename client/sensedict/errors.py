@@ -24,6 +24,15 @@ class SenseDictError(Exception):
         self.detail = detail
 
 
+def reason(error: Exception) -> str:
+    """What an error says, without the number and the path that the operating system's own have around it.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "x.toml")), reason(ValueError("not TOML"))
+    ('No such file or directory', 'not TOML')
+    """
+    return getattr(error, "strerror", None) or str(error)
+
+
 class InvalidInput(SenseDictError):
     """A value that was given cannot be used as it is."""
 

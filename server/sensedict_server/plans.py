@@ -13,7 +13,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from sensedict.errors import ConfigurationError, InvalidInput
+from sensedict.errors import ConfigurationError, InvalidInput, reason
 from sensedict_server.build.check import check_name
 from sensedict_server.build.places import (
     is_of_one_process,
@@ -63,7 +63,7 @@ def read_plans(path: Path | None) -> dict[str, NamedPlan]:
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:  # ValueError: no TOML, no UTF-8
-        raise ConfigurationError(f"the plans of SENSEDICT_PLANS cannot be read: {path}: {error}") from error
+        raise ConfigurationError(f"the plans of SENSEDICT_PLANS cannot be read: {path}: {reason(error)}") from error
     faults: list[str] = []
     plans = {name: _plan(name, table, faults) for name, table in tables.items()}
     if faults:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sensedict.errors import Corrupt, InvalidInput
+from sensedict.errors import Corrupt, InvalidInput, reason
 from sensedict.paths import write_whole
 from sensedict_trainer.evaluate import TextScores
 from sensedict_trainer.tasks.task import TaskScore
@@ -119,7 +119,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}") from error
+        raise InvalidInput(f"cannot read {path}: {reason(error)}") from error
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -136,5 +136,5 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{path}:{number}: not JSON: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}") from error
+        raise InvalidInput(f"cannot read {path}: {reason(error)}") from error
     return rows

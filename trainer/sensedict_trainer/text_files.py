@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 from sensedict_trainer.chat import CHATS, Message, messages_of
 
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
@@ -68,7 +68,7 @@ def check_file(path: Path) -> None:
         if _kind(path) == "parquet":
             _open_parquet(path)
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InvalidInput(f"{path}: cannot be read ({reason(error)})") from error
 
 
 def read_file(path: Path) -> Iterator[Document]:
@@ -92,7 +92,7 @@ def read_file(path: Path) -> Iterator[Document]:
             found += 1
             yield document
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InvalidInput(f"{path}: cannot be read ({reason(error)})") from error
     if not found:
         raise InvalidInput(f"{path}: the file holds no text")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 
 _HERE = Path(__file__).parent
 SHIPPED = _HERE / "affixes.tsv"
@@ -125,7 +125,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        raise InvalidInput(f"{path}: cannot be read as UTF-8 text: {reason(error)}") from error
     header: list[str] | None = None
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 from sensedict_trainer.distil.draws import Sampling
 from sensedict_trainer.distil.layers import CHOICES, Choice
 from sensedict_trainer.distil.objective import NAMED, kinds, term_names
@@ -165,7 +165,7 @@ def load_recipe(
             f"no recipe {name_or_file!r}{meant} give a TOML file, or one of {', '.join(recipe_names())}"
         ) from error
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"the recipe {name_or_file} cannot be read: {error}") from error
+        raise InvalidInput(f"the recipe {name_or_file} cannot be read: {reason(error)}") from error
     put = {_put(values, setting): setting for setting in settings}
 
     def where(name: str) -> str:

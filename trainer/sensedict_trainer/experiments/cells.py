@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 from sensedict_trainer.distil.activations import FORMAT
 from sensedict_trainer.distil.layers import choose_layers
 from sensedict_trainer.distil.loop import run_identity
@@ -83,7 +83,7 @@ def read_tuned(path: Path | None) -> dict[str, dict[str, Any]]:
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}") from error
+        raise InvalidInput(f"cannot read {path}: {reason(error)}") from error
     for name, table in values.items():
         if not isinstance(table, dict):
             raise InvalidInput(f"{path} has {name} = {table!r}: a table of settings for each condition is wanted")

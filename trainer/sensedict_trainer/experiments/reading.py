@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 from sensedict_trainer.experiments.spec import BASE, Condition, Experiment, Paper, States, Stored
 
 _STATES: tuple[States, ...] = ("exact", "senses", "logits")
@@ -45,7 +45,7 @@ def load_experiment(name_or_file: str) -> Experiment:
             + f" Give a TOML file, or one of {', '.join(experiment_names())}"
         ) from error
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"the experiment {name_or_file} cannot be read: {error}") from error
+        raise InvalidInput(f"the experiment {name_or_file} cannot be read: {reason(error)}") from error
     return _experiment(Path(name_or_file).stem, _Table(values, f"the experiment {name_or_file}"))
 
 

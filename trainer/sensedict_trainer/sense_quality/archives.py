@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 
 
 def read_files(archive: Path, names: Sequence[str]) -> list[str]:
@@ -42,6 +42,5 @@ def read_all(archive: Path, wanted: Callable[[str], bool]) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{archive}: {name} is not UTF-8 ({error})") from error
     except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInput(f"cannot read the archive {archive}: {reason}") from error
+        raise InvalidInput(f"cannot read the archive {archive}: {reason(error)}") from error
     return found

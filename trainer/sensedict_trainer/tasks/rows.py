@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 from sensedict_trainer.text_files import COMPRESSIONS, Bytes, json_line, unpacked
 from sensedict_trainer.text_sources import sources_hash
 from sensedict_trainer.text_streams import PREFIX, parse_stream, read_rows
@@ -93,7 +93,7 @@ def _of_file(path: Path) -> Iterator[Row]:
     try:
         yield from unpacked(path, _lines)
     except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
+        raise InvalidInput(f"cannot read {path}: {reason(error)}") from error
 
 
 def _lines(stream: Bytes, path: Path) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from typing import IO, Literal
 
 import zstandard
 
-from sensedict.errors import InvalidInput
+from sensedict.errors import InvalidInput, reason
 from sensedict_server.lexicon.relations import Entry
 
 LICENCE_UNKNOWN = "not stated"  # of a user's own file
@@ -78,7 +78,8 @@ class File:
                         raise self.broken(number, f"{seems}, as it seems")
                     yield number, line
             except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-                raise InvalidInput(f"{self.path}: cannot be read after line {number}: {error}; is it whole?") from error
+                why = f"cannot be read after line {number}: {reason(error)}; is it whole?"
+                raise InvalidInput(f"{self.path}: {why}") from error
             if number == 0:
                 raise InvalidInput(f"{self.path}: the file is empty")
 
