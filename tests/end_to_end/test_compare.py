@@ -74,7 +74,9 @@ def test_from_teacher_to_report(database: Engine, settings: Settings, parts: dic
     common += ("--seeds", "0,1", "--edges", str(edges), "--task", f"piqa:{parts['task']}")
     with running_service(settings, tmp_path / "log") as service:
         served = ("--server", service.url, "--dictionary", "tiny@latest")
-        out = sensedict(settings, *common, *served, "--out", str(tmp_path / "report")).stdout
+        done = sensedict(settings, *common, *served, "--out", str(tmp_path / "report"))
+        out = done.stdout
+        assert "dskd seed 0, run 2 of 6: " in done.stderr
         for name in ("Teacher", "Untrained layer-cut student", "KD", "DSKD", "KD + hidden MSE (control)", "chance"):
             assert f"| {name} " in out
         assert "shows the path, not the effect" in out

@@ -156,7 +156,8 @@ def test_a_killed_run_of_two_processes_is_gone_on_with(room: Room) -> None:
     assert {name: cell["text"] for name, cell in cells.items()} == {n: cell["text"] for n, cell in undisturbed.items()}
     made = [line.partition(":")[0] for line in (said + after).splitlines() if ": CE " in line]
     assert len(made) == len(set(made)), "a cell that was finished was made again"
-    assert len([line for line in whole.splitlines() if ": CE " in line]) == len(cells)
+    counts = [line.rpartition("; ")[2] for line in whole.splitlines() if ": CE " in line]
+    assert counts == [f"{number} of {len(cells)} cells" for number in range(1, len(cells) + 1)]
     assert not list((room.folder / "killed").glob("runs/*/student")), "students are not kept"
     assert not list((room.folder / "killed").rglob("*.tmp"))
 

@@ -108,16 +108,16 @@ def _rows(experiment: Experiment, teacher: Teacher, source: SenseSource, out: Pa
     trunk = trunk_of(
         teacher, untrained, trainable, experiment.training, options.activations, at_once=at_once, row=recipe.row
     )
-    for seed in experiment.seeds:
-        for objective in OBJECTIVES:
-            changed = replace(recipe, objective=objective, seed=seed)
-            run = f"runs/{objective}-seed{seed}"
-            named = replace(options, name=f"{objective} seed {seed}", fresh=False)
-            trained = train(changed, teacher, experiment.training, source, out / run, trunk, named)
-            row = scores.row(objective, seed, layers, partial(_load, trained.student, teacher))
-            rows.append(
-                replace(row, trained_tokens=trained.tokens, seconds=trained.seconds, history=f"{run}/history.jsonl")
-            )
+    runs = [(seed, objective) for seed in experiment.seeds for objective in OBJECTIVES]
+    for number, (seed, objective) in enumerate(runs, start=1):
+        changed = replace(recipe, objective=objective, seed=seed)
+        run = f"runs/{objective}-seed{seed}"
+        named = replace(options, name=f"{objective} seed {seed}, run {number} of {len(runs)}", fresh=False)
+        trained = train(changed, teacher, experiment.training, source, out / run, trunk, named)
+        row = scores.row(objective, seed, layers, partial(_load, trained.student, teacher))
+        rows.append(
+            replace(row, trained_tokens=trained.tokens, seconds=trained.seconds, history=f"{run}/history.jsonl")
+        )
     return rows
 
 

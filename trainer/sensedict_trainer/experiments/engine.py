@@ -85,6 +85,7 @@ class Engine:
     ) -> None:
         self.material, self.store, self._keep, self._say = material, store, keep_students, say
         self._trunk: tuple[str, Trunk, float] | None = None
+        self._keys: list[str] = []  # of all cells that are wanted
 
     def run(self, cells: Sequence[Keyed]) -> None:
         """Make all cells that are not finished; those that other processes make are waited for at the end.
@@ -94,6 +95,7 @@ class Engine:
                 loss that is no number ends its cell alone.
         """
         ordered = [*{entry.key: entry for entry in cells}.values()]
+        self._keys = [entry.key for entry in ordered]
         # Students of one trunk together, so that the teacher reads the text once for them.
         ordered.sort(key=lambda entry: self._trunk_key(entry.cell))
         for wait in (False, True):
@@ -118,7 +120,11 @@ class Engine:
             self._make(entry)
         except NotFinite as error:  # too high a learning rate: an answer too, and no reason to leave the others
             self.store.fail(entry.key, error.detail)
-            self._say(f"{entry.cell.name}: {error.detail}")
+            self._say(f"{entry.cell.name}: {error.detail}; {self._so_far()}")
+
+    def _so_far(self) -> str:
+        """How many cells are done, whoever did them."""
+        return f"{sum(map(self._done, self._keys))} of {len(self._keys)} cells"
 
     def _make(self, entry: Keyed) -> None:
         cell, material = entry.cell, self.material
@@ -131,7 +137,8 @@ class Engine:
         else:
             result = self._trained(entry)
         self.store.write(entry.key, result)
-        self._say(f"{cell.name}: CE {result.text.mean('cross_entropy'):.4f}, KL {result.text.mean('kl'):.4f}")
+        means = f"CE {result.text.mean('cross_entropy'):.4f}, KL {result.text.mean('kl'):.4f}"
+        self._say(f"{cell.name}: {means}; {self._so_far()}")
 
     def _trained(self, entry: Keyed) -> CellResult:
         cell, material = entry.cell, self.material
