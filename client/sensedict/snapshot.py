@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sensedict import arrays, inputs
 from sensedict.candidates import Candidates
-from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, MalformedBody
+from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, MalformedBody, reason
 from sensedict.fileset import (
     INDEX,
     MANIFEST,
@@ -199,7 +199,7 @@ def _map(path: Path, stream: BufferedReader) -> arrays.Tensors:
     try:
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-        raise Corrupt(f"{path} cannot be mapped into memory ({error})") from error
+        raise Corrupt(f"{path} cannot be mapped into memory ({reason(error)})") from error
     tensors, _ = arrays.decode(mapped)
     return {name: np.require(tensor, requirements="A") for name, tensor in tensors.items()}
 

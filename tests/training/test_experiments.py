@@ -31,13 +31,14 @@ from sensedict_trainer.experiments import grid
 from sensedict_trainer.experiments.cells import cells_of, read_tuned
 from sensedict_trainer.experiments.command import experiment as command
 from sensedict_trainer.experiments.controls import one_centroid, shuffled, without_synonyms
-from sensedict_trainer.experiments.engine import check_finite, summary_of
+from sensedict_trainer.experiments.engine import check_finite, curve_of, summary_of
 from sensedict_trainer.experiments.grid_command import grid as grid_command
 from sensedict_trainer.experiments.material import Dictionaries, describe_task
 from sensedict_trainer.experiments.reading import load_experiment
 from sensedict_trainer.experiments.store import Store
 from sensedict_trainer.results import read_json_lines
 from sensedict_trainer.tasks.registry import load_tasks
+from sensedict_trainer.text import text_hash
 from tiny_teacher import corpus
 from tiny_training import make_dictionary, make_teacher
 
@@ -325,9 +326,17 @@ def test_kept_students_are_scored_on_other_text_without_new_training(room: Room)
     assert ": CE " in said(other)
     assert ": CE " not in said(held)
     second, first = sorted(room.cells("texts").values(), key=lambda cell: cell["text"]["positions"])
-    assert first["costs"]["training_seconds"] == second["costs"]["training_seconds"], "the same run"
+    for cost in ("training_seconds", "frozen_seconds"):
+        assert first["costs"][cost] == second["costs"][cost], "the same run"
     assert len(first["curve"]) > 4
     assert second["curve"] == [], "the run's own curve is of the other text"
+
+
+def test_a_curve_is_of_one_text_or_there_is_none() -> None:
+    step = {"tokens": 30, "tokens_per_second": 20.0}
+    scored = {**step, "held_out": {"ce": 2.0, "kl": 1.0}, "held_out text": text_hash([])}
+    assert curve_of([step, scored], []) == ((3.0, 2.0, 1.0),)
+    assert curve_of([step, {**scored, "held_out text": "before it was stopped"}, scored], []) == ()
 
 
 def test_a_cell_knows_which_questions_it_was_asked(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sensedict.errors import ConfigurationError
+from sensedict.errors import ConfigurationError, reason
 from sensedict.fileset import hash_file
 from sensedict_trainer.teacher import DTYPES
 from sensedict_trainer.work import readable
@@ -51,7 +51,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: str) -> bool:
             gguf.parent, gguf_file=gguf.name, dtype=DTYPES[dtype], trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{gguf} cannot be loaded: {error}") from error
+        raise ConfigurationError(f"{gguf} cannot be loaded: {reason(error)}") from error
     # An object loaded from GGUF refuses to be saved: its config says that it is quantized. A new one from a clean
     # config takes the same weights.
     config = loaded.config

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from sensedict.errors import Corrupt, Mismatch
+from sensedict.errors import Corrupt, Mismatch, reason
 from sensedict_trainer.distil.card import model_card
 from sensedict_trainer.distil.ranks import Ranks, split_as, whole
 from sensedict_trainer.distil.student import to_save
@@ -108,7 +108,7 @@ class Checkpoints:
             trained.scaler.load_state_dict(state["scaler"])
             return int(state["step"]), float(state["seconds"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise Corrupt(f"{folder} is damaged ({error}): remove it, and the run starts anew") from error
+            raise Corrupt(f"{folder} is damaged ({reason(error)}): remove it, and the run starts anew") from error
 
     def drop(self) -> None:
         """Remove them all, and what a kill left of one: the run is over."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sensedict.errors import ConfigurationError, Corrupt
+from sensedict.errors import ConfigurationError, Corrupt, reason
 from sensedict.paths import write_whole
 from sensedict_trainer.distil.packing import fill_rows, flat, passes
 from sensedict_trainer.text import TokenWindow
@@ -98,7 +98,7 @@ class Rows:
         try:
             mapped = np.memmap(path, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:  # an empty file cannot be mapped
-            raise Corrupt(f"{path} cannot be read ({error}): {_remedy(self.folder)}") from error
+            raise Corrupt(f"{path} cannot be read ({reason(error)}): {_remedy(self.folder)}") from error
         if len(mapped) != shard.rows * self.width:
             raise Corrupt(
                 f"{path} has {len(mapped):,} bytes and not {shard.rows * self.width:,}: {_remedy(self.folder)}"
@@ -236,7 +236,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if not isinstance(content["key"], dict) or not isinstance(content["shards"], dict):
             raise TypeError("no key or shards")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Corrupt(f"{path} is damaged ({error}): {_remedy(path.parent)}") from error
+        raise Corrupt(f"{path} is damaged ({reason(error)}): {_remedy(path.parent)}") from error
     return dict(content)
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from sensedict.errors import ConfigurationError, Corrupt, InvalidInput
+from sensedict.errors import ConfigurationError, Corrupt, InvalidInput, reason
 from sensedict.paths import write_whole
 from sensedict_trainer.distil import activations, sense_ids
 from sensedict_trainer.distil.activations import text_key, to_states, width_of
@@ -230,7 +230,7 @@ def _read_senses(folder: Path, key: Mapping[str, Any], teacher: Teacher) -> Tens
             raise ValueError("its sha256 is not the manifest's")
         senses: Tensor = load(content)["senses"]
     except (OSError, ValueError, SafetensorError) as error:
-        raise Corrupt(f"{path} is damaged ({error}): run the command that made {folder} again") from error
+        raise Corrupt(f"{path} is damaged ({reason(error)}): run the command that made {folder} again") from error
     return senses.to(teacher.device)
 
 

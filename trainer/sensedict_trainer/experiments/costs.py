@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +19,7 @@ NAMES = {
     "parameters": "parameters",
     "trained_parameters": "trained parameters",
     "weights_bytes": "weights",
-    "peak_bytes": "most memory in training",
+    "peak_bytes": "most memory of the device in training",
     "trained_tokens": "trained tokens",
     "frozen_seconds": "frozen pass",
     "training_seconds": "training",
@@ -43,24 +41,12 @@ def sizes(teacher: Teacher, recipe: Recipe, kept: Sequence[int]) -> dict[str, fl
     }
 
 
-@contextmanager
-def watched(device: torch.device) -> Iterator[dict[str, float]]:
-    """The most memory that is held while the block runs, in what it gives, once the block is left.
-
-    Of a GPU what torch took of it; of a CPU the resident memory of the process, teacher and all, as Linux counts it.
-    Nothing where no such count can be begun anew.
-    """
-    found: dict[str, float] = {}
+def reset_peak(device: torch.device) -> None:
+    """Begin to watch a device's memory; a CPU's is not watched: a process that trained there keeps what it freed."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        yield found
-        found["peak_bytes"] = torch.cuda.max_memory_allocated(device)
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM becomes VmRSS: proc(5)
-    except OSError:
-        yield found
-        return
-    yield found
-    lines = Path("/proc/self/status").read_text().splitlines()
-    found["peak_bytes"] = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def peak(device: torch.device) -> dict[str, float]:
+    """The most memory that was held on the device since."""
+    return {"peak_bytes": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}

@@ -26,7 +26,7 @@ from sensedict_trainer.evaluate import MEASURES, TextScores, evaluate_text
 from sensedict_trainer.experiments import costs
 from sensedict_trainer.experiments.cells import Cell, identity_of, key_of, layers_of
 from sensedict_trainer.experiments.store import CellResult, Store
-from sensedict_trainer.results import read_json_lines
+from sensedict_trainer.results import read_json, read_json_lines, write_json
 from sensedict_trainer.tasks.evaluation import evaluate, write_log
 from sensedict_trainer.text import text_hash
 
@@ -46,6 +46,7 @@ _ROWS = 16  # of a pass over questions, the same
 _AGAIN = 4  # questions of each task that a cell's model is asked again, one by one
 _POINTS = 8  # of a curve
 _LAST = 20  # steps whose losses are averaged
+_COSTS = "costs.json"  # of a run, beside its student: a kept one is scored again without another of them
 _NO_MEANS = ("step", "lr", "tokens", "positions", "answer_positions", "relation_positions", "sampled_positions")
 
 
@@ -156,14 +157,17 @@ class Engine:
         )
         source = material.source(cell.condition.variant) if cell.recipe.uses_dictionary else None
         folder = self.store.run_folder(entry.run)
-        with costs.watched(material.teacher.device) as most:
-            run = train(cell.recipe, material.teacher, material.training, source, folder, trunk, options)
+        known, begun = folder / _COSTS, folder.exists()
+        costs.reset_peak(material.teacher.device)
+        run = train(cell.recipe, material.teacher, material.training, source, folder, trunk, options)
+        if not known.is_file():  # a run that is gone on with would tell the memory of its rest alone
+            most = {} if begun else costs.peak(material.teacher.device)
+            write_json(known, {"frozen_seconds": frozen, **most})
         spent = {
-            "frozen_seconds": frozen,
+            **read_json(known),
             "training_seconds": run.seconds,
             "trained_tokens": run.tokens,
             **({} if width is None else {"state_bytes": width}),
-            **most,
         }
         history = read_json_lines(run.history)
         scored = self._scored(entry, _load(run, material), layers_of(cell, material))
@@ -261,12 +265,17 @@ def check_finite(text: TextScores) -> None:
 def curve_of(
     history: Sequence[Mapping[str, Any]], text: Sequence[TokenWindow]
 ) -> tuple[tuple[float, float, float], ...]:
-    """(seconds of training, held-out CE, held-out KL) wherever a run's history has them, of that text."""
+    """(seconds of training, held-out CE, held-out KL) wherever a run's history has them.
+
+    None where any of them is of other text than that: a curve of a part of the run would be taken for all of it.
+    """
     wanted = text_hash(text)
+    if any(row.get("held_out text") != wanted for row in history if "held_out" in row):
+        return ()
     seconds, found = 0.0, []
     for row in history:
         seconds += row["tokens"] / row["tokens_per_second"]
-        if row.get("held_out text") == wanted:
+        if "held_out" in row:
             found.append((seconds, float(row["held_out"]["ce"]), float(row["held_out"]["kl"])))
     return tuple(found)
 

@@ -82,7 +82,7 @@ class Store:
             write_json(note, {_MARK: dict(identity)})
             return
         found = read_json(note)
-        if not isinstance(found, dict) or _MARK not in found:
+        if not isinstance(found, dict) or not isinstance(found.get(_MARK), dict):
             raise ConfigurationError(f"{self.folder} holds the work of another command: name another folder")
         if differing := differences({name: found[_MARK].get(name) for name in identity}, identity):
             raise ConfigurationError(
