@@ -42,7 +42,7 @@ class TensorBoard:
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a step's values down; of what is nested, `grad_share/sense`."""
         for name, value in flatten(row).items():
-            if name not in ("step", "held_out text"):
+            if name != "step" and not isinstance(value, str):
                 self._writer.add_scalar(name.replace(".", "/"), value, row["step"])
 
     def close(self) -> None:

@@ -86,7 +86,6 @@ class Engine:
     ) -> None:
         self.material, self.store, self._keep, self._say = material, store, keep_students, say
         self._trunk: tuple[str, Trunk, float] | None = None
-        self._keys: list[str] = []  # of all cells that are wanted
 
     def run(self, cells: Sequence[Keyed]) -> None:
         """Make all cells that are not finished; those that other processes make are waited for at the end.
@@ -96,7 +95,6 @@ class Engine:
                 loss that is no number ends its cell alone.
         """
         ordered = [*{entry.key: entry for entry in cells}.values()]
-        self._keys = [entry.key for entry in ordered]
         # Students of one trunk together, so that the teacher reads the text once for them.
         ordered.sort(key=lambda entry: self._trunk_key(entry.cell))
         for wait in (False, True):
@@ -105,7 +103,9 @@ class Engine:
                     continue
                 with self.store.claim(entry.run, wait) as mine:
                     if mine and not self._done(entry.key):
-                        self._attempt(entry)
+                        said = self._attempt(entry)
+                        done = sum(self._done(other.key) for other in ordered)
+                        self._say(f"{said}; {done} of {len(ordered)} cells")
                     if mine and not self._keep:
                         self.store.drop_student(entry.run)
 
@@ -116,18 +116,15 @@ class Engine:
         """Whether a cell is done, and has no student that a kill left."""
         return self._done(entry.key) and (self._keep or not self.store.has_student(entry.run))
 
-    def _attempt(self, entry: Keyed) -> None:
+    def _attempt(self, entry: Keyed) -> str:
+        """Make a cell; gives what came out, in words."""
         try:
-            self._make(entry)
+            return self._make(entry)
         except NotFinite as error:  # too high a learning rate: an answer too, and no reason to leave the others
             self.store.fail(entry.key, error.detail)
-            self._say(f"{entry.cell.name}: {error.detail}; {self._so_far()}")
+            return f"{entry.cell.name}: {error.detail}"
 
-    def _so_far(self) -> str:
-        """How many cells are done, whoever did them."""
-        return f"{sum(map(self._done, self._keys))} of {len(self._keys)} cells"
-
-    def _make(self, entry: Keyed) -> None:
+    def _make(self, entry: Keyed) -> str:
         cell, material = entry.cell, self.material
         if cell.condition.model == "teacher":
             result = self._scored(entry, material.teacher.model, range(material.teacher.layers))
@@ -138,13 +135,16 @@ class Engine:
         else:
             result = self._trained(entry)
         self.store.write(entry.key, result)
-        means = f"CE {result.text.mean('cross_entropy'):.4f}, KL {result.text.mean('kl'):.4f}"
-        self._say(f"{cell.name}: {means}; {self._so_far()}")
+        return f"{cell.name}: CE {result.text.mean('cross_entropy'):.4f}, KL {result.text.mean('kl'):.4f}"
 
     def _trained(self, entry: Keyed) -> CellResult:
         cell, material = entry.cell, self.material
         states, width = self._states(cell)
-        trunk, frozen = self._shared_trunk(cell, states)
+        folder = self.store.run_folder(entry.run)
+        known, begun = folder / _COSTS, folder.exists()
+        # A kept student is scored alone: what is frozen need not run for it.
+        kept = known.is_file() and self.store.has_student(entry.run)
+        trunk, frozen = (None, 0.0) if kept else self._shared_trunk(cell, states)
         steps = sum(1 for _ in batches(cell.recipe, material.training))
         options = replace(
             material.options,
@@ -156,8 +156,6 @@ class Engine:
             measure_every=max(material.options.measure_every, steps // 100),
         )
         source = material.source(cell.condition.variant) if cell.recipe.uses_dictionary else None
-        folder = self.store.run_folder(entry.run)
-        known, begun = folder / _COSTS, folder.exists()
         costs.reset_peak(material.teacher.device)
         run = train(cell.recipe, material.teacher, material.training, source, folder, trunk, options)
         if not known.is_file():  # a run that is gone on with would tell the memory of its rest alone

@@ -84,6 +84,7 @@ class Store:
         found = read_json(note)
         if not isinstance(found, dict) or not isinstance(found.get(_MARK), dict):
             raise ConfigurationError(f"{self.folder} holds the work of another command: name another folder")
+        # Of what is shared alone: a note of before has the held-out text, too.
         if differing := differences({name: found[_MARK].get(name) for name in identity}, identity):
             raise ConfigurationError(
                 f"{self.folder} holds results of another teacher or training text ({differing}): name another "
